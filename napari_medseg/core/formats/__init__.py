@@ -12,6 +12,7 @@ from napari_medseg.core.dicom.image_reader import read_dicom, read_series, read_
 from napari_medseg.core.errors import IrregularSlicesError, MedSegError, translate_errors
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
 from napari_medseg.core.formats.discovery import (
+    ARRAY_SUFFIXES,
     DICOM_SUFFIXES,
     JPEG_SUFFIXES,
     MAX_FILES,
@@ -32,6 +33,7 @@ from napari_medseg.core.formats.discovery import (
 from napari_medseg.core.formats.label_reader import MASK_SUFFIXES, read_labels, read_mask, read_mask_image
 from napari_medseg.core.formats.labels import WRITERS, write_image, write_labels
 from napari_medseg.core.formats.nifti import read_nifti
+from napari_medseg.core.formats.numpy_arrays import read_numpy_array
 from napari_medseg.core.formats.other_rooms import read_nrrd_volume, read_volume
 from napari_medseg.core.formats.png_jpeg import read_png_jpeg
 from napari_medseg.core.formats.tiff import read_tiff
@@ -69,6 +71,7 @@ READERS: dict[str, Callable[[Path], Image]] = {
     **dict.fromkeys(NIFTI_SUFFIXES, read_nifti),
     **dict.fromkeys((*TIFF_SUFFIXES, *TIFF_VARIANT_SUFFIXES), read_tiff),
     **dict.fromkeys(PNG_JPEG_SUFFIXES, read_png_jpeg),
+    **dict.fromkeys(ARRAY_SUFFIXES, read_numpy_array),
     **dict.fromkeys(METAIMAGE_SUFFIXES, read_volume),
     **dict.fromkeys(NRRD_SUFFIXES, read_nrrd_volume),
 }
@@ -244,4 +247,4 @@ def _describe_empty_folder(folder: Path, note: str = "") -> str:
 
 
 def _format_expected_types() -> str:
-    return "DICOM, NIfTI, MetaImage, NRRD, TIFF, PNG and JPEG"
+    return "DICOM, NIfTI, MetaImage, NRRD, TIFF, PNG, JPEG, BMP, WebP, JPEG 2000 and NumPy"

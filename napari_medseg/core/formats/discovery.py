@@ -14,7 +14,10 @@ from napari_medseg.core.formats.decode_errors import translate_decode_errors
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima", ".seg.dcm", ".rtstruct.dcm")
 JPEG_SUFFIXES = (".jpg", ".jpeg")
-PNG_JPEG_SUFFIXES = (".png", *JPEG_SUFFIXES)
+# Pictures that are read like PNG and JPEG, but not written.
+OTHER_PICTURE_SUFFIXES = (".bmp", ".webp", ".jp2", ".j2k")
+PNG_JPEG_SUFFIXES = (".png", *JPEG_SUFFIXES, *OTHER_PICTURE_SUFFIXES)
+ARRAY_SUFFIXES = (".npy", ".npz")
 TIFF_SUFFIXES = (".tif", ".tiff")
 # TIFF under other names: Aperio slides and BigTIFF. They are read, but not written.
 TIFF_VARIANT_SUFFIXES = (".svs", ".btf", ".tf8")
@@ -24,7 +27,14 @@ METAIMAGE_SUFFIXES = (".mha", ".mhd")
 NRRD_SUFFIXES = (".nrrd", ".nhdr", ".seg.nrrd")
 VOLUME_SUFFIXES = (*METAIMAGE_SUFFIXES, *NRRD_SUFFIXES)
 _DOUBLE_SUFFIXES = (".nii.gz", ".seg.nrrd", ".seg.dcm", ".rtstruct.dcm")
-_NON_DICOM_SUFFIXES = {*PNG_JPEG_SUFFIXES, *TIFF_SUFFIXES, *TIFF_VARIANT_SUFFIXES, *NIFTI_SUFFIXES, *VOLUME_SUFFIXES}
+_NON_DICOM_SUFFIXES = {
+    *PNG_JPEG_SUFFIXES,
+    *TIFF_SUFFIXES,
+    *TIFF_VARIANT_SUFFIXES,
+    *NIFTI_SUFFIXES,
+    *VOLUME_SUFFIXES,
+    *ARRAY_SUFFIXES,
+}
 # Data sets often keep labels in these folders beside the images; they are not images to segment.
 _LABEL_FOLDERS = {"labels", "masks"}
 # Folders in which other programs keep one image as many chunks; their files are not images of ours.

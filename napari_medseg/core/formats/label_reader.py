@@ -37,7 +37,7 @@ from napari_medseg.core.formats.png_jpeg import read_png_grid, read_png_jpeg
 from napari_medseg.core.formats.tiff import read_tiff_grid, read_tiff_mask
 from napari_medseg.core.image import Image, StorageLayout
 
-MASK_SUFFIXES = (*WRITERS, *VOLUME_SUFFIXES)
+MASK_SUFFIXES = (*WRITERS, *VOLUME_SUFFIXES, ".bmp")
 """Of files whose values are exact; JPEG is read as a mask, too."""
 _NIFTI1_BYTES = 348
 
