@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from napari_medseg.core.dicom.bare_files import looks_like_dataset
 from napari_medseg.core.dicom.image_reader import read_dicom, read_series, read_series_with_headers
 from napari_medseg.core.errors import IrregularSlicesError, MedSegError, translate_errors
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
@@ -124,7 +125,8 @@ def can_read(path: Path) -> bool:
         return False
     try:
         with path.open("rb") as file:
-            return _detect_reader(file.read(_N_START_BYTES)) is not None
+            start = file.read(_N_START_BYTES)
+            return _detect_reader(start) is not None or looks_like_dataset(start)
     except (OSError, ValueError):
         return False
 
@@ -226,6 +228,8 @@ def _find_reader(path: Path) -> Callable[[Path], Image]:
         raise MedSegError(f"{path.name} is empty (0 bytes). Copy or export it again.")
     if reader := _detect_reader(start) or READERS.get(get_suffix(path)):
         return reader
+    if looks_like_dataset(start):
+        return read_dicom
     raise MedSegError(
         f"{path.name} has an unsupported format; supported formats are {_format_expected_types()}. Convert it."
     )

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from napari_medseg.core.decoded_size.sized_file import SizedFile
+from napari_medseg.core.dicom.bare_files import is_directory_file, list_directory_files, looks_like_dataset
 from napari_medseg.core.dicom.headers import DicomHeader, NoImageError, has_magic_word, read_header
 from napari_medseg.core.dicom.series import group_by_series, split_phases
 from napari_medseg.core.errors import MedSegError
@@ -124,10 +125,15 @@ def search_images(path: Path | Sequence[Path]) -> FoundImages:
             what = "is neither a file nor a folder" if os.path.exists(each) else "does not exist"
             problem = f"{each} {what}. Check the name, or whether a drive is disconnected."
             problems.append(ImageSource(each.name, (each,), problem=problem))
+        elif is_directory_file(each):
+            try:
+                files += list_directory_files(each)
+            except MedSegError as error:
+                problems.append(ImageSource(each.name, (each,), problem=str(error)))
         else:
             files.append(each)
     # A file that the user named is always listed, so that opening it reports why it cannot be used.
-    named = {each for each in given if os.path.isfile(each)}
+    named = {each for each in given if os.path.isfile(each) and not is_directory_file(each)}
     series = group_dicom_series(
         (file for file in dict.fromkeys(files) if get_suffix(file) not in _NON_DICOM_SUFFIXES), named
     )
@@ -212,7 +218,11 @@ def _read_header_if_dicom(path: Path) -> DicomHeader | None:
                 raise
             return None
         with file:
-            return read_header(path, file) if is_named_dicom or has_magic_word(file) else None
+            if not is_named_dicom and not has_magic_word(file):
+                is_bare = looks_like_dataset(file.read(8))
+                file.seek(0)
+                return read_header(path, file) if is_bare else None
+            return read_header(path, file)
 
 
 def _make_series_sources(headers: list[DicomHeader]) -> list[ImageSource]:

@@ -102,9 +102,23 @@ _FORMATS = (
     LabelFormat("seg.nrrd", "3D Slicer (.seg.nrrd)", ".seg.nrrd", write_seg_nrrd, ".nrrd", _read_grid),
     LabelFormat("nrrd", "NRRD", ".nrrd", _write_nrrd, ".nrrd", _read_grid),
     LabelFormat("mha", "MetaImage (ITK)", ".mha", _write_metaimage, ".mha", _read_grid),
-    LabelFormat("dicom-seg", "DICOM-SEG", ".seg.dcm", write_dicom_seg, ".nii.gz", _read_dicom, names_patient=True),
     LabelFormat(
-        "rtstruct", "DICOM RTSTRUCT", ".rtstruct.dcm", write_rtstruct, ".nii.gz", _read_dicom, names_patient=True
+        "dicom-seg",
+        "DICOM-SEG (holds the patient's name)",
+        ".seg.dcm",
+        write_dicom_seg,
+        ".nii.gz",
+        _read_dicom,
+        names_patient=True,
+    ),
+    LabelFormat(
+        "rtstruct",
+        "DICOM RTSTRUCT (holds the patient's name)",
+        ".rtstruct.dcm",
+        write_rtstruct,
+        ".nii.gz",
+        _read_dicom,
+        names_patient=True,
     ),
     LabelFormat("png", "PNG", ".png", _write_grid, ".png", _read_grid, planes_only=True),
     LabelFormat(
