@@ -18,6 +18,7 @@ from napari_medseg.core.formats.discovery import (
     JPEG_SUFFIXES,
     MAX_FILES,
     METAIMAGE_SUFFIXES,
+    NIFTI_PAIR_SUFFIXES,
     NIFTI_SUFFIXES,
     NRRD_SUFFIXES,
     PNG_JPEG_SUFFIXES,
@@ -69,7 +70,7 @@ __all__ = [
 
 READERS: dict[str, Callable[[Path], Image]] = {
     **dict.fromkeys(DICOM_SUFFIXES, read_dicom),
-    **dict.fromkeys(NIFTI_SUFFIXES, read_nifti),
+    **dict.fromkeys((*NIFTI_SUFFIXES, *NIFTI_PAIR_SUFFIXES), read_nifti),
     **dict.fromkeys((*TIFF_SUFFIXES, *TIFF_VARIANT_SUFFIXES), read_tiff),
     **dict.fromkeys(PNG_JPEG_SUFFIXES, read_png_jpeg),
     **dict.fromkeys(ARRAY_SUFFIXES, read_numpy_array),

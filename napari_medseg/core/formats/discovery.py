@@ -23,6 +23,7 @@ TIFF_SUFFIXES = (".tif", ".tiff")
 # TIFF under other names: Aperio slides and BigTIFF. They are read, but not written.
 TIFF_VARIANT_SUFFIXES = (".svs", ".btf", ".tf8")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
+NIFTI_PAIR_SUFFIXES = (".hdr", ".img")
 # MetaImage and NRRD, see core.volumes.
 METAIMAGE_SUFFIXES = (".mha", ".mhd")
 NRRD_SUFFIXES = (".nrrd", ".nhdr", ".seg.nrrd")
@@ -33,6 +34,7 @@ _NON_DICOM_SUFFIXES = {
     *TIFF_SUFFIXES,
     *TIFF_VARIANT_SUFFIXES,
     *NIFTI_SUFFIXES,
+    *NIFTI_PAIR_SUFFIXES,
     *VOLUME_SUFFIXES,
     *ARRAY_SUFFIXES,
 }
@@ -139,9 +141,15 @@ def search_images(path: Path | Sequence[Path]) -> FoundImages:
     )
     offered = {file for source in series.sources for file in source.paths}
     pictures = [file for file in files if get_suffix(file) in _NON_DICOM_SUFFIXES]
-    by_hand = [file for file in given if file in named and file not in offered]
+    pictures = [file for file in pictures if get_suffix(file) != ".img" or not _has_header(file, pictures)]
+    by_hand = [file for file in given if file in named and file not in offered and not _has_header(file, pictures)]
     single = tuple(ImageSource(file.name, (file,)) for file in dict.fromkeys(pictures + by_hand))
     return FoundImages((*single, *series.sources, *problems), series.skipped)
+
+
+def _has_header(voxels: Path, files: Collection[Path]) -> bool:
+    """Whether the header of a NIfTI pair is listed, so that its voxels are no second image."""
+    return any(voxels.with_suffix(suffix) in files for suffix in (".hdr", ".HDR"))
 
 
 def walk_files(folder: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[Path]:

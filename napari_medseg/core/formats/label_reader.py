@@ -20,6 +20,7 @@ from napari_medseg.core.errors import GridMismatchError, HeaderMismatchError, Me
 from napari_medseg.core.formats.discovery import (
     DICOM_SUFFIXES,
     JPEG_SUFFIXES,
+    NIFTI_PAIR_SUFFIXES,
     NIFTI_SUFFIXES,
     PNG_JPEG_SUFFIXES,
     TIFF_SUFFIXES,
@@ -37,7 +38,7 @@ from napari_medseg.core.formats.png_jpeg import read_png_grid, read_png_jpeg
 from napari_medseg.core.formats.tiff import read_tiff_grid, read_tiff_mask
 from napari_medseg.core.image import Image, StorageLayout
 
-MASK_SUFFIXES = (*WRITERS, *VOLUME_SUFFIXES, ".bmp")
+MASK_SUFFIXES = (*WRITERS, *VOLUME_SUFFIXES, *NIFTI_PAIR_SUFFIXES, ".bmp")
 """Of files whose values are exact; JPEG is read as a mask, too."""
 _NIFTI1_BYTES = 348
 
@@ -98,7 +99,7 @@ def read_mask(
         If the file is damaged, shows different drawings in its colours, or has another grid.
     """
     suffix = _get_mask_suffix(path)
-    if suffix in NIFTI_SUFFIXES:
+    if suffix in (*NIFTI_SUFFIXES, *NIFTI_PAIR_SUFFIXES):
         return _read_nifti_mask(path, image, placement, expected_bytes)
     if suffix in VOLUME_SUFFIXES:
         return read_volume_mask(path, image, placement, expected_bytes)
@@ -130,7 +131,7 @@ def read_mask_image(path: Path) -> Image:
         If the file is damaged, or shows different drawings in its colours.
     """
     suffix = _get_mask_suffix(path)
-    if suffix in NIFTI_SUFFIXES:
+    if suffix in (*NIFTI_SUFFIXES, *NIFTI_PAIR_SUFFIXES):
         found = _take_mask_channel(read_nifti(path), path.name)[0]
         return found if _has_orientation(found) else replace(found, affine=None)
     if suffix in VOLUME_SUFFIXES:

@@ -14,6 +14,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import use_slashes
 from napari_medseg.core.formats.discovery import (
     ARRAY_SUFFIXES,
+    NIFTI_PAIR_SUFFIXES,
     NIFTI_SUFFIXES,
     PNG_JPEG_SUFFIXES,
     TIFF_SUFFIXES,
@@ -31,7 +32,14 @@ from napari_medseg.workflow.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-_NAMED_BY_FILE = {*PNG_JPEG_SUFFIXES, *TIFF_SUFFIXES, *NIFTI_SUFFIXES, *VOLUME_SUFFIXES, *ARRAY_SUFFIXES}
+_NAMED_BY_FILE = {
+    *PNG_JPEG_SUFFIXES,
+    *TIFF_SUFFIXES,
+    *NIFTI_SUFFIXES,
+    *NIFTI_PAIR_SUFFIXES,
+    *VOLUME_SUFFIXES,
+    *ARRAY_SUFFIXES,
+}
 
 
 @dataclass(frozen=True)
