@@ -1,6 +1,7 @@
 """Arrays of NumPy (.npy, .npz): no pickle is loaded, and the header is read before the values."""
 
 import math
+import tokenize
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,7 +95,10 @@ def _read_values(file: BinaryIO, path: Path) -> NDArray[Any]:
     read_header = _HEADER_READERS.get(npy.read_magic(file))
     if read_header is None:
         raise ValueError("its version of the format is not known")
-    shape, is_fortran, dtype = read_header(file)
+    try:
+        shape, is_fortran, dtype = read_header(file)
+    except (tokenize.TokenError, SyntaxError) as error:
+        raise ValueError(f"its header is damaged: {error}") from error
     if dtype.hasobject or dtype.kind not in "buif":
         raise MedSegError(f"{path.name} holds values of type {dtype}; numbers are expected, and no pickle is loaded.")
     if not shape or 0 in shape or any(length < 0 for length in shape):

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from napari_medseg.core import formats
 from napari_medseg.core.decoded_size.limit import allow_memory
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image
 
 DIRECTIONS = {
     "axial": np.eye(3),
@@ -105,6 +106,21 @@ def test_damaged_files_are_refused(tmp_path: Path, suffix: str, packed: bool) ->
         with pytest.raises(MedSegError):
             formats.read(path)
     path.write_bytes(content.replace(b"6 5 4", b"6 5 0"))
+    with pytest.raises(MedSegError):
+        formats.read(path)
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
+@pytest.mark.parametrize(
+    ("text", "damaged"), [(b'"flips"', b'"flops"'), (b"null, ", b"null; "), (b": [0, 1, 2]", b": [0, 1, 1]")]
+)
+def test_a_damaged_grid_of_our_own_is_refused(tmp_path: Path, suffix: str, text: bytes, damaged: bytes) -> None:
+    image = Image(np.zeros((2, 3, 4), np.uint8), "ZYX")
+    path = tmp_path / f"a{suffix}"
+    formats.write_image(path, image)
+    content = path.read_bytes()
+    assert text in content
+    path.write_bytes(content.replace(text, damaged))
     with pytest.raises(MedSegError):
         formats.read(path)
 
