@@ -12,6 +12,7 @@ from napari_medseg.core.formats import MASK_SUFFIXES
 from napari_medseg.core.formats.discovery import get_suffix
 from napari_medseg.core.image import Image
 from napari_medseg.core.name_matching import fold_name
+from napari_medseg.core.volumes.segments import SEG_NRRD_SUFFIX
 from napari_medseg.workflow.masks.pairs import MaskPair, find_pairs
 from training.data.labelled_cases import get_stem
 from training.from_folders.mask_files import MaskFile
@@ -98,6 +99,8 @@ def looks_like_mask(image: Image) -> bool:
 
 def is_named_as_mask(path: Path) -> bool:
     """Whether the name of a file, or of its folder, says that it is a mask."""
+    if get_suffix(path) == SEG_NRRD_SUFFIX:
+        return True
     return MASK_ENDING.search(get_stem(path)) is not None or fold_name(path.parent.name) in MASK_FOLDERS
 
 
