@@ -82,14 +82,22 @@ class FoundImages:
         The images that can be opened.
     skipped
         DICOM files in the folders that hold no image: segmentations, doses, presentation states, reports.
+    segmentations
+        Names of the segmentations of 3D Slicer in the folders.
     """
 
     sources: tuple[ImageSource, ...]
     skipped: tuple[NoImageError, ...] = ()
+    segmentations: tuple[str, ...] = ()
 
     @property
     def note(self) -> str:
-        """One sentence that names the skipped files; empty if there are none."""
+        """Sentences that name the skipped files; empty if there are none."""
+        left_out = ", ".join(self.segmentations[:MAX_NAMED])
+        about = f"Segmentations are no images and were left out: {left_out}." if left_out else ""
+        return " ".join(filter(None, (self._note_skipped(), about)))
+
+    def _note_skipped(self) -> str:
         if not self.skipped:
             return ""
         names = [f"{each.name} {each.kind}" for each in self.skipped[:MAX_NAMED]]
@@ -141,10 +149,12 @@ def search_images(path: Path | Sequence[Path]) -> FoundImages:
     )
     offered = {file for source in series.sources for file in source.paths}
     pictures = [file for file in files if get_suffix(file) in _NON_DICOM_SUFFIXES]
+    segments = [file for file in pictures if get_suffix(file) == ".seg.nrrd" and file not in named]
+    pictures = [file for file in pictures if file not in segments]
     pictures = [file for file in pictures if get_suffix(file) != ".img" or not _has_header(file, pictures)]
     by_hand = [file for file in given if file in named and file not in offered and not _has_header(file, pictures)]
     single = tuple(ImageSource(file.name, (file,)) for file in dict.fromkeys(pictures + by_hand))
-    return FoundImages((*single, *series.sources, *problems), series.skipped)
+    return FoundImages((*single, *series.sources, *problems), series.skipped, tuple(file.name for file in segments))
 
 
 def _has_header(voxels: Path, files: Collection[Path]) -> bool:

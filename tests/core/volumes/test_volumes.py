@@ -147,6 +147,15 @@ def test_voxels_in_another_folder_or_in_several_files_are_not_opened(tmp_path: P
         formats.read(path)
 
 
+def test_segmentations_in_a_folder_are_told_and_are_no_images(tmp_path: Path) -> None:
+    sitk.WriteImage(make(), str(tmp_path / "scan.nrrd"))
+    sitk.WriteImage(make(), str(tmp_path / "Segmentation.seg.nrrd"))
+    found = formats.search_images(tmp_path)
+    assert [source.name for source in found.sources] == ["scan.nrrd"]
+    assert "left out: Segmentation.seg.nrrd" in found.note
+    assert len(formats.find_images(tmp_path / "Segmentation.seg.nrrd")) == 1
+
+
 def test_a_crop_of_slicer_is_laid_into_the_whole_grid_and_its_layers_are_joined(tmp_path: Path) -> None:
     sitk.WriteImage(make(), str(tmp_path / "scan.mha"))
     image = formats.read(tmp_path / "scan.mha")

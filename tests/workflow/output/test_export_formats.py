@@ -8,6 +8,7 @@ import pytest
 from dicom_files import noise, write_series
 from PIL import Image as Picture
 from test_export import item
+from written_labels import TILTED
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
@@ -51,3 +52,18 @@ def test_formats_of_planes_refuse_a_volume_before_anything_is_written(tmp_path: 
         with pytest.raises(MedSegError, match="is a volume"):
             export_corrections([case], tmp_path / "out", name, False)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["dicom-seg", "rtstruct", "seg.nrrd"])
+def test_a_tilted_series_is_told_and_only_moved_where_that_is_possible(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("highdicom")
+    write_series(tmp_path / "s", noise((4, 9, 12)), step=TILTED, FrameOfReferenceUID="1.2.9")
+    case = item(formats.read(tmp_path / "s"))
+    for straighten in (False, True):
+        out = tmp_path / f"out {straighten}"
+        export_corrections([case], out, name, False, straighten=straighten)
+        (entry,) = json.loads((out / "provenance.json").read_text())["cases"]
+        is_moved = straighten and name == "seg.nrrd"
+        assert (entry["grid"]["shape"] == [4, 9, 12]) != is_moved
+        assert ("were moved" in " ".join(entry["grid"]["remarks"])) == is_moved
+        assert "gantry tilt" in entry["grid"]["remarks"][0]
