@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
+from pydicom.filereader import read_partial
 from pydicom.tag import Tag
 
 from napari_medseg.core.decoded_size.limit import refuse_above_limit
@@ -34,6 +35,7 @@ _LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _TOLERANCE_PX = 0.02
 """By how much a slice may lie off the grid of the series; files round positions to a hundredth of a pixel."""
 _HALF = 0.5
+_SOP_CLASS = Tag("SOPClassUID")
 
 
 def find_label_class(path: Path) -> str:
@@ -42,7 +44,7 @@ def find_label_class(path: Path) -> str:
         with translate_decode_errors(path, "DICOM"), SizedFile(path) as file:
             if file.peek(132)[128:132] != b"DICM":
                 return ""
-            name = str(dcmread(file, stop_before_pixels=True, specific_tags=["SOPClassUID"]).get("SOPClassUID", ""))
+            name = str(read_partial(file, lambda tag, *_: tag > _SOP_CLASS).get("SOPClassUID", ""))
     except (MedSegError, OSError):
         return ""
     return name if name in LABEL_CLASSES else ""
