@@ -83,6 +83,12 @@ def read_dicom_labels(path: Path, image: Image) -> tuple[NDArray[Any], tuple[str
     return reorient_to_canonical(values, storage), notes
 
 
+def read_referenced_series(path: Path) -> set[str]:
+    """Return the SeriesInstanceUIDs that a file refers to; errors as of `read_dicom_labels`."""
+    with _open(path) as dataset:
+        return _find_series(dataset)
+
+
 def read_own_values(path: Path) -> dict[int, int]:
     """Return the label value of each segment or region of a file of this program, which keeps it beside the number."""
     with _open(path) as dataset:

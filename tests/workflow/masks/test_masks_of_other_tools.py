@@ -66,3 +66,18 @@ def test_a_segmentation_of_slicer_is_a_mask_by_its_suffix(tmp_path: Path) -> Non
     moved = tmp_path / "anything.seg.nrrd"
     mask.rename(moved)
     assert split_drop([moved]).masks == (moved,)
+
+
+def test_objects_with_other_names_are_paired_by_the_series_that_they_refer_to(tmp_path: Path) -> None:
+    wanted = {name: make_case(tmp_path, name, ".rtstruct.dcm") for name in ("71", "72", "73")}
+    (tmp_path / "masks" / "71.rtstruct.dcm").rename(tmp_path / "masks" / "RS_b.dcm")
+    (tmp_path / "masks" / "72.rtstruct.dcm").rename(tmp_path / "masks" / "RS_a.dcm")
+    pairs, lacking = find_pairs(tmp_path / "images", tmp_path / "masks")
+    assert not lacking
+    assert {pair.name: pair.mask.path.name for pair in pairs} == {
+        "71": "RS_b.dcm",
+        "72": "RS_a.dcm",
+        "73": "73.rtstruct.dcm",
+    }
+    for pair in pairs:
+        np.testing.assert_array_equal(read_pair(pair, MaskSettings(LUNGS))[1].labels, wanted[pair.name])
