@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from napari_medseg.cli.console import echo, echo_json
+from napari_medseg.cli.console import echo, echo_json, echo_notice
 from napari_medseg.cli.options import (
     DEFAULT_TASK,
     JsonOption,
@@ -18,6 +18,7 @@ from napari_medseg.cli.options import (
     TaskOption,
     open_workspace,
 )
+from napari_medseg.core.label_files.registry import find_label_format
 from napari_medseg.workflow.output.export import export_corrections, list_accepted_rows, read_export_items
 from napari_medseg.workflow.output.image_names import make_namer
 
@@ -47,3 +48,5 @@ def export(
         return
     for path in paths:
         echo(str(path))
+    if find_label_format(suffix).names_patient:
+        echo_notice("these labels hold the name and ID of the patient, as their DICOM series does")

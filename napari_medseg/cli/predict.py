@@ -140,7 +140,8 @@ def _predict_one(source: formats.ImageSource, settings: _Settings) -> dict[str, 
     target = out.get_path(entry)
     result = get_result(predictor.predict(image), echo_notice)
     grid, labels = image, result.labels
-    if settings.straighten and is_sheared(image.affine) and len(image.spatial_axes) == 3:
+    moves = settings.straighten and not settings.label_format.names_patient  # labels of a series lie on its slices
+    if moves and is_sheared(image.affine) and len(image.spatial_axes) == 3:
         grid, (labels,) = straighten_series(image, [labels])
     remarks = describe_grid(grid, image, target.name)
     out.record(entry, remarks)

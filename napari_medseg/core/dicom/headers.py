@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pydicom import Dataset, FileDataset, dcmread
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from napari_medseg.core.acquisition import Acquisition
 from napari_medseg.core.dicom.acquisition import read_acquisition, read_modality
@@ -109,6 +114,7 @@ def read_header(path: Path, file: BinaryIO) -> DicomHeader:
     """
     refuse_large_inflation(path, file)
     dataset = dcmread(file, stop_before_pixels=True, force=not has_magic_word(file))
+    _complete_transfer_syntax(dataset)
     if kind := find_kind_without_image(dataset):
         raise NoImageError(path.name, kind)
     if "Rows" not in dataset or "Columns" not in dataset:
@@ -118,6 +124,15 @@ def read_header(path: Path, file: BinaryIO) -> DicomHeader:
     encoding = _make_encoding(dataset, file)
     refuse_large_frames(path, dataset, None if encoding.offset is None else encoding.file_version[0] - encoding.offset)
     return _make_header(path, dataset, encoding)
+
+
+def _complete_transfer_syntax(dataset: FileDataset) -> None:
+    """Give a file without a meta header the transfer syntax in which its elements were read."""
+    if "TransferSyntaxUID" in dataset.file_meta:
+        return
+    is_implicit, is_little_endian = dataset.original_encoding
+    explicit = ExplicitVRLittleEndian if is_little_endian else ExplicitVRBigEndian
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else explicit
 
 
 def get_file_version(file: BinaryIO) -> tuple[int, int]:

@@ -8,14 +8,17 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from napari_medseg.core.dicom.bare_files import looks_like_dataset
 from napari_medseg.core.dicom.image_reader import read_dicom, read_series, read_series_with_headers
 from napari_medseg.core.errors import IrregularSlicesError, MedSegError, translate_errors
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
 from napari_medseg.core.formats.discovery import (
+    ARRAY_SUFFIXES,
     DICOM_SUFFIXES,
     JPEG_SUFFIXES,
     MAX_FILES,
     METAIMAGE_SUFFIXES,
+    NIFTI_PAIR_SUFFIXES,
     NIFTI_SUFFIXES,
     NRRD_SUFFIXES,
     PNG_JPEG_SUFFIXES,
@@ -32,6 +35,7 @@ from napari_medseg.core.formats.discovery import (
 from napari_medseg.core.formats.label_reader import MASK_SUFFIXES, read_labels, read_mask, read_mask_image
 from napari_medseg.core.formats.labels import WRITERS, write_image, write_labels
 from napari_medseg.core.formats.nifti import read_nifti
+from napari_medseg.core.formats.numpy_arrays import read_numpy_array
 from napari_medseg.core.formats.other_rooms import read_nrrd_volume, read_volume
 from napari_medseg.core.formats.png_jpeg import read_png_jpeg
 from napari_medseg.core.formats.tiff import read_tiff
@@ -66,9 +70,10 @@ __all__ = [
 
 READERS: dict[str, Callable[[Path], Image]] = {
     **dict.fromkeys(DICOM_SUFFIXES, read_dicom),
-    **dict.fromkeys(NIFTI_SUFFIXES, read_nifti),
+    **dict.fromkeys((*NIFTI_SUFFIXES, *NIFTI_PAIR_SUFFIXES), read_nifti),
     **dict.fromkeys((*TIFF_SUFFIXES, *TIFF_VARIANT_SUFFIXES), read_tiff),
     **dict.fromkeys(PNG_JPEG_SUFFIXES, read_png_jpeg),
+    **dict.fromkeys(ARRAY_SUFFIXES, read_numpy_array),
     **dict.fromkeys(METAIMAGE_SUFFIXES, read_volume),
     **dict.fromkeys(NRRD_SUFFIXES, read_nrrd_volume),
 }
@@ -121,7 +126,8 @@ def can_read(path: Path) -> bool:
         return False
     try:
         with path.open("rb") as file:
-            return _detect_reader(file.read(_N_START_BYTES)) is not None
+            start = file.read(_N_START_BYTES)
+            return _detect_reader(start) is not None or looks_like_dataset(start)
     except (OSError, ValueError):
         return False
 
@@ -223,6 +229,8 @@ def _find_reader(path: Path) -> Callable[[Path], Image]:
         raise MedSegError(f"{path.name} is empty (0 bytes). Copy or export it again.")
     if reader := _detect_reader(start) or READERS.get(get_suffix(path)):
         return reader
+    if looks_like_dataset(start):
+        return read_dicom
     raise MedSegError(
         f"{path.name} has an unsupported format; supported formats are {_format_expected_types()}. Convert it."
     )
@@ -244,4 +252,4 @@ def _describe_empty_folder(folder: Path, note: str = "") -> str:
 
 
 def _format_expected_types() -> str:
-    return "DICOM, NIfTI, MetaImage, NRRD, TIFF, PNG and JPEG"
+    return "DICOM, NIfTI, MetaImage, NRRD, TIFF, PNG, JPEG, BMP, WebP, JPEG 2000 and NumPy"

@@ -7,24 +7,37 @@ from itertools import islice
 from pathlib import Path
 
 from napari_medseg.core.decoded_size.sized_file import SizedFile
+from napari_medseg.core.dicom.bare_files import is_directory_file, list_directory_files, looks_like_dataset
 from napari_medseg.core.dicom.headers import DicomHeader, NoImageError, has_magic_word, read_header
 from napari_medseg.core.dicom.series import group_by_series, split_phases
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
 
-DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima", ".seg.dcm", ".rtstruct.dcm")
 JPEG_SUFFIXES = (".jpg", ".jpeg")
-PNG_JPEG_SUFFIXES = (".png", *JPEG_SUFFIXES)
+# Pictures that are read like PNG and JPEG, but not written.
+OTHER_PICTURE_SUFFIXES = (".bmp", ".webp", ".jp2", ".j2k")
+PNG_JPEG_SUFFIXES = (".png", *JPEG_SUFFIXES, *OTHER_PICTURE_SUFFIXES)
+ARRAY_SUFFIXES = (".npy", ".npz")
 TIFF_SUFFIXES = (".tif", ".tiff")
 # TIFF under other names: Aperio slides and BigTIFF. They are read, but not written.
 TIFF_VARIANT_SUFFIXES = (".svs", ".btf", ".tf8")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
+NIFTI_PAIR_SUFFIXES = (".hdr", ".img")
 # MetaImage and NRRD, see core.volumes.
 METAIMAGE_SUFFIXES = (".mha", ".mhd")
 NRRD_SUFFIXES = (".nrrd", ".nhdr", ".seg.nrrd")
 VOLUME_SUFFIXES = (*METAIMAGE_SUFFIXES, *NRRD_SUFFIXES)
-_DOUBLE_SUFFIXES = (".nii.gz", ".seg.nrrd")
-_NON_DICOM_SUFFIXES = {*PNG_JPEG_SUFFIXES, *TIFF_SUFFIXES, *TIFF_VARIANT_SUFFIXES, *NIFTI_SUFFIXES, *VOLUME_SUFFIXES}
+_DOUBLE_SUFFIXES = (".nii.gz", ".seg.nrrd", ".seg.dcm", ".rtstruct.dcm")
+_NON_DICOM_SUFFIXES = {
+    *PNG_JPEG_SUFFIXES,
+    *TIFF_SUFFIXES,
+    *TIFF_VARIANT_SUFFIXES,
+    *NIFTI_SUFFIXES,
+    *NIFTI_PAIR_SUFFIXES,
+    *VOLUME_SUFFIXES,
+    *ARRAY_SUFFIXES,
+}
 # Data sets often keep labels in these folders beside the images; they are not images to segment.
 _LABEL_FOLDERS = {"labels", "masks"}
 # Folders in which other programs keep one image as many chunks; their files are not images of ours.
@@ -69,14 +82,22 @@ class FoundImages:
         The images that can be opened.
     skipped
         DICOM files in the folders that hold no image: segmentations, doses, presentation states, reports.
+    segmentations
+        Names of the segmentations of 3D Slicer in the folders.
     """
 
     sources: tuple[ImageSource, ...]
     skipped: tuple[NoImageError, ...] = ()
+    segmentations: tuple[str, ...] = ()
 
     @property
     def note(self) -> str:
-        """One sentence that names the skipped files; empty if there are none."""
+        """Sentences that name the skipped files; empty if there are none."""
+        left_out = ", ".join(self.segmentations[:MAX_NAMED])
+        about = f"Segmentations are no images and were left out: {left_out}." if left_out else ""
+        return " ".join(filter(None, (self._note_skipped(), about)))
+
+    def _note_skipped(self) -> str:
         if not self.skipped:
             return ""
         names = [f"{each.name} {each.kind}" for each in self.skipped[:MAX_NAMED]]
@@ -85,7 +106,7 @@ class FoundImages:
 
 
 def get_suffix(path: Path) -> str:
-    """Suffix in lower case; ``.nii.gz`` and ``.seg.nrrd`` count as one suffix."""
+    """Suffix in lower case; ``.nii.gz``, ``.seg.nrrd`` and ``.seg.dcm`` count as one suffix."""
     name = path.name.lower()
     return next((double for double in _DOUBLE_SUFFIXES if name.endswith(double)), path.suffix.lower())
 
@@ -114,18 +135,31 @@ def search_images(path: Path | Sequence[Path]) -> FoundImages:
             what = "is neither a file nor a folder" if os.path.exists(each) else "does not exist"
             problem = f"{each} {what}. Check the name, or whether a drive is disconnected."
             problems.append(ImageSource(each.name, (each,), problem=problem))
+        elif is_directory_file(each):
+            try:
+                files += list_directory_files(each)
+            except MedSegError as error:
+                problems.append(ImageSource(each.name, (each,), problem=str(error)))
         else:
             files.append(each)
     # A file that the user named is always listed, so that opening it reports why it cannot be used.
-    named = {each for each in given if os.path.isfile(each)}
+    named = {each for each in given if os.path.isfile(each) and not is_directory_file(each)}
     series = group_dicom_series(
         (file for file in dict.fromkeys(files) if get_suffix(file) not in _NON_DICOM_SUFFIXES), named
     )
     offered = {file for source in series.sources for file in source.paths}
     pictures = [file for file in files if get_suffix(file) in _NON_DICOM_SUFFIXES]
-    by_hand = [file for file in given if file in named and file not in offered]
+    segments = [file for file in pictures if get_suffix(file) == ".seg.nrrd" and file not in named]
+    pictures = [file for file in pictures if file not in segments]
+    pictures = [file for file in pictures if get_suffix(file) != ".img" or not _has_header(file, pictures)]
+    by_hand = [file for file in given if file in named and file not in offered and not _has_header(file, pictures)]
     single = tuple(ImageSource(file.name, (file,)) for file in dict.fromkeys(pictures + by_hand))
-    return FoundImages((*single, *series.sources, *problems), series.skipped)
+    return FoundImages((*single, *series.sources, *problems), series.skipped, tuple(file.name for file in segments))
+
+
+def _has_header(voxels: Path, files: Collection[Path]) -> bool:
+    """Whether the header of a NIfTI pair is listed, so that its voxels are no second image."""
+    return any(voxels.with_suffix(suffix) in files for suffix in (".hdr", ".HDR"))
 
 
 def walk_files(folder: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[Path]:
@@ -202,7 +236,11 @@ def _read_header_if_dicom(path: Path) -> DicomHeader | None:
                 raise
             return None
         with file:
-            return read_header(path, file) if is_named_dicom or has_magic_word(file) else None
+            if not is_named_dicom and not has_magic_word(file):
+                is_bare = looks_like_dataset(file.read(8))
+                file.seek(0)
+                return read_header(path, file) if is_bare else None
+            return read_header(path, file)
 
 
 def _make_series_sources(headers: list[DicomHeader]) -> list[ImageSource]:

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from napari_medseg.core.decoded_size.limit import LABEL_BYTES
 from napari_medseg.core.errors import GridMismatchError, HeaderMismatchError, MedSegError
 from napari_medseg.core.formats.discovery import (
+    DICOM_SUFFIXES,
     JPEG_SUFFIXES,
+    NIFTI_PAIR_SUFFIXES,
     NIFTI_SUFFIXES,
     PNG_JPEG_SUFFIXES,
     TIFF_SUFFIXES,
@@ -31,12 +33,12 @@ from napari_medseg.core.formats.mask_channels import choose_mask_channel, read_p
 from napari_medseg.core.formats.mask_placement import AS_STATED, MaskOrientation, MaskPlacement, PlacedMask, place_mask
 from napari_medseg.core.formats.nifti import came_from_nifti, read_nifti
 from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_canonical, reorient_to_file
-from napari_medseg.core.formats.other_rooms import read_volume_mask, read_volume_mask_image
+from napari_medseg.core.formats.other_rooms import read_dicom_mask, read_volume_mask, read_volume_mask_image
 from napari_medseg.core.formats.png_jpeg import read_png_grid, read_png_jpeg
 from napari_medseg.core.formats.tiff import read_tiff_grid, read_tiff_mask
 from napari_medseg.core.image import Image, StorageLayout
 
-MASK_SUFFIXES = (*WRITERS, *VOLUME_SUFFIXES)
+MASK_SUFFIXES = (*WRITERS, *VOLUME_SUFFIXES, *NIFTI_PAIR_SUFFIXES, ".bmp")
 """Of files whose values are exact; JPEG is read as a mask, too."""
 _NIFTI1_BYTES = 348
 
@@ -74,7 +76,7 @@ def read_labels(
     MedSegError
         If the file is damaged, holds no labels, or has another grid; the text says how the grids differ.
     """
-    if get_suffix(path) not in MASK_SUFFIXES:
+    if get_suffix(path) not in (*MASK_SUFFIXES, *DICOM_SUFFIXES):
         raise MedSegError(f"{path.name}: labels are read from {', '.join(sorted(MASK_SUFFIXES))}. Convert them.")
     expected = None if expected_shape is None else math.prod(expected_shape) * LABEL_BYTES
     placed = read_mask(path, image, placement, expected_bytes=expected)
@@ -97,10 +99,12 @@ def read_mask(
         If the file is damaged, shows different drawings in its colours, or has another grid.
     """
     suffix = _get_mask_suffix(path)
-    if suffix in NIFTI_SUFFIXES:
+    if suffix in (*NIFTI_SUFFIXES, *NIFTI_PAIR_SUFFIXES):
         return _read_nifti_mask(path, image, placement, expected_bytes)
     if suffix in VOLUME_SUFFIXES:
         return read_volume_mask(path, image, placement, expected_bytes)
+    if suffix in DICOM_SUFFIXES:
+        return read_dicom_mask(path, image)
     is_tiff = suffix in TIFF_SUFFIXES
     found, notes, is_stated = _read_tiff_mask(path, expected_bytes) if is_tiff else _read_picture_mask(path)
     if image is None:
@@ -127,18 +131,21 @@ def read_mask_image(path: Path) -> Image:
         If the file is damaged, or shows different drawings in its colours.
     """
     suffix = _get_mask_suffix(path)
-    if suffix in NIFTI_SUFFIXES:
+    if suffix in (*NIFTI_SUFFIXES, *NIFTI_PAIR_SUFFIXES):
         found = _take_mask_channel(read_nifti(path), path.name)[0]
         return found if _has_orientation(found) else replace(found, affine=None)
     if suffix in VOLUME_SUFFIXES:
         return read_volume_mask_image(path)
+    if suffix in DICOM_SUFFIXES:
+        raise MedSegError(f"{path.name} is laid on its own series only; it is not resampled to another grid.")
     return (_read_tiff_mask(path, None) if suffix in TIFF_SUFFIXES else _read_picture_mask(path))[0]
 
 
 def _get_mask_suffix(path: Path) -> str:
     suffix = get_suffix(path)
-    if suffix not in MASK_SUFFIXES and suffix not in JPEG_SUFFIXES:
-        known = ", ".join(sorted({*MASK_SUFFIXES, *JPEG_SUFFIXES}))
+    known_suffixes = {*MASK_SUFFIXES, *JPEG_SUFFIXES, *DICOM_SUFFIXES}
+    if suffix not in known_suffixes:
+        known = ", ".join(sorted(known_suffixes))
         raise MedSegError(f"{path.name}: masks are read from {known}. Convert them.")
     return suffix
 

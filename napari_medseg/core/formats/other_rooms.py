@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.mask_placement import AS_STATED, MaskPlacement, PlacedMask
 from napari_medseg.core.image import Image
 
@@ -34,3 +35,16 @@ def read_volume_mask_image(path: Path) -> Image:
     from napari_medseg.core.volumes import masks
 
     return masks.read_volume_mask_image(path)
+
+
+def read_dicom_mask(path: Path, image: Image | None) -> PlacedMask:
+    """Read a DICOM segmentation or structure set on its series, see `core.dicom_labels.reader`."""
+    from napari_medseg.core.dicom_labels import reader
+
+    if not reader.find_label_class(path):
+        raise MedSegError(
+            f"{path.name} is DICOM, but neither a segmentation (SEG) nor a structure set (RTSTRUCT). Choose a mask."
+        )
+    if image is None:
+        raise MedSegError(f"{path.name} belongs to a DICOM series. Open the series first.")
+    return PlacedMask(*reader.read_dicom_labels(path, image))

@@ -15,7 +15,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from napari_medseg.core.atomic_io import atomic_write
-from napari_medseg.core.decoded_size.codestreams import refuse_many_scans
+from napari_medseg.core.decoded_size.codestreams import read_declared_size, refuse_many_scans
 from napari_medseg.core.decoded_size.limit import refuse_above_limit
 from napari_medseg.core.decoded_size.sized_file import SizedFile
 from napari_medseg.core.decoded_size.slabs import SLAB_ITEMS, iterate_slabs
@@ -52,9 +52,9 @@ def read_png_jpeg(path: Path) -> Image:
     with translate_decode_errors(path, "a picture"), open_picture(path) as picture:
         grid = parse_grid_json(str(picture.info.get(GRID_KEY, "")))
         turned = make_turned_storage(_read_exif_orientation(path, picture), 2)
-        n_frames = getattr(picture, "n_frames", 1) if picture.format == "PNG" else 1
+        n_frames = getattr(picture, "n_frames", 1) if picture.format in ("PNG", "WEBP") else 1
         is_plain = n_frames == 1 and _has_plain_samples(path)
-        pixels = decode_plain_png(path) if is_plain or _has_channels_of_16_bits(path) else _decode_pixels(picture)
+        pixels = _decode(path, picture, is_plain=is_plain)
     refuse_unusable(pixels, path.name)
     pixels, units = reduce_to_grey(pixels)
     storage = grid.storage if grid.storage is not None and len(grid.storage.flips) == 2 else turned
@@ -68,6 +68,14 @@ def read_png_jpeg(path: Path) -> Image:
         notes=(f"The file is an animation of {n_frames} frames; the first one is shown.",) if n_frames > 1 else (),
     )
     return apply_grid(image, grid)
+
+
+def _decode(path: Path, picture: Picture.Image, *, is_plain: bool) -> NDArray[Any]:
+    if is_plain or _has_channels_of_16_bits(path):
+        return decode_plain_png(path)
+    if picture.format == "JPEG2000":  # Pillow reduces colours of 16 bits to 8
+        return cast_native(np.atleast_2d(imagecodecs.jpeg2k_decode(path.read_bytes())))
+    return _decode_pixels(picture)
 
 
 def open_picture(path: Path) -> Picture.Image:
@@ -89,12 +97,24 @@ def open_picture(path: Path) -> Picture.Image:
     picture = Picture.open(path, formats=_OTHER_FORMATS) if kind is None else kind(path)
     try:
         refuse_above_limit(_compute_pixel_bytes(picture, path), path.stat().st_size, path.name)
+        if picture.format in ("JPEG2000", "WEBP"):
+            _refuse_larger_codestream(path, picture)
         if kind is JpegImageFile:
             refuse_many_scans(path.read_bytes(), path.name)
     except MedSegError:
         picture.close()
         raise
     return picture
+
+
+def _refuse_larger_codestream(path: Path, picture: Picture.Image) -> None:
+    """Refuse a picture whose compressed pixels say that they are larger than its header says."""
+    said = read_declared_size(path.read_bytes())
+    if said is not None and said.rows * said.columns > picture.width * picture.height:
+        raise MedSegError(
+            f"{path.name} is damaged: its header says {picture.width} x {picture.height} pixels, and its compressed "
+            f"pixels say {said.columns} x {said.rows}. Copy or export it again."
+        )
 
 
 def _read_exif_orientation(path: Path, picture: Picture.Image) -> int:

@@ -58,7 +58,8 @@ def join_holes(region: Region) -> Ring:
         distances = np.abs(ring[:, None] - hole[None]).sum(axis=-1)
         at, to = np.unravel_index(int(distances.argmin()), distances.shape)
         turned = np.roll(hole, -int(to), axis=0)
-        ring = np.concatenate([ring[: at + 1], turned, turned[:1], ring[at:]])
+        elbow = np.array([[ring[at, 0], turned[0, 1]]])  # along the edges of pixels: it crosses no pixel's centre
+        ring = np.concatenate([ring[: at + 1], elbow, turned, turned[:1], elbow, ring[at:]])
     return ring
 
 

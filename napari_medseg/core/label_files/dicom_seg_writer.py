@@ -27,6 +27,8 @@ from napari_medseg.core.label_files.dicom_source import (
 from napari_medseg.core.tasks.clinical_codes import Code, find_code
 
 MAX_SEGMENTS = 65535
+MIN_PIXELS = 8
+"""highdicom 0.28 packs frames that are shorter than a byte at a wrong place."""
 _SERIES_NUMBER = 9000
 _INSTALL = 'DICOM segmentations need highdicom, which is not installed: pip install "napari-medseg[highdicom]".'
 
@@ -55,16 +57,7 @@ def write_dicom_seg(path: Path, labels: NDArray[Any], image: Image, described: L
         than 65,535 objects.
     """
     highdicom = _import_highdicom()
-    segments = described.list_segments(labels, only_present=True)
-    if not segments:
-        raise MedSegError(
-            f"{image.name} has no label, and a DICOM segmentation has at least one segment. Leave it out."
-        )
-    if len(segments) > MAX_SEGMENTS:
-        raise MedSegError(
-            f"{image.name} has {len(segments):,} objects, and a DICOM segmentation numbers {MAX_SEGMENTS:,}. "
-            "Choose .mha, .nii.gz or .tif."
-        )
+    segments = _list_segments(labels, image, described)
     source = read_dicom_source(image, "a DICOM segmentation")
     planes = _number_planes(lay_in_slices(labels, image), segments)
     if source.frames:
@@ -95,6 +88,22 @@ def write_dicom_seg(path: Path, labels: NDArray[Any], image: Image, described: L
     _fix_times_and_uids(built, described, seed)
     with atomic_write(path) as temporary:
         built.save_as(temporary, enforce_file_format=True)
+
+
+def _list_segments(labels: NDArray[Any], image: Image, described: LabelDescription) -> list[Segment]:
+    segments = described.list_segments(labels, only_present=True)
+    if not segments:
+        raise MedSegError(
+            f"{image.name} has no label, and a DICOM segmentation has at least one segment. Leave it out."
+        )
+    if len(segments) > MAX_SEGMENTS:
+        raise MedSegError(
+            f"{image.name} has {len(segments):,} objects, and a DICOM segmentation numbers {MAX_SEGMENTS:,}. "
+            "Choose .mha, .nii.gz or .tif."
+        )
+    if labels.size // len(lay_in_slices(labels, image)) < MIN_PIXELS:
+        raise MedSegError(f"{image.name} has slices of fewer than {MIN_PIXELS} pixels. Choose .mha or .nii.gz.")
+    return segments
 
 
 def _import_highdicom() -> ModuleType:

@@ -13,6 +13,8 @@ from napari_medseg.core.dicom.frame_size import count_frames, refuse_large_infla
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
 from napari_medseg.core.formats.discovery import (
+    ARRAY_SUFFIXES,
+    NIFTI_PAIR_SUFFIXES,
     NIFTI_SUFFIXES,
     PNG_JPEG_SUFFIXES,
     TIFF_SUFFIXES,
@@ -93,7 +95,14 @@ def read_dicom_source(image: Image, what: str) -> DicomSource:
     MedSegError
         If the image is not from DICOM, or its files are gone or damaged.
     """
-    others = (*NIFTI_SUFFIXES, *PNG_JPEG_SUFFIXES, *TIFF_SUFFIXES, *VOLUME_SUFFIXES)
+    others = (
+        *NIFTI_SUFFIXES,
+        *NIFTI_PAIR_SUFFIXES,
+        *PNG_JPEG_SUFFIXES,
+        *TIFF_SUFFIXES,
+        *VOLUME_SUFFIXES,
+        *ARRAY_SUFFIXES,
+    )
     if not image.sources or (not image.series and get_suffix(image.sources[0]) in others):
         raise MedSegError(
             f"{image.name} is not from DICOM, and {what} belongs to a DICOM series. Choose .seg.nrrd, .mha or .nii.gz."

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core import formats
+from napari_medseg.core.dicom_labels.reader import read_dicom_labels, read_own_values
 from napari_medseg.core.errors import look_up
 from napari_medseg.core.image import Image
 from napari_medseg.core.label_files.coco_writer import write_coco, write_coco_polygons
@@ -72,6 +73,17 @@ def _read_grid(path: Path, image: Image, described: LabelDescription) -> NDArray
     return formats.read_labels(path, image, expected_shape=image.spatial_shape)
 
 
+def _read_dicom(path: Path, image: Image, described: LabelDescription) -> NDArray[Any]:
+    """Read labels of a DICOM object, with the values of the task in place of the numbers of segments."""
+    numbers, _ = read_dicom_labels(path, image)
+    value_of = np.zeros(int(numbers.max(initial=0)) + 1, np.uint32)
+    for number, value in read_own_values(path).items():
+        if number < len(value_of):
+            value_of[number] = value
+    values: NDArray[np.uint32] = value_of[numbers]
+    return values
+
+
 def _write_metaimage(path: Path, labels: NDArray[Any], image: Image, described: LabelDescription) -> None:
     values = ", ".join(f"{label.value} {label.name}" for label in described.task.labels)
     write_metaimage(path, labels, image, {"medseg_labels": values, "medseg_provenance": described.provenance})
@@ -90,8 +102,24 @@ _FORMATS = (
     LabelFormat("seg.nrrd", "3D Slicer (.seg.nrrd)", ".seg.nrrd", write_seg_nrrd, ".nrrd", _read_grid),
     LabelFormat("nrrd", "NRRD", ".nrrd", _write_nrrd, ".nrrd", _read_grid),
     LabelFormat("mha", "MetaImage (ITK)", ".mha", _write_metaimage, ".mha", _read_grid),
-    LabelFormat("dicom-seg", "DICOM-SEG", ".seg.dcm", write_dicom_seg, ".nii.gz", names_patient=True),
-    LabelFormat("rtstruct", "DICOM RTSTRUCT", ".rtstruct.dcm", write_rtstruct, ".nii.gz", names_patient=True),
+    LabelFormat(
+        "dicom-seg",
+        "DICOM-SEG (holds the patient's name)",
+        ".seg.dcm",
+        write_dicom_seg,
+        ".nii.gz",
+        _read_dicom,
+        names_patient=True,
+    ),
+    LabelFormat(
+        "rtstruct",
+        "DICOM RTSTRUCT (holds the patient's name)",
+        ".rtstruct.dcm",
+        write_rtstruct,
+        ".nii.gz",
+        _read_dicom,
+        names_patient=True,
+    ),
     LabelFormat("png", "PNG", ".png", _write_grid, ".png", _read_grid, planes_only=True),
     LabelFormat(
         "png-palette", "PNG in colours", ".palette.png", write_palette_png, ".png", _read_grid, planes_only=True

@@ -82,8 +82,7 @@ def _make_header(source: DicomSource, described: LabelDescription, seed: tuple[s
     built.file_meta = FileMetaDataset()
     built.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     built.file_meta.MediaStorageSOPClassUID = built.SOPClassUID = RTStructureSetStorage
-    instance = UID(make_uid("instance", *seed))
-    built.file_meta.MediaStorageSOPInstanceUID = built.SOPInstanceUID = instance
+    built.file_meta.MediaStorageSOPInstanceUID = built.SOPInstanceUID = UID(make_uid("instance", *seed))
     source.copy_patient_and_study(built)
     built.SpecificCharacterSet = "ISO_IR 192"
     built.Modality = "RTSTRUCT"
@@ -174,6 +173,7 @@ def _make_observation(number: int, segment: Segment, described: LabelDescription
     return _make(
         ObservationNumber=number,
         ReferencedROINumber=number,
+        ROIObservationLabel=str(segment.value),
         RTROIIdentificationCodeSequence=[code],
         RTROIInterpretedType="ORGAN",
         ROIInterpreter=make_person_name(described.reviewer),

@@ -212,6 +212,8 @@ def _read_grid(fields: Mapping[str, str], spatial: list[int], n_axes: int) -> Lp
             return LpsGrid(matrix, has_place="space" in fields)
         return LpsGrid(np.diag([*signs, 1.0]) @ matrix, has_place=True)
     steps = [float(word) for word in fields.get("spacings", "").split()]
+    if len(vectors) == n_axes and len(spatial) < 3:  # a plane, whose vectors lie in the plane
+        steps = [float(np.linalg.norm(vector or [1.0])) for vector in vectors]
     if len(steps) != n_axes or not np.isfinite([steps[axis] for axis in spatial]).all():
         return None
     matrix[range(len(spatial)), range(len(spatial))] = [abs(steps[axis]) for axis in spatial]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.decoded_size.slabs import convert_to_native
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.decode_errors import refuse_unusable
+from napari_medseg.core.formats.decode_errors import refuse_unusable, translate_decode_errors
 from napari_medseg.core.formats.discovery import get_suffix
 from napari_medseg.core.formats.grid_metadata import GRID_KEY, apply_grid, parse_grid_json
 from napari_medseg.core.formats.orientation import (
@@ -69,7 +69,8 @@ def make_image(path: Path, stored: StoredVolume, *, keeps_thin_axes: bool = Fals
     """
     values = stored.values
     refuse_unusable(values, path.name)
-    ours = parse_grid_json(stored.fields.get(GRID_KEY, ""))
+    with translate_decode_errors(path, "a volume of this program"):
+        ours = parse_grid_json(stored.fields.get(GRID_KEY, ""))
     thin = [axis for axis in range(3) if values.shape[axis] == 1]
     normal = thin[0] if thin and not keeps_thin_axes else None
     if ours.storage is not None:

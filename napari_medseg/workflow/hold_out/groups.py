@@ -12,7 +12,15 @@ from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import use_slashes
-from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, PNG_JPEG_SUFFIXES, TIFF_SUFFIXES, get_suffix
+from napari_medseg.core.formats.discovery import (
+    ARRAY_SUFFIXES,
+    NIFTI_PAIR_SUFFIXES,
+    NIFTI_SUFFIXES,
+    PNG_JPEG_SUFFIXES,
+    TIFF_SUFFIXES,
+    VOLUME_SUFFIXES,
+    get_suffix,
+)
 from napari_medseg.core.grouping.groups import GroupPattern, find_group, format_groups
 from napari_medseg.core.grouping.keyed_groups import get_group_label, get_group_noun
 from napari_medseg.core.grouping.split import choose_hold_out_groups
@@ -24,7 +32,14 @@ from napari_medseg.workflow.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-_NAMED_BY_FILE = {*PNG_JPEG_SUFFIXES, *TIFF_SUFFIXES, *NIFTI_SUFFIXES}
+_NAMED_BY_FILE = {
+    *PNG_JPEG_SUFFIXES,
+    *TIFF_SUFFIXES,
+    *NIFTI_SUFFIXES,
+    *NIFTI_PAIR_SUFFIXES,
+    *VOLUME_SUFFIXES,
+    *ARRAY_SUFFIXES,
+}
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_medseg.core.dicom_labels.reader import find_label_class
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats import MASK_SUFFIXES
 from napari_medseg.core.formats.discovery import get_suffix
 from napari_medseg.core.image import Image
 from napari_medseg.core.name_matching import fold_name
+from napari_medseg.core.volumes.segments import SEG_NRRD_SUFFIX
 from napari_medseg.workflow.masks.pairs import MaskPair, find_pairs
 from training.data.labelled_cases import get_stem
 from training.from_folders.mask_files import MaskFile
@@ -64,6 +66,8 @@ def split_drop(paths: Sequence[Path]) -> SplitDrop:
     a mask has a mask ending (``a_mask``), lies in a folder of masks, or has the name of an image without its ending
     (``a`` beside ``a_0000``).
     """
+    if objects := [path for path in paths if path.is_file() and find_label_class(path)]:
+        return _split_objects([path for path in paths if path not in objects], objects)
     folders = [path for path in paths if path.is_dir()]
     if not folders:
         return _split_files(paths)
@@ -95,7 +99,16 @@ def looks_like_mask(image: Image) -> bool:
 
 def is_named_as_mask(path: Path) -> bool:
     """Whether the name of a file, or of its folder, says that it is a mask."""
+    if get_suffix(path) == SEG_NRRD_SUFFIX:
+        return True
     return MASK_ENDING.search(get_stem(path)) is not None or fold_name(path.parent.name) in MASK_FOLDERS
+
+
+def _split_objects(images: Sequence[Path], objects: Sequence[Path]) -> SplitDrop:
+    """Return DICOM segmentations and structure sets as masks: one that came with one series is its mask."""
+    if len(images) == 1 and len(objects) == 1:
+        return SplitDrop((), (MaskPair(get_stem(objects[0]), images[0], MaskFile(objects[0])),))
+    return SplitDrop(tuple(images), (), tuple(objects))
 
 
 def _split_files(paths: Sequence[Path]) -> SplitDrop:

@@ -14,6 +14,7 @@ from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats import MASK_SUFFIXES
 from napari_medseg.core.formats.discovery import get_suffix
+from napari_medseg.workflow.masks.series_pairs import find_pairs_by_series
 from napari_medseg.workflow.masks.value_names import read_value_names
 from training.from_folders.mask_files import MaskFile
 from training.from_folders.mask_pairing import Mismatch, list_images, pair_by_name
@@ -90,7 +91,8 @@ def find_pairs(images: Path, masks: Path) -> tuple[list[MaskPair], list[Mismatch
     if not folders:
         found = pair_by_name(images, masks)
         pairs = [MaskPair(case.name, case.image, case.mask) for case in found.cases]
-        return pairs, _leave_out_channels(found.mismatches, {pair.name for pair in pairs})
+        lacking = _leave_out_channels(found.mismatches, {pair.name for pair in pairs})
+        return _add_pairs_by_series(images, masks, pairs, lacking)
     image_of, doubled = list_images(images, masks)
     matched = pair_names(list(image_of), list(folders))
     lacking = [Mismatch("double", name, "several images have this name") for name in doubled]
@@ -102,6 +104,19 @@ def find_pairs(images: Path, masks: Path) -> tuple[list[MaskPair], list[Mismatch
         Mismatch("missing image", name, f"the folder {name} has no image") for name in folders if name not in used
     ]
     return [MaskPair(name, image_of[name], folders[folder]) for name, folder in matched.items()], lacking
+
+
+def _add_pairs_by_series(
+    images: Path, masks: Path, pairs: list[MaskPair], lacking: list[Mismatch]
+) -> tuple[list[MaskPair], list[Mismatch]]:
+    """Pair what has no partner by its name, if it is DICOM that names its series."""
+    if not lacking or not masks.is_dir():
+        return pairs, lacking
+    paired = [path for pair in pairs for path in (pair.image, pair.single_mask) if path is not None]
+    more = find_pairs_by_series(images, masks, paired)
+    settled = {each for name, (_, title, _) in more.items() for each in (name, title)}
+    added = [MaskPair(name, image, mask) for name, (image, _, mask) in more.items()]
+    return [*pairs, *added], [one for one in lacking if one.name not in settled]
 
 
 def _leave_out_channels(mismatches: tuple[Mismatch, ...], paired: set[str]) -> list[Mismatch]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core import formats
+from napari_medseg.core.dicom_labels.reader import count_dicom_values, find_label_class
 from napari_medseg.core.errors import GridMismatchError, HeaderMismatchError, MedSegError
 from napari_medseg.core.formats.mask_placement import AS_STATED, MaskPlacement
 from napari_medseg.core.image import Image
@@ -107,6 +108,8 @@ def count_values(path: Path) -> dict[int, int]:
     MedSegError
         If the file cannot be read, or holds fractions.
     """
+    if find_label_class(path):
+        return count_dicom_values(path)
     total: Counter[int] = Counter()
     for plane in np.atleast_3d(formats.read_mask_image(path).pixels):  # in parts: sorting a large volume takes seconds
         values, counts = np.unique(plane, return_counts=True)

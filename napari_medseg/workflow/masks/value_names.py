@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from xml.sax.saxutils import unescape
 
+from napari_medseg.core.dicom_labels.reader import find_label_class, read_dicom_label_names
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, get_suffix
 from napari_medseg.core.json_model import parse_json
@@ -55,6 +56,8 @@ def read_value_names(mask: Path) -> dict[int, str]:
     names = _read_nifti_table(mask) if get_suffix(mask) in NIFTI_SUFFIXES else {}
     if get_suffix(mask) == SEG_NRRD_SUFFIX:
         names = read_segment_names(mask)
+    if find_label_class(mask):
+        names = read_dicom_label_names(mask)
     for folder in (mask.parent, mask.parent.parent):
         names = names or _read_dataset_file(folder / DATASET_FILE)
     return {value: name for value, name in names.items() if value > 0}

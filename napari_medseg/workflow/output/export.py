@@ -152,7 +152,8 @@ def _write_plans(
     entries: list[Entry] = []
     with contextlib.suppress(ExportCancelled):
         for plan in plans:
-            item = _straighten(plan.item) if straighten else plan.item
+            lies_on_series = find_label_format(plan.label_format).names_patient  # whose slices cannot be moved
+            item = _straighten(plan.item) if straighten and not lies_on_series else plan.item
             with stage_files(plan.files) as staged:
                 _write_item_files(item, plan, staged, is_cancelled)
             if item.reviewed_mask is None:

@@ -20,7 +20,9 @@ from napari_medseg.core.file_names import (
     read_or_make_key,
 )
 from napari_medseg.core.formats.discovery import (
+    ARRAY_SUFFIXES,
     DICOM_SUFFIXES,
+    NIFTI_PAIR_SUFFIXES,
     NIFTI_SUFFIXES,
     PNG_JPEG_SUFFIXES,
     TIFF_SUFFIXES,
@@ -31,7 +33,14 @@ from napari_medseg.core.grouping.keyed_groups import get_group_label
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
 
-_OTHER_FORMATS = (*PNG_JPEG_SUFFIXES, *TIFF_SUFFIXES, *NIFTI_SUFFIXES, *VOLUME_SUFFIXES)
+_OTHER_FORMATS = (
+    *PNG_JPEG_SUFFIXES,
+    *TIFF_SUFFIXES,
+    *NIFTI_SUFFIXES,
+    *NIFTI_PAIR_SUFFIXES,
+    *VOLUME_SUFFIXES,
+    *ARRAY_SUFFIXES,
+)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 from napari_medseg.core.atomic_io import TEMPORARY_PREFIX, atomic_write_text, read_file
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import get_name_key
-from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, get_suffix
+from napari_medseg.core.formats.discovery import DICOM_SUFFIXES, NIFTI_SUFFIXES, VOLUME_SUFFIXES, get_suffix
 from napari_medseg.core.formats.gantry_tilt import compute_tilt_degrees, is_sheared
 from napari_medseg.core.formats.png_jpeg import get_exif_orientation
 from napari_medseg.core.image import Image
@@ -32,6 +32,11 @@ TILT_IN_NIFTI = (
     "The sform gives their place in the patient. Programs based on ITK (3D Slicer, ITK-SNAP, nnU-Net) use the qform: "
     "the slices lie on those of the series as these programs read it. For an upright grid in the patient, straighten."
 )
+TILT_IN_VOLUME = (
+    "They lie straight on each other, as programs based on ITK (3D Slicer, ITK-SNAP) read the series. For an upright "
+    "grid in the patient, straighten."
+)
+TILT_IN_DICOM = "They lie on the slices of the series, at their places in the patient."
 TILT_IN_TIFF = "Pages are the slices of the series. For an upright grid in the patient, straighten."
 
 Entry = dict[str, Any]
@@ -133,17 +138,24 @@ def describe_grid(written: Image, source: Image, file_name: str) -> list[str]:
         Name of the label file; its format decides what the file itself can say.
     """
     remarks = []
-    is_nifti = get_suffix(Path(file_name)) in NIFTI_SUFFIXES
     if written is not source:
         remarks.append(f"{_describe_tilt(source)} {STRAIGHTENED}")
     elif is_sheared(source.affine) and len(source.spatial_axes) == 3:
-        remarks.append(f"{_describe_tilt(source)} {TILT_IN_NIFTI if is_nifti else TILT_IN_TIFF}")
+        remarks.append(f"{_describe_tilt(source)} {_explain_tilt(get_suffix(Path(file_name)))}")
     if (orientation := get_exif_orientation(source)) != 1:
         tag = "This file has the same tag." if file_name.endswith(".png") else "This format has no such tag."
         remarks.append(f"Pixels lie as stored in the photograph, which has EXIF Orientation {orientation}. {tag}")
     elif source.affine is None and source.storage is not None and any(source.storage.flips):
         remarks.append("Rows and columns lie as in the source file, which is not stored in radiological order.")
     return remarks
+
+
+def _explain_tilt(suffix: str) -> str:
+    if suffix in NIFTI_SUFFIXES:
+        return TILT_IN_NIFTI
+    if suffix in VOLUME_SUFFIXES:
+        return TILT_IN_VOLUME
+    return TILT_IN_DICOM if suffix in DICOM_SUFFIXES else TILT_IN_TIFF
 
 
 def _describe_tilt(image: Image) -> str:

@@ -124,7 +124,7 @@ def test_frames_of_an_enhanced_series_in_any_order_get_their_own_labels(tmp_path
             np.testing.assert_allclose(place * LPS_RAS, (image.affine @ [2, 0, 0, 1])[:3], atol=1e-6)
         else:
             (contour,) = file.ROIContourSequence[1].ContourSequence
-            assert contour.ContourImageSequence[0].ReferencedFrameNumber == 2  # the third slice is the first frame
+            assert contour.ContourImageSequence[0].ReferencedFrameNumber == 1  # the third slice is the first frame
             assert float(contour.ContourData[2]) == pytest.approx(2.5)
 
 
@@ -169,3 +169,10 @@ def test_a_missing_highdicom_names_the_install(tmp_path: Path, monkeypatch: pyte
     image = Image(np.zeros((3, 4), np.uint8), "YX")
     with pytest.raises(MedSegError, match=r'pip install "napari-medseg\[highdicom\]"'):
         find_label_format("dicom-seg").write(tmp_path / "l.dcm", np.ones((3, 4), np.uint8), image, LUNGS)
+
+
+def test_slices_shorter_than_a_byte_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+    image = series((3, 1, 7))(tmp_path)
+    with pytest.raises(MedSegError, match="fewer than 8 pixels"):
+        find_label_format("dicom-seg").write(tmp_path / "l.dcm", np.ones((3, 1, 7), np.uint8), image, LUNGS)

@@ -40,8 +40,8 @@ SERIES: dict[str, Callable[[Path], Image]] = {
     "coronal": series((4, 6, 5), (1, 0, 0, 0, 0, -1)),
     "oblique": series((4, 6, 5), ORIENTATIONS["doubly oblique"]),
     "anisotropic": series((3, 8, 6), AXIAL, step=(0, 0, 11.3)),
-    "one row": series((3, 1, 7)),
-    "one column": series((3, 7, 1)),
+    "one row": series((3, 1, 9)),
+    "one column": series((3, 9, 1)),
     "one slice": one_slice,
 }
 

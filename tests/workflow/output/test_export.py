@@ -183,7 +183,7 @@ def test_nothing_is_written_where_one_case_is_wrong(tmp_path: Path) -> None:
         ([good, unknown], ".tif", "the values 3, 6 are no labels"),
         ([replace(good, labels=good.labels[1:])], ".tif", "belong to another image"),
         ([good], ".png", "it is a volume, and PNG holds one plane"),
-        ([good], ".jpg", "cannot be exported as '.jpg'; choose one of"),
+        ([good], ".jpg", "cannot be written as '.jpg'; choose one of"),
         ([], ".tif", "nothing is accepted yet"),
     ):
         assert text in export_refused(items, out, suffix)
