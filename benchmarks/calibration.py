@@ -33,7 +33,7 @@ RECIPE_OF = {
     "lungs-unet/4": "lungs-4",
     "covid-unet/2": "covid-2",
     "nuclei-unet/2": "nuclei-2",
-    "instruments-unet/1": "instruments",
+    "instruments-unet/2": "instruments-2",
 }
 """The recipe of each bundled version."""
 

@@ -16,7 +16,7 @@ from napari_medseg.networks.precision import choose_memory_format, make_autocast
 from training.augmentation.mixing import Mixer, build_mixer
 from training.data.unlabelled import TwoViews
 from training.distributed import RANK_SEED_STRIDE, RankContext
-from training.losses.composite import CompositeLoss, build_loss
+from training.losses.composite import CompositeLoss, Targets, build_loss
 from training.losses.consistency import make_lesson
 from training.optimisers import build_optimiser
 from training.recipe import Recipe
@@ -124,30 +124,21 @@ class Learner:
         float or None
             The loss; `None` if it was not finite. Then the batch was skipped.
         """
-        began = time.monotonic()
+        began, n_labelled = time.monotonic(), len(batch[0])
         self._set_train_mode()
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["full_rate"] * rate_factor
-        n_labelled = len(batch[0])
+        self._set_rate(rate_factor)
         self.n_parts = min(self.n_parts, self._count_most_parts(n_labelled))
         measured = [buffer.clone() for buffer in self.network.buffers()]
         images = batch[0].to(self.device, memory_format=choose_memory_format(self.device))
         images, truth = self.mixer.mix(images, batch[1].to(self.device), step, n_replayed)
-        taught = None if views is None else make_lesson(self.average, views, self.recipe, step, self.n_parts)
-        if taught is not None:
-            images = torch.cat([images, taught.images])
+        lesson = None if views is None else make_lesson(self.average, views, self.recipe, step, self.n_parts)
 
         def loss_of(said: Tensor) -> Tensor:
-            logits = said[:n_labelled]
-            loss: Tensor = self.loss(logits, truth, progress)
-            if taught is not None:
-                loss = loss + taught.compute_loss(said[n_labelled:], progress)
-            if self.recipe.fine_tuning.distillation and n_replayed:
-                distance = self._compute_distillation_loss(images[:n_replayed], logits[:n_replayed])
-                loss = loss + self.recipe.fine_tuning.distillation * distance
-            return loss
+            loss = self._compute_loss(said[:n_labelled], truth, images[:n_replayed], progress)
+            return loss + lesson.compute_loss(said[n_labelled:], progress) if lesson else loss
 
-        while (loss := self._compute_gradients_if_they_fit(images, loss_of, step)) is None:
+        shown = images if lesson is None else torch.cat([images, lesson.images])
+        while (loss := self._compute_gradients_if_they_fit(shown, loss_of, step)) is None:
             _restore_buffers(self.network, measured)
         loss = self.rank_context.average_scalar(loss)
         learning = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
@@ -248,6 +239,18 @@ class Learner:
         with make_autocast(self.device, self.recipe.run.precision):
             logits: Tensor = self.network(images)
         return logits
+
+    def _set_rate(self, factor: float) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["full_rate"] * factor
+
+    def _compute_loss(self, logits: Tensor, truth: Targets, replayed: Tensor, progress: float) -> Tensor:
+        """Return the loss of labelled patches; the first ones are replayed, and kept near the parent's prediction."""
+        loss: Tensor = self.loss(logits, truth, progress)
+        if self.recipe.fine_tuning.distillation and len(replayed):
+            distance = self._compute_distillation_loss(replayed, logits[: len(replayed)])
+            loss = loss + self.recipe.fine_tuning.distillation * distance
+        return loss
 
     def _compute_distillation_loss(self, images: Tensor, logits: Tensor) -> Tensor:
         """Return the Kullback-Leibler divergence from the parent's prediction (Li & Hoiem, ECCV 2016)."""

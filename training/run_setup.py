@@ -160,22 +160,11 @@ def read_setup(
         counts = len(batches.windows), batches.steps_per_pass, recipe.schedule.steps_per_epoch
         logger.info("%d windows: a pass over all takes %d steps, an epoch has %d", *counts)
     learner = Learner.from_parent(network, recipe, device, _compute_class_weights(recipe, train, base), rank_context)
-    unlabelled = make_unlabelled_sampler(recipe, read(split.unlabelled), batches)
+    clock, stage = TimeBudget(started, recipe.run.budget_s), make_stages(recipe)[0]
+    planes, more = tuple(validation), make_unlabelled_sampler(recipe, read(split.unlabelled), batches)
+    told = tuple(reader.notices)
     return TrainingSetup(
-        run_dir,
-        recipe,
-        snapshot,
-        split,
-        task,
-        base,
-        learner,
-        batches,
-        tuple(validation),
-        TimeBudget(started, recipe.run.budget_s),
-        make_stages(recipe)[0],
-        rank_context,
-        tuple(reader.notices),
-        unlabelled,
+        run_dir, recipe, snapshot, split, task, base, learner, batches, planes, clock, stage, rank_context, told, more
     )
 
 

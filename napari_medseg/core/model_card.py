@@ -251,30 +251,15 @@ def write_card(card: ModelCard, path: Path) -> None:
 
 
 def check_version_folder(card: ModelCard, folder: Path) -> None:
-    """Raise `MedSegError` if weights or statistics in a folder are not those of `card`, or nothing describes its task.
-
-    A card without a `DomainCheck`, such as one of an older program, has no statistics.
-    """
-    weights = folder / WEIGHTS_FILE
-    if not weights.is_file():
-        raise MedSegError(f"{folder} has no {WEIGHTS_FILE}. Train again; the run did not end with a model.")
-    if compute_file_sha256(weights) != card.weights_sha256:
-        raise MedSegError(f"the weights in {folder} do not match the card {card.id}: they are damaged. Train again.")
-    _check_statistics(card, folder / DOMAIN_FILE)
+    """Raise `MedSegError` if the files in a folder are not those of `card`, or nothing describes its task."""
+    statistics = [(DOMAIN_FILE, "statistics", card.domain.statistics_sha256)] if card.domain else []
+    for name, what, sha256 in [(WEIGHTS_FILE, "weights", card.weights_sha256), *statistics]:
+        if not (folder / name).is_file():
+            raise MedSegError(f"{folder} has no {name}. Train again; the run did not end with a model.")
+        if compute_file_sha256(folder / name) != sha256:
+            raise MedSegError(f"the {what} in {folder} do not match the card {card.id}: they are damaged. Train again.")
     if card.task not in TASKS and card.own_task is None:
         raise MedSegError(f"{card.id} is for the task {card.task!r}, which its card does not describe. Train again.")
-
-
-def _check_statistics(card: ModelCard, path: Path) -> None:
-    if card.domain is None:
-        return
-    if path.is_file() and compute_file_sha256(path) == card.domain.statistics_sha256:
-        return
-    problem = "do not match the card: the file is damaged" if path.is_file() else "are missing"
-    raise MedSegError(
-        f"the statistics of the training images of {card.id} ({path}) {problem}. Copy the version again, or make them "
-        "again: python -P -m training.evaluation.out_of_domain RUN_DIR."
-    )
 
 
 def copy_version(card: ModelCard, folder: Path, target: Path, more_files: Sequence[str] = ()) -> None:

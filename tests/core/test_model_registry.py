@@ -115,7 +115,7 @@ def test_the_statistics_of_the_training_images_go_with_a_version(
     assert {path.name for path in folder.iterdir()} <= {*synced}, "all of a version is on the disk before it is named"
 
 
-@pytest.mark.parametrize(("statistics", "problem"), [(b"other", "do not match the card"), (None, "are missing")])
+@pytest.mark.parametrize(("statistics", "problem"), [(b"other", "do not match"), (None, "has no")])
 def test_statistics_that_are_not_the_cards_are_refused(
     registry: ModelRegistry, tmp_path: Path, statistics: bytes | None, problem: str
 ) -> None:
@@ -125,7 +125,7 @@ def test_statistics_that_are_not_the_cards_are_refused(
     write_card(card.model_copy(update={"domain": check}), candidate / "card.json")
     if statistics is not None:
         (candidate / DOMAIN_FILE).write_bytes(statistics)
-    with pytest.raises(MedSegError, match=f"statistics of the training images of lungs-unet@1 .* {problem}"):
+    with pytest.raises(MedSegError, match=problem):
         registry.add(candidate)
     assert [one.id for one in registry.list_versions("lungs")] == ["lungs-unet@1"]
     (candidate / DOMAIN_FILE).write_bytes(b"statistics")

@@ -38,6 +38,7 @@ OTHER = {
     "window_overlap_px": 11,
     "label_steps": [{"name": "dilate", "options": {"radius_px": 2}}],
     "paste": {"share": 0.25, "region": "hull"},
+    "unlabelled": {"weight": 0.5, "threshold": 0.75},
     "schedule": "linear",
     "replay_share": 0.125,
     "distillation": 1.5,

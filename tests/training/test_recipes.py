@@ -95,6 +95,8 @@ def in_small(base: ModelRecipe, network: Mapping[str, Any] = SMALLEST_NETWORK) -
         group="^(.*)$",
         hold_out=("p2",),
     )
+    more = FolderSource(name="more", images=source.images, unlabelled=True)
+    has_unlabelled = any(one.unlabelled for one in base.sources)
     parts = {
         "preprocessing": base.card.preprocessing.model_copy(update=SMALL_SIDE),
         "architecture": base.card.architecture.model_copy(update=dict(network)),
@@ -104,7 +106,7 @@ def in_small(base: ModelRecipe, network: Mapping[str, Any] = SMALLEST_NETWORK) -
             "card": base.card.model_copy(update=parts),
             "encoder_weights": "none",
             "parent": "",
-            "sources": (source,),
+            "sources": (source, more) if has_unlabelled else (source,),
             "recipe": update_recipe(recipe, changes),
         }
     )

@@ -186,13 +186,11 @@ def train_on_folders(
 
     if problem := _find_conflict(check + prepare + (preview is not None), has_labels=bool(labels), has_task=bool(task)):
         context.fail(problem)
-    models, console = open_registry(registry), make_progress_console(quiet=as_json)
-    catalog = models.read_task_catalog()
-    name, made = choose_name_and_task(name, task, labels, (images, masks), catalog, instances=instances)
+    models, console, both = open_registry(registry), make_progress_console(quiet=as_json), (images, masks)
+    name, made = choose_name_and_task(name, task, labels, both, models.read_task_catalog(), instances=instances)
     encoding = MaskEncoding(made, parse_values(values), binarise, ignore, MaskPlacement(mask_orientation, same_voxels))
     held_out, more = tuple(split_words(hold_out)), tuple(unlabelled or ())
-    data = FolderData(name, images, masks, encoding, group_by, held_out, joins_copies=join_copies, unlabelled=more)
-    pairs = check_folder_data(data)
+    pairs = check_folder_data(data := FolderData(name, *both, encoding, group_by, held_out, (), join_copies, more))
     _report_mismatches(pairs, console, raises=not (skip_mismatches or check))
     if check:
         raise _end_check(data, pairs, skips=skip_mismatches)

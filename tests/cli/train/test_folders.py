@@ -102,6 +102,10 @@ def test_from_folders_to_a_model_that_predicts(medseg: Call, folders: tuple[obje
     run_dir, registry = tmp_path / "run", tmp_path / "registry"
     lonely = tmp_path / "images" / "lonely.png"
     Picture.fromarray(phantom(20).pixels).save(lonely)
+    more = tmp_path / "more"
+    more.mkdir()
+    for number, name in ((7, "p7"), (0, "copy of p0"), (30, "p30"), (31, "p31")):
+        Picture.fromarray(phantom(number).pixels).save(more / f"{name}.png")
     code, out, err = medseg(
         *(
             "train",
@@ -115,8 +119,15 @@ def test_from_folders_to_a_model_that_predicts(medseg: Call, folders: tuple[obje
             "my-chest",
         ),
         *("--epochs", 1, "--recipe", tmp_path / "small.json", "--out", run_dir, "--skip-mismatches", "--json"),
+        *("--unlabelled", more),
     )
     assert code == 0, err
+    unlabelled = read_snapshot(run_dir / "snapshot.json").filter_by_role(Role.UNLABELLED)
+    assert [item.name for item in unlabelled] == ["unlabelled/p30", "unlabelled/p31"], "the others are held out"
+    assert all(item.group.startswith("unlabelled/patient ") for item in unlabelled), "groups are hidden"
+    learnt = read_card(run_dir / "card.json").training_data
+    assert [(source.name, source.labels) for source in learnt][1:] == [("unlabelled", "none; consistency training")]
+    assert len(json.loads((run_dir / "split.json").read_text())["unlabelled"]) == 2
     assert read_card(run_dir / "card.json").lineage.began_with == "lungs-unet@4"
     answer = json.loads(out)
     assert (answer["model"], answer["task"]) == ("my-chest@1", "my-chest")

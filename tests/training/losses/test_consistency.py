@@ -105,24 +105,6 @@ def test_a_step_in_parts_teaches_the_same_as_a_whole_one() -> None:
         assert said[0] == pytest.approx(said[1], abs=1e-4)
 
 
-def test_the_network_learns_to_say_the_same_of_both_views() -> None:
-    """Labelled phantoms alone do not teach the strong views; consistency does."""
-    pictures = [phantom(number) for number in range(4)]
-    grey = torch.stack([torch.from_numpy(pixels)[None].float() / 127.5 - 1 for pixels, _ in pictures])
-    batch = grey, torch.stack([torch.from_numpy(labels).long() for _, labels in pictures])
-    views = make_views()
-    truth = torch.stack([torch.from_numpy(phantom(100 + number)[1]).long() for number in range(4)])
-
-    def share_right(*, consistency: bool) -> float:
-        one = make_learner(unlabelled={"threshold": 0.6})
-        for step in range(24):
-            one.step(batch, step, 1.0, views=views if consistency else None)
-        with torch.no_grad():
-            return float((one.make_candidate()(views.strong).argmax(dim=1) == truth).float().mean())
-
-    assert share_right(consistency=True) > share_right(consistency=False) + 0.02
-
-
 def test_the_teacher_does_not_learn_from_the_gradient() -> None:
     one = make_learner()
     assert one.average is not None
