@@ -119,7 +119,10 @@ class MaskComparison(QObject):
 
     def _ask(self, compared: Compared, text: str) -> None:
         """Say Dice of each label; it stays until the user takes the mask or ends the comparison."""
-        take = partial(self._take, *compared)
+
+        def take() -> None:
+            self._take(*compared)
+
         answers = [
             ("End comparison", "Remove the layer of the differences", self.end),
             ("Take the mask", "Replace the labels by the mask; Ctrl+Z takes it back", take),
