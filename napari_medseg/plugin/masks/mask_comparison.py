@@ -119,11 +119,8 @@ class MaskComparison(QObject):
 
     def _ask(self, compared: Compared, text: str) -> None:
         """Say Dice of each label; it stays until the user takes the mask or ends the comparison."""
-
-        def take() -> None:
-            self._take(*compared)
-
-        answers = [
+        take = partial(self._take, *compared)
+        answers: list[tuple[str, str, Callable[[], None]]] = [
             ("End comparison", "Remove the layer of the differences", self.end),
             ("Take the mask", "Replace the labels by the mask; Ctrl+Z takes it back", take),
         ]
