@@ -347,7 +347,7 @@ def measure_medseg(
         axes = "YXC" if scene.task == "nuclei" else "ZYX"[-scene.labels.ndim :]
         spacing = None if scene.task == "nuclei" else (1.0,) * scene.labels.ndim
         unit = "rgb" if scene.task == "nuclei" else "HU"
-        image = Image(make_pixels(scene) + number % 2, axes, spacing, units=unit, name=name, group=f"g{number}")
+        image = Image(make_pixels(scene) + number, axes, spacing, units=unit, name=name, group=f"g{number}")
         (case,) = cases.add_cases(workspace, [image], scene.task)
         review.record_prediction(workspace, case, PredictionResult(scene.labels, 0.1, None, 1.0, "CPU"), "x@1")
         dock.case_controller.open(case, image)
