@@ -10,9 +10,10 @@ is in neither. The rim on 30 slices is one that the model found nearly as likely
     xvfb-run -s "-screen 0 1280x720x24" python benchmarks/correction_effort.py
 """
 
+import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -322,9 +323,9 @@ def show(viewer: napari.Viewer, layer: Labels) -> None:
     viewer.window._qt_viewer.canvas.native.setFocus()
 
 
-def measure_napari(viewer: napari.Viewer) -> Iterator[tuple[str, Effort, int]]:
+def measure_napari(viewer: napari.Viewer, corrections: Sequence[Correction]) -> Iterator[tuple[str, Effort, int]]:
     """Correct all scenes with napari alone."""
-    for name, make_scene, correct, _ in CORRECTIONS:
+    for name, make_scene, correct, _ in corrections:
         scene = make_scene()
         viewer.layers.clear()
         viewer.add_image(make_pixels(scene), rgb=scene.task == "nuclei")
@@ -335,16 +336,18 @@ def measure_napari(viewer: napari.Viewer) -> Iterator[tuple[str, Effort, int]]:
         yield name, person.effort, count_damage(np.asarray(layer.data), scene)
 
 
-def measure_medseg(viewer: napari.Viewer, widget: MedSegWidget) -> Iterator[tuple[str, Effort, int]]:
+def measure_medseg(
+    viewer: napari.Viewer, widget: MedSegWidget, corrections: Sequence[Correction]
+) -> Iterator[tuple[str, Effort, int]]:
     """Correct all scenes with the tools."""
     dock, workspace = widget.dock, widget.workspace
     dock.worklist.set_predicts_automatically(False)
-    for number, (name, make_scene, _, correct) in enumerate(CORRECTIONS):
+    for number, (name, make_scene, _, correct) in enumerate(corrections):
         scene = make_scene()
         axes = "YXC" if scene.task == "nuclei" else "ZYX"[-scene.labels.ndim :]
         spacing = None if scene.task == "nuclei" else (1.0,) * scene.labels.ndim
         unit = "rgb" if scene.task == "nuclei" else "HU"
-        image = Image(make_pixels(scene) + number % 2, axes, spacing, units=unit, name=name, group=f"g{number}")
+        image = Image(make_pixels(scene) + number, axes, spacing, units=unit, name=name, group=f"g{number}")
         (case,) = cases.add_cases(workspace, [image], scene.task)
         review.record_prediction(workspace, case, PredictionResult(scene.labels, 0.1, None, 1.0, "CPU"), "x@1")
         dock.case_controller.open(case, image)
@@ -373,19 +376,24 @@ def _wait(is_done: Callable[[], bool], seconds: float = 60.0) -> None:
 
 def main() -> None:
     """Print a row for each correction, for both ways."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--by", nargs="*", choices=("napari", "medseg"), default=["napari", "medseg"])
+    parser.add_argument("--only", default="", help="a part of the name of a correction")
+    options = parser.parse_args()
+    corrections = [one for one in CORRECTIONS if options.only in one.name]
     viewer = napari.Viewer(show=True)
     viewer.window._qt_window.setGeometry(0, 0, 1280, 720)
     context = CanvasContext(viewer, viewer.window._qt_window)  # without a graphics card, napari alone would crash
     print("| correction | with | keys | clicks | points | strokes, px | slices | hand s | program s | damage |")
     print("|---|---|---|---|---|---|---|---|---|---|")
-    for result in measure_napari(viewer):
+    for result in measure_napari(viewer, corrections if "napari" in options.by else ()):
         print_row("napari", *result)
     viewer.layers.clear()
     context.close()
     with tempfile.TemporaryDirectory() as folder:
         widget = MedSegWidget(viewer, Workspace.open(Path(folder) / "project", Path(folder) / "registry"))
         viewer.window.add_dock_widget(widget, name="MedSeg")
-        for result in measure_medseg(viewer, widget):
+        for result in measure_medseg(viewer, widget, corrections if "medseg" in options.by else ()):
             print_row("MedSeg", *result)
         widget.close_down()
     viewer.close()

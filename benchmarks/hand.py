@@ -81,14 +81,14 @@ class Person:
         self._drag([place])
 
     def stroke(self, *places: Point) -> None:
-        """Drag along points, with a move of the mouse every 12 px of the screen."""
+        """Drag along points, with a move of the mouse every 24 px of the screen."""
         path = np.array(places, float)
         on_screen = np.hypot(*np.diff(path, axis=0).T) * self.viewer.scene.camera.zoom
         self.effort.strokes += 1
         self.effort.stroke_px += float(on_screen.sum())
         parts = [path[:1]]
         for start, end, length in zip(path[:-1], path[1:], on_screen, strict=True):
-            n = max(1, round(length / 12))
+            n = max(1, round(length / 24))
             parts.append(start + (end - start) * (np.arange(1, n + 1) / n)[:, np.newaxis])
         self._drag([(float(y), float(x)) for y, x in np.concatenate(parts)])
 

@@ -23,8 +23,10 @@ from napari_medseg.core.editing.border import BorderDrag, drag_border
 from napari_medseg.core.editing.canvas import Canvas
 from napari_medseg.core.editing.cut import cut_objects
 from napari_medseg.core.editing.edit import Edit
+from napari_medseg.core.editing.model_threshold import threshold_piece
 from napari_medseg.core.editing.pieces import Piece, find_piece
 from napari_medseg.core.editing.smart_brush import SmartBrush, paint_similar
+from napari_medseg.core.editing.through_slices import interpolate_slice
 from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.plugin.correction.preview import paint_preview
 from napari_medseg.plugin.label_colours import make_colormap
@@ -118,7 +120,26 @@ def list_lung_examples() -> Iterator[Example]:
     specks = _change(canvas, ndimage.binary_dilation(spots, iterations=2) & (canvas.labels == 0), value)
     yield Example("specks", specks, whole_label.remove_specks_in_plane(specks, 30.0))
     yield Example("keep", specks, piece_tools.keep_only_piece(specks, find_piece(specks.labels, (row, middle))))
+    speck = tuple(int(place) for place in np.argwhere(spots & (specks.labels == value) & (canvas.labels == 0))[0])
+    yield Example("delete_piece", specks, piece_tools.delete_piece(specks, find_piece(specks.labels, speck)))
     yield Example("swap", canvas, whole_label.swap_labels(canvas, 1, 2))
+    yield from list_model_examples(canvas, lung)
+
+
+def list_model_examples(canvas: Canvas, lung: Piece) -> Iterator[Example]:
+    """Tools that follow the model, whose probability is a blurred mask here, and a slice between two others."""
+    value = lung.value
+    own = (255 * ndimage.gaussian_filter((canvas.labels == value).astype(float), 4.0)).astype(np.uint8)
+    maps = np.zeros((3, *canvas.shape), np.uint8)
+    maps[0], maps[value] = 255 - own, own
+    guided = replace(canvas, probability=maps)
+    yield Example("threshold", guided, threshold_piece(guided, lung, 0.2))
+    near = [ndimage.shift(canvas.labels, (0, step), order=0) for step in (-6, 6)]
+    volume = Canvas(np.stack([near[0], 0 * canvas.labels, near[1]]), canvas.task)
+    edit = interpolate_slice(volume, value, 0, 2)
+    runs = edit.voxel_runs.copy()
+    runs["start"] -= canvas.labels.size
+    yield Example("interpolate", _change(canvas, canvas.labels > 0, 0), Edit(canvas.shape, runs, edit.message))
 
 
 def draw(example: Example) -> NDArray[np.uint8]:

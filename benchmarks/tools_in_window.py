@@ -5,7 +5,8 @@ disk; `draw` is the window's drawing after each of them, which depends on the gr
 most of the time. Limits (p99, without drawing): 100 ms on a slice of 512 x 512, 200 ms on one of 3000 x 3000; "!" marks
 a tool above its limit, "~" one that is above it on the clock only. The whole piece of a volume of 300 x 512 x 512 is
 computed in a thread: `preview` is that of the shown slice, `apply` lasts until all slices are changed (limit 1 s), and
-`pause` is the longest time in which the window did not answer.
+`pause` is the longest time in which the window did not answer, on the clock, and in brackets what its thread computed
+in it; `undo` is the undo of the whole piece.
 
     xvfb-run -s "-screen 0 1280x720x24" python benchmarks/tools_in_window.py --repeats 30
 """
@@ -14,6 +15,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,16 +94,16 @@ class Bench:
         QApplication.processEvents()
         self.viewer.window._qt_viewer.canvas.native.repaint()
 
-    def wait_until(self, is_done: Callable[[], bool]) -> float:
-        """Handle events until something is done; return the longest pause, s."""
-        longest, last = 0.0, time.perf_counter()
+    def wait_until(self, is_done: Callable[[], bool]) -> tuple[float, float]:
+        """Handle events until something is done; return the longest pause on the clock and of this thread, s."""
+        longest, busiest = 0.0, 0.0
         while not is_done():
+            began, began_busy = time.perf_counter(), time.thread_time()
             QApplication.processEvents()
-            now = time.perf_counter()
-            longest, last = max(longest, now - last), now
+            longest = max(longest, time.perf_counter() - began)
+            busiest = max(busiest, time.thread_time() - began_busy)
             time.sleep(0.001)
-            last = time.perf_counter()
-        return longest
+        return longest, busiest
 
     def measure_slice(self, side: int, repeats: int) -> None:
         """Measure drags and keys on nuclei."""
@@ -173,25 +175,27 @@ class Bench:
         self.viewer.dims.set_current_step(0, 150)
         self.widget.dock.correction.mouse_tools.set_in_volume(True)
         layer, actions = self.editor.layer, self.widget.dock.correction.piece_actions
-        for action in PIECE_ACTIONS:
+        begins = {action.name: partial(actions.begin, action) for action in PIECE_ACTIONS}
+        for name, begin in ({"swap": lambda: actions.begin_swapping(1, 2)} | begins).items():
             times = []
-            for _ in range(repeats):
+            for _ in range(repeats + 1):
                 self.viewer.cursor.position = tuple(layer.data_to_world((150, 256, 140)))
-                began = time.perf_counter()
-                actions.begin(action)
+                began, began_cpu = time.perf_counter(), time.process_time()
+                begin()
                 self.draw()
                 shown = time.perf_counter()
                 self.editor.commit()
                 pause = self.wait_until(lambda: not self.editor.has_request)
-                times.append((shown - began, time.perf_counter() - shown, pause))
-                message = self.editor.message
+                applied = time.perf_counter() - shown, time.process_time() - began_cpu
+                message, undo = self.editor.message, (0.0, 0.0)
                 if self.editor.session.draft.can_undo:
-                    self.widget.dock.case_controller.undo()
-            preview, applied, pause = 1000 * np.max(times, axis=0)
-            mark = " " if applied <= LIMIT_MS[300] else "!"
+                    undo = clock(self.widget.dock.case_controller.undo)
+                times.append((shown - began, *applied, *pause, *undo))
+            preview, applied_s, applied_cpu, pause_s, busy, undo_s, undo_cpu = 1000 * np.max(times[1:], axis=0)
+            mark = " " if applied_s <= LIMIT_MS[300] else "~" if applied_cpu <= LIMIT_MS[300] else "!"
             print(
-                f"  300 {action.name:14} preview {preview:6.0f} apply {applied:6.0f} pause {pause:6.0f} {mark} "
-                f"{message}",
+                f"  300 {name:14} preview {preview:5.0f} apply {applied_s:5.0f} ({applied_cpu:5.0f}) "
+                f"pause {pause_s:5.0f} ({busy:3.0f}) undo {undo_s:5.0f} ({undo_cpu:4.0f}) {mark} {message}",
                 flush=True,
             )
 

@@ -36,7 +36,7 @@ class Draft:
     """The labels of an open review.
 
     `labels` is an integer array with the spatial shape of the image. `record`, `undo`, `redo`, `reset` and `merge`
-    change it in place, or replace it by one of a wider type if a new value needs that.
+    change it in place, or replace it by another array. `version` is another number after each change.
 
     Parameters
     ----------

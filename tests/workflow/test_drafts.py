@@ -101,6 +101,40 @@ def test_edited_voxels_of_overlapping_strokes_are_listed_once(seed: int) -> None
     np.testing.assert_array_equal(find_edited_voxels([reset, strokes[3]]), np.sort(touched[3]))
 
 
+def test_an_edit_that_a_thread_prepared_is_the_same_stroke_and_a_stale_one_is_refused(tmp_path: Path) -> None:
+    start = np.zeros(SHAPE, np.uint8)
+    start[:, 2:5, 2:5] = 1
+    draft = open_draft(tmp_path, start)
+    paint(draft, [0, 1], 2)
+    assert draft.edited.n_voxels == 2
+    canvas, version = Canvas(draft.labels, TASKS["lungs"]), draft.version
+    grow, delete = (
+        tool(canvas, find_piece(draft.labels, (1, 3, 3))) for tool in (lambda c, p: grow_piece(c, p, 1.0), delete_piece)
+    )
+    prepared, late = draft.prepare_edit(grow, version), draft.prepare_edit(delete, version)
+    assert prepared is not None
+    assert (draft.labels == 1).sum() == 27, "nothing is changed by preparing"
+    draft.record_edit(grow, prepared)
+    assert (draft.labels == 1).sum() == 3 * 21
+    assert draft.changed_voxels == 2 + grow.n_voxels
+    assert draft.edited.n_voxels == 2 + grow.n_voxels
+    draft.record_edit(delete, late)  # of other labels: it is compared voxel by voxel, and fits still
+    assert (draft.labels == 1).sum() == grow.n_voxels
+    assert draft.prepare_edit(grow, draft.version) is None, "it does not fit any more"
+    with pytest.raises(MedSegError, match="changed since"):
+        draft.record_edit(grow, prepared)
+    states = [draft.labels.copy()]
+    draft.undo()
+    draft.undo()
+    assert (draft.labels == 1).sum() == 27
+    draft.redo()
+    draft.redo()
+    draft.close()
+    again = open_draft(tmp_path, start)
+    assert np.array_equal(again.labels, states[0])
+    assert again.changed_voxels == draft.changed_voxels == 2 + grow.n_voxels + delete.n_voxels
+
+
 def test_painting_in_the_shared_array_first_and_recording_after_is_the_same(tmp_path: Path) -> None:
     draft = open_draft(tmp_path)
     before = draft.labels.copy()

@@ -5,25 +5,29 @@ still connected. In a volume, the line cuts like a blade that goes through all s
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage, sparse
+from scipy import sparse
 from scipy.sparse import csgraph
 
 from napari_medseg.core.editing.canvas import Canvas, Change
 from napari_medseg.core.editing.edit import Edit
-from napari_medseg.core.editing.geometry import read_line
+from napari_medseg.core.editing.geometry import Box, get_box_shape, join_boxes, move_box, read_line
 from napari_medseg.core.editing.objects import MAX_NAMED, find_free_numbers, find_pieces_on_line
 from napari_medseg.core.editing.pieces import Piece
+from napari_medseg.core.editing.runs import find_components
 from napari_medseg.core.errors import MedSegError
 
 STEP_PX = 24.0
 """Lines are taken apart into steps of this length, because each step reads the pixels of its own box only."""
 MIN_PART_PX = 4
 """Smaller parts are crumbs of an unsteady line; they stay with their neighbour. Tiny objects have no crumbs."""
+MAX_SPARSENESS = 4
+"""Pieces are split together if the box around them is at most so many times as large as their own boxes."""
 GRAZED_SHARE = 0.05
 """An object that loses less is not cut if another one is."""
 _OFF_CENTRES = np.array([1.3e-4, 0.7e-4])
@@ -85,7 +89,8 @@ def _split_crossed(
 ) -> list[tuple[Piece, NDArray[np.int64]]]:
     """Split the pieces that the line crosses from side to side; else the one in which most of the line lies."""
     ends = {int(owners[0]), int(owners[-1])}
-    crossed = [(piece, split_piece(piece, points)) for n, piece in enumerate(pieces) if n not in ends]
+    inner = [piece for n, piece in enumerate(pieces) if n not in ends]
+    crossed = list(zip(inner, split_pieces(inner, points), strict=True))
     if any(parts.max() > 1 for _, parts in crossed):
         return crossed
     counts = np.bincount(owners[owners >= 0], minlength=len(pieces))
@@ -117,20 +122,64 @@ def split_piece(piece: Piece, line: NDArray[np.float64]) -> NDArray[np.int64]:
     NDArray
         int64, of the shape of the piece's box: 0 outside, 1 the largest part, then the others by size.
     """
-    mask = piece.mask.reshape(-1, *piece.mask.shape[-2:])
-    origin = np.array([side.start for side in piece.box[-2:]])
-    is_cut = _find_cut_links(line - origin + _OFF_CENTRES, mask.shape[1:])
+    return split_pieces([piece], line)[0]
+
+
+def split_pieces(pieces: Sequence[Piece], line: NDArray[np.float64]) -> list[NDArray[np.int64]]:
+    """Split several pieces as `split_piece` does; those that lie close together at once, which is faster."""
+    groups: list[list[Piece]] = []
+    box: Box = ()
+    size = 0
+    for piece in pieces:
+        joined = join_boxes([box, piece.box]) if groups else piece.box
+        if groups and math.prod(get_box_shape(joined)) <= MAX_SPARSENESS * (size + piece.mask.size):
+            groups[-1].append(piece)
+            box, size = joined, size + piece.mask.size
+        else:
+            groups.append([piece])
+            box, size = piece.box, piece.mask.size
+    return [parts for group in groups for parts in _split_group(group, line)]
+
+
+def _split_group(pieces: Sequence[Piece], line: NDArray[np.float64]) -> list[NDArray[np.int64]]:
+    box = join_boxes([piece.box for piece in pieces])
+    owner = np.zeros(get_box_shape(box), np.int32)
+    inner = [move_box(piece.box, box) for piece in pieces]
+    for number, (piece, side) in enumerate(zip(pieces, inner, strict=True), start=1):
+        owner[side][piece.mask] = number
+    flat = owner.reshape(-1, *owner.shape[-2:])
+    is_cut = _find_cut_links(line - [side.start for side in box[-2:]] + _OFF_CENTRES, flat.shape[1:])
     beside = _find_pixels_beside(is_cut)
-    nodes, n_regions = ndimage.label(mask & ~beside, np.ones((3, 3, 3)))
-    places = np.nonzero(mask & beside)
-    nodes[places] = n_regions + 1 + np.arange(places[0].size)
-    kept, severed = _list_links(mask, nodes, places, is_cut)
-    n_nodes = n_regions + places[0].size + 1
+    nodes, places = _number_nodes(flat, beside)
+    kept, severed = _list_links(flat, nodes, places, is_cut)
+    n_nodes = int(nodes.max()) + 1
     graph = sparse.coo_array((np.ones(len(kept), np.bool_), tuple(kept.T)), shape=(n_nodes, n_nodes))
-    _, part_of_node = csgraph.connected_components(graph, directed=False)
-    sizes = np.bincount(part_of_node[nodes[mask]], minlength=int(part_of_node.max()) + 1)
-    numbers: NDArray[np.int64] = _number_parts(part_of_node, sizes, severed)[nodes]
-    return numbers.reshape(piece.mask.shape)
+    n_parts, part_of_node = csgraph.connected_components(graph, directed=False)
+    inside = flat > 0
+    part_of_voxel = part_of_node[nodes[inside]]
+    sizes = np.bincount(part_of_voxel, minlength=n_parts)
+    owner_of_part = np.zeros(n_parts, np.int64)
+    owner_of_part[part_of_voxel] = flat[inside]
+    ranks, severed_parts = np.zeros(n_parts, np.int64), part_of_node[severed]
+    for number in range(1, len(pieces) + 1):
+        own = np.flatnonzero(owner_of_part == number)
+        across = severed_parts[owner_of_part[severed_parts[:, 0]] == number]
+        ranks[own] = _rank_parts(sizes[own], np.searchsorted(own, across))
+    found = np.where(inside, ranks[part_of_node][nodes], 0).reshape(owner.shape)
+    return [np.where(piece.mask, found[side], 0) for piece, side in zip(pieces, inner, strict=True)]
+
+
+def _number_nodes(
+    owner: NDArray[np.int32], beside: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], tuple[NDArray[np.int64], ...]]:
+    """Return numbers of what is connected away from the line and of each pixel beside it, and the places of these."""
+    away = np.where(beside, np.int32(0), owner)
+    components = find_components(away)
+    nodes = np.zeros(owner.shape, np.int64)
+    nodes[away > 0] = np.repeat(components.number + 1, components.stop - components.start)
+    places = np.nonzero((owner > 0) & beside)
+    nodes[places] = components.n + 1 + np.arange(places[0].size)
+    return nodes, places
 
 
 def _find_cut_links(line: NDArray[np.float64], shape: Sequence[int]) -> dict[tuple[int, int], NDArray[np.bool_]]:
@@ -183,19 +232,19 @@ def _find_pixels_beside(is_cut: dict[tuple[int, int], NDArray[np.bool_]]) -> NDA
 
 
 def _list_links(
-    mask: NDArray[np.bool_],
+    owner: NDArray[np.int32],
     nodes: NDArray[Any],
     places: tuple[NDArray[np.int64], ...],
     is_cut: dict[tuple[int, int], NDArray[np.bool_]],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Links (n, 2) between nodes, from pixels beside the line to all their neighbours: those kept, those cut."""
     kept, severed = [], []
-    depth_steps = (-1, 0, 1) if mask.shape[0] > 1 else (0,)
+    depth_steps = (-1, 0, 1) if owner.shape[0] > 1 else (0,)
     for step in itertools.product(depth_steps, (-1, 0, 1), (-1, 0, 1)):
         there = tuple(place + move for place, move in zip(places, step, strict=True))
-        exists = np.logical_and.reduce([(t >= 0) & (t < n) for t, n in zip(there, mask.shape, strict=True)])
+        exists = np.logical_and.reduce([(t >= 0) & (t < n) for t, n in zip(there, owner.shape, strict=True)])
         here, there = (tuple(axis[exists] for axis in ends) for ends in (places, there))
-        inside = mask[there]
+        inside = owner[there] == owner[here]
         here, there = (tuple(axis[inside] for axis in ends) for ends in (here, there))
         direction = step[1:]
         if direction in is_cut:
@@ -210,24 +259,20 @@ def _list_links(
     return np.concatenate(kept), np.concatenate(severed)
 
 
-def _number_parts(
-    part_of_node: NDArray[Any], sizes: NDArray[np.int64], severed: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return the number of each node: 1 for the largest part, then by size; crumbs join a neighbour across the line."""
+def _rank_parts(sizes: NDArray[np.int64], severed: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the number of each part: 1 for the largest, then by size; crumbs join a neighbour across the line."""
     owner = np.arange(sizes.size)
     if sizes.sum() >= 4 * MIN_PART_PX:
-        for crumb in np.flatnonzero((sizes > 0) & (sizes < MIN_PART_PX)):
-            across = part_of_node[severed[part_of_node[severed[:, 0]] == crumb, 1]]
+        for crumb in np.flatnonzero(sizes < MIN_PART_PX):
+            across = severed[severed[:, 0] == crumb, 1]
             across = across[sizes[across] >= MIN_PART_PX]
             owner[crumb] = across[sizes[across].argmax()] if across.size else sizes.argmax()
     total = np.zeros(sizes.size, np.int64)
     np.add.at(total, owner, sizes)
-    order = np.argsort(-total, kind="stable")
     rank = np.empty(sizes.size, np.int64)
-    rank[order] = np.arange(1, sizes.size + 1)
-    numbers: NDArray[np.int64] = rank[owner][part_of_node]
-    numbers[0] = 0
-    return numbers
+    rank[np.argsort(-total, kind="stable")] = np.arange(1, sizes.size + 1)
+    ranks: NDArray[np.int64] = rank[owner]
+    return ranks
 
 
 def _extend(line: NDArray[np.float64], length: float) -> NDArray[np.float64]:

@@ -71,7 +71,7 @@ class PairImport(QWidget):
         self._worklist = worklist
         self._question = question
         self._worker: Worker | None = None
-        self._replies: queue.SimpleQueue[ImportStart | None] = queue.SimpleQueue()
+        self._replies: queue.SimpleQueue[ImportStart | bool | None] = queue.SimpleQueue()
         self._outcomes: list[ImportOutcome] = []
         self._other_grid: list[OtherGrid] = []
         self._to_remember: tuple[str, Path, MaskMeaning] | None = None
@@ -159,8 +159,7 @@ class PairImport(QWidget):
             case ReadPair():
                 self._replies.put(self._begin(item, settings, accepts))
             case WrittenPair():
-                self._end(item)
-                self._replies.put(None)
+                self._replies.put(self._end(item))
             case OtherGrid():
                 self._other_grid.append(item)
                 self._bar.setValue(self._bar.value() + 1)
@@ -180,14 +179,16 @@ class PairImport(QWidget):
             return None
         return begun
 
-    def _end(self, item: WrittenPair) -> None:
+    def _end(self, item: WrittenPair) -> bool:
+        draft = item.imported.draft
         try:
             with translate_errors():
-                state = end_import(self._workspace, item.draft, item.read.labels, item.read, item.sha256, item.written)
-                self._add(ImportOutcome(item.pair.name, state, "", item.read.notes, item.draft.case))
+                state = end_import(self._workspace, draft, item.read.labels, item.read, item.sha256, item.written)
         except MedSegError as error:
-            item.draft.close()
             self._add(ImportOutcome(item.pair.name, "refused", str(error)))
+            return False
+        self._add(ImportOutcome(item.pair.name, state, "", item.read.notes, draft.case))
+        return True
 
     def _add(self, outcome: ImportOutcome) -> None:
         if self._to_remember is not None and outcome.state != "refused":  # what fits no mask is a slip

@@ -9,8 +9,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.errors import GridMismatchError, HeaderMismatchError, MedSegError, translate_errors
 from napari_medseg.core.image import Image
 from napari_medseg.workflow.accepted_files import AcceptedFiles, write_accepted_files
-from napari_medseg.workflow.drafts import Draft
-from napari_medseg.workflow.masks.import_masks import ImportOutcome, ImportStart, write_import
+from napari_medseg.workflow.masks.import_masks import ImportedDraft, ImportOutcome, ImportStart, write_import
 from napari_medseg.workflow.masks.pairs import LabelFolder, MaskPair
 from napari_medseg.workflow.masks.read_pair import MaskSettings, ReadMask, count_values, read_pair
 from napari_medseg.workflow.masks.value_names import read_value_names
@@ -40,7 +39,7 @@ class WrittenPair:
     """A pair whose files are written: the main thread writes its rows."""
 
     pair: MaskPair
-    draft: Draft
+    imported: ImportedDraft
     read: ReadMask
     sha256: str
     written: AcceptedFiles | None
@@ -67,14 +66,15 @@ def import_in_thread(
     pairs: Sequence[MaskPair],
     settings: MaskSettings,
     folder: Path,
-    replies: "queue.SimpleQueue[ImportStart | None]",
+    replies: "queue.SimpleQueue[ImportStart | bool | None]",
     *,
     accepts: bool,
 ) -> Generator[ReadPair | WrittenPair | OtherGrid | ImportOutcome]:
     """Read and write one pair after the other.
 
     It yields a `ReadPair`, and waits for the reply with its open review (`None`: skip it); then a `WrittenPair`, and
-    waits for any reply. What cannot be imported is yielded as its outcome, or as `OtherGrid`.
+    waits for `True`: its rows are written. Any other reply takes the labels back. What cannot be imported is yielded as
+    its outcome, or as `OtherGrid`.
     """
     for pair in pairs:
         try:
@@ -90,7 +90,7 @@ def import_in_thread(
             yield ImportOutcome(pair.name, "refused", str(error))
             continue
         yield ReadPair(pair, image, read)
-        if (begun := replies.get()) is None:
+        if not isinstance(begun := replies.get(), ImportStart):
             continue
         try:
             with translate_errors():
@@ -98,11 +98,14 @@ def import_in_thread(
         except MedSegError as error:
             yield ImportOutcome(pair.name, "refused", str(error))
             continue
+        is_recorded = False
         try:
             yield item
-            replies.get()
-        finally:
-            item.draft.close()  # also if the user stopped, so that nothing is delivered
+            is_recorded = replies.get() is True
+        finally:  # also if the user stopped, so that nothing is delivered
+            if not is_recorded:
+                item.imported.take_back()
+            item.imported.draft.close()
 
 
 def _write_pair(
@@ -115,12 +118,15 @@ def _write_pair(
     *,
     accepts: bool,
 ) -> WrittenPair:
-    draft, _ = write_import(begun, read.labels)
+    imported = write_import(begun, read.labels)
     written = None
     try:
         if accepts:
-            written = write_accepted_files(folder, settings.task, begun.case, read.labels, image, draft.review_region)
-        return WrittenPair(pair, draft, read, pair.compute_sha256(settings.describe()), written)
-    except MedSegError:
-        draft.close()
+            written = write_accepted_files(
+                folder, settings.task, begun.case, read.labels, image, imported.draft.review_region
+            )
+        return WrittenPair(pair, imported, read, pair.compute_sha256(settings.describe()), written)
+    except BaseException:
+        imported.take_back()
+        imported.draft.close()
         raise

@@ -8,7 +8,7 @@ known by the hash of its files is skipped. Labels that a person touched are neve
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,10 +120,21 @@ def begin_import(
     return ImportStart(case, start, known, len(ws.project.read_records(ImportedMask, "review_id", start.review.id)))
 
 
-def write_import(begun: ImportStart, labels: NDArray[Any]) -> tuple[Draft, bool]:
-    """Load the draft of a review and make it these labels, as one stroke; call this in any thread.
+class ImportedDraft(NamedTuple):
+    """A draft with the labels of a mask: whether an earlier import had made them, and whether this one did."""
 
-    It returns the draft, and whether an earlier import made it these labels already.
+    draft: Draft
+    is_there: bool
+    is_changed: bool
+
+    def take_back(self) -> None:
+        """Undo the stroke of this import, as it cannot be finished: else the draft would look edited by a person."""
+        if self.is_changed:
+            self.draft.undo()
+
+
+def write_import(begun: ImportStart, labels: NDArray[Any]) -> ImportedDraft:
+    """Load the draft of a review and make it these labels, as one stroke; call this in any thread.
 
     Raises
     ------
@@ -144,7 +155,7 @@ def write_import(begun: ImportStart, labels: NDArray[Any]) -> tuple[Draft, bool]
     except MedSegError:
         draft.close()
         raise
-    return draft, is_same and hash_labels(labels) in begun.known_labels
+    return ImportedDraft(draft, is_same and hash_labels(labels) in begun.known_labels, not is_same)
 
 
 def end_import(
@@ -185,9 +196,10 @@ def _import_pair(ws: Workspace, pair: MaskPair, settings: MaskSettings, *, accep
     begun = begin_import(ws, image, settings.task, read.labels, accepts=accepts, force=force)
     if begun.start is None:
         return ImportOutcome(pair.name, "already there", case=begun.case)
-    draft, is_there = write_import(begun, read.labels)
+    imported = write_import(begun, read.labels)
+    draft = imported.draft
     try:
-        if is_there and not accepts:
+        if imported.is_there and not accepts:
             return ImportOutcome(pair.name, "already there", case=begun.case)
         written = None
         if accepts:
@@ -195,6 +207,9 @@ def _import_pair(ws: Workspace, pair: MaskPair, settings: MaskSettings, *, accep
                 ws.project.folder, settings.task, begun.case, read.labels, image, draft.review_region
             )
         state = end_import(ws, draft, read.labels, read, sha256, written)
+    except BaseException:
+        imported.take_back()
+        raise
     finally:
         draft.close()
     return ImportOutcome(pair.name, state, "", (*image.notes, *read.notes), begun.case)

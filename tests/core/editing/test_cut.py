@@ -5,7 +5,8 @@ import pytest
 from editing_phantoms import DISK_PX, LUNGS, NUCLEI, apply, freeze, get_centre, make_block, make_nuclei
 
 from napari_medseg.core.editing.canvas import Canvas
-from napari_medseg.core.editing.cut import cut_objects, cut_objects_in_volume
+from napari_medseg.core.editing.cut import cut_objects, cut_objects_in_volume, split_piece, split_pieces
+from napari_medseg.core.editing.objects import find_pieces_on_line
 from napari_medseg.core.editing.pieces import find_piece
 from napari_medseg.core.errors import MedSegError
 
@@ -155,3 +156,24 @@ def test_line_that_splits_nothing_is_refused(line: list[tuple[float, float]]) ->
 def test_labels_are_not_cut() -> None:
     with pytest.raises(MedSegError, match="not numbered objects"):
         cut_objects(Canvas(make_block((12, 20), (SQUARE, 1)), LUNGS), [(0, 5), (11, 5)])
+
+
+@pytest.mark.parametrize(
+    "line", [[(-5, 83.3), (205, 81.2)], [(-5, -4.6), (203, 208.2)], [(50.2, 0), (61, 99), (40, 210)]]
+)
+@pytest.mark.parametrize("n_slices", [0, 3])
+def test_pieces_are_split_together_as_each_alone(line: list[tuple[float, float]], n_slices: int) -> None:
+    """Disks that touch each other, of 8 px, in a slice and as columns of a volume."""
+    y, x = np.mgrid[:200, :200]
+    number = (y // 17) * 12 + x // 17 + 1
+    labels = np.where((y % 17 - 8) ** 2 + (x % 17 - 8) ** 2 <= 72, number, 0).astype(np.uint16)
+    if n_slices:
+        labels = np.stack([labels] * n_slices)
+        labels[1, 83] = 0  # some columns have a gap on a slice
+    plane = 0 if n_slices else None
+    pieces, _, _ = find_pieces_on_line(labels, line, plane, in_volume=bool(n_slices))
+    assert len(pieces) >= 11
+    points = np.array(line)
+    for piece, parts in zip(pieces, split_pieces(pieces, points), strict=True):
+        assert np.array_equal(parts, split_piece(piece, points))
+        assert np.array_equal(parts > 0, piece.mask)

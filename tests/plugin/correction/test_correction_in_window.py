@@ -1,4 +1,4 @@
-"""The tools by a real mouse and real keys in napari's window: 600 nuclei with 16-bit numbers, then lungs on slices."""
+"""The tools by a real mouse and real keys in napari's window: 600 nuclei of 16 bits, lungs on slices, the brushes."""
 
 import os
 import sys
@@ -17,6 +17,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_medseg.plugin.main_widget import CloseChoice, MedSegWidget
+from napari_medseg.plugin.views.plane_slices import Plane
 from napari_medseg.workflow.workspace import Workspace
 
 pytestmark = pytest.mark.skipif(
@@ -81,6 +82,7 @@ def test_nuclei_and_lungs_are_corrected_by_mouse_and_keys(
     try:
         _correct_nuclei(viewer, widget.dock, ws)
         _correct_lungs(viewer, widget.dock, ws)
+        _use_brushes(viewer, widget.dock, ws, qtbot)
     finally:
         widget.close_down()
 
@@ -138,6 +140,38 @@ def _correct_lungs(viewer: Any, dock: Any, ws: Workspace) -> None:
     canvas.key(Qt.Key.Key_E, SHIFT)
     # the piece reaches from slice 0 to 1, as it was renamed on slice 2
     assert [np.unique(plane).tolist() for plane in layer.data] == [[0, 2], [0, 2], [0, 2], [0, 1, 2]]
+    canvas.key(Qt.Key.Key_Z, CTRL)
+    canvas.key(Qt.Key.Key_Z, CTRL)
+    assert np.array_equal(layer.data, labels)
+
+
+def _use_brushes(viewer: Any, dock: Any, ws: Workspace, qtbot: QtBot) -> None:
+    """The smart brush fills what is dark, the border snaps to the edge; the planes below follow; all is undone."""
+    truth = phantom_labels(4)
+    labels = truth.copy()
+    labels[3, 16:32, 20:26] = 0  # the model missed a part of the right lung, and the edge of the left one
+    labels[3, :, 38:40] = 0
+    layer, canvas = _open(viewer, dock, ws, phantom(1, n_slices=4), "lungs", labels), Canvas(viewer)
+    viewer.dims.set_current_step(0, 3)
+    dock.views.planes.checkbox.setChecked(True)
+    message = dock.correction.row.message
+    layer.selected_label, layer.brush_size = 1, 12
+    canvas.key(Qt.Key.Key_Y)
+    assert layer.cursor == "circle"
+    canvas.drag((20, 20), (24, 22), (28, 22))
+    assert message.text().startswith("painted ")
+    assert " of right lung, " in message.text()
+    painted = (layer.data[3] == 1) & (labels[3] == 0)
+    assert painted[18:30, 20:26].mean() > 0.9
+    assert not painted[truth[3] != 1].any(), "nothing bright was painted, though the brush reached it"
+    sagittal = dock.views.planes.strip._views[Plane.SAGITTAL]
+    qtbot.waitUntil(lambda: sagittal._pixels is not None)
+    QTest.keyPress(canvas.native, Qt.Key.Key_H)
+    canvas.drag((24, 40), (24, 39), (24, 38.5))
+    QTest.keyRelease(canvas.native, Qt.Key.Key_H)
+    assert "left lung" in message.text()
+    assert (layer.data[3, 22:27, 38] == 2).all()
+    assert not (layer.data[3, :, 36:38] == 2).any(), "it stops at the edge of the image"
     canvas.key(Qt.Key.Key_Z, CTRL)
     canvas.key(Qt.Key.Key_Z, CTRL)
     assert np.array_equal(layer.data, labels)

@@ -95,6 +95,22 @@ def test_an_interrupted_import_goes_on(ws: Workspace, folders: tuple[Path, Path]
     assert count(run(ws, folders, accepts=True)) == {"already there": 1, "accepted": 2}
 
 
+def test_what_cannot_be_written_is_taken_back_and_imported_later(
+    ws: Workspace, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    place = ws.project.folder / "labels"
+    if place.exists():
+        place.rename(tmp_path / "aside")
+    place.write_text("in the way", encoding="utf-8")
+    outcomes = run(ws, folders, accepts=True)
+    assert count(outcomes) == {"refused": 3}
+    draft = review.open_review(ws, list_cases(ws, "lungs")[0].case, None)
+    assert not draft.labels.any(), "else it would look edited by a person, and the next import would refuse it"
+    draft.close()
+    place.unlink()
+    assert count(run(ws, folders, accepts=True)) == {"accepted": 3}
+
+
 def test_a_wrong_meaning_is_corrected_by_another_import(ws: Workspace, folders: tuple[Path, Path]) -> None:
     covid = MaskSettings(TASKS["covid"], MaskMeaning(label_of={1: 1, 2: 2}))
     right = MaskSettings(TASKS["covid"], MaskMeaning(label_of={1: 2, 2: 3}))
