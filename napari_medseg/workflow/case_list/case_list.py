@@ -37,8 +37,8 @@ SortKey = Callable[[CaseRow], Any]
 class CaseList:
     """All cases of a task with their state. A change of one case reads one row.
 
-    The open case keeps its place and stays listed until it is left, whatever happens to it (`pin`): the row that a
-    person looks at must not move away, and the next case is the one below.
+    The open case keeps its place and stays listed while a person works on it and until it is left (`pin`): the row
+    that a person looks at must not move away, and the next case is the one below.
 
     Parameters
     ----------
@@ -279,6 +279,8 @@ class CaseList:
             if (place := self._place_of.get(row.case.id)) is not None:
                 self._rows[place], self._features[place] = row, self._extract(row)
                 self._texts[place] = make_search_text(row)
+                if row.case.id == self._pinned and row.state == "predicted":
+                    self._pinned_features = self._features[place : place + 1].copy()  # nobody worked on it yet
         if new:
             added = np.array([self._extract(row) for row in new], FEATURES)
             self._features = np.concatenate([self._features, added])
