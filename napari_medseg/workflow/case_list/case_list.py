@@ -57,7 +57,7 @@ class CaseList:
         self._place_of: dict[int, int] = {}
         self._groups: dict[str, int] = {}
         self._pinned: int | None = None
-        self._pinned_features: NDArray[np.void] | None = None  # those by which the pinned case keeps its place
+        self._pinned_features: NDArray[np.void] | None = None  # by which it keeps its place
         self._read_up_to: int | None = 0
         self._unseen: set[int] = set()
         self._order = order
@@ -82,7 +82,7 @@ class CaseList:
 
     @property
     def n_cases(self) -> int:
-        """How many cases are read so far."""
+        """Cases that are read so far."""
         return len(self._rows)
 
     def read_step(self) -> None:
@@ -192,12 +192,11 @@ class CaseList:
                 candidates = ids[~np.isin(ids, list(skipped))]
         else:
             candidates = ids[self._count_above(after, ids) :]
-        return self._get_case(candidates[0] if candidates.size else ids[0])
+        return self._get_case((candidates if candidates.size else ids)[0])
 
     def list_ahead(self, case_id: int | None, n_cases: int, skipped: Collection[int] = ()) -> list[CaseRow]:
         """Return the next undecided cases in the order in which they will be opened, without the open one."""
-        following = self.find_next(case_id, skipped)
-        if following is None:
+        if (following := self.find_next(case_id, skipped)) is None:
             return []
         ids = self._list_undecided(case_id)
         begin = int(np.flatnonzero(ids == following.id)[0])
@@ -245,7 +244,7 @@ class CaseList:
         return np.asarray(self.shown_ids[np.isin(self.shown_ids, undecided) & (self.shown_ids != (without or 0))])
 
     def _find_position(self, case_id: int) -> tuple[int, bool]:
-        """Return where a case is among the listed ones, or would be, and whether it is one of them."""
+        """Return where a case is among the listed ones, or would be, and whether it is listed."""
         found = np.flatnonzero(self.shown_ids == case_id)
         return (int(found[0]), True) if found.size else (self._count_above(case_id, self.shown_ids), False)
 

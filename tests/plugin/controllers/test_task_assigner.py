@@ -117,7 +117,7 @@ def test_a_case_with_accepted_labels_stays_and_the_window_says_why(dock: Dock, q
     with qtbot.waitSignal(dock.case_controller.decided):
         dock.review_panel.accept()
     dock.case_panel.list_panel.remove_requested.emit([case])
-    assert "patient 1 case 1 stays on the list: its labels were accepted" in dock.prompt.text
+    qtbot.waitUntil(lambda: "patient 1 case 1 stays on the list: its labels were accepted" in dock.prompt.text)
     assert len(names(dock, "lungs")) == 3
 
 
