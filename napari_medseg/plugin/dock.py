@@ -223,6 +223,7 @@ class Dock(QWidget):
         self.retrain_panel.findings.chosen.connect(self.worklist.open)
         self.case_controller.decided.connect(self.retrain_panel.refresh)
         self.worklist.changed.connect(self._on_list_changed)
+        self.worklist.drops.sorted_by_task.connect(self.prompt.ask)
         self._viewer.layers.selection.events.active.connect(self.case_panel.refresh_predict)
 
     def _on_task_changed(self) -> None:

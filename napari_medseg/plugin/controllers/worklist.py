@@ -67,7 +67,7 @@ class Worklist(QObject):
             prediction_queue,
             self._list_ahead,
             lambda cost: choose_number_ahead(cost, self.case_list.case_seconds, MAX_CACHE_BYTES),
-            lambda: self.chosen_model if self.predicts_automatically and not self._closed else "",
+            lambda: self.chosen_model if self._predicts_now and not self._closed else "",
         )
         self._closed = False
         self._refresh_timer = QTimer(self)
@@ -229,6 +229,7 @@ class Worklist(QObject):
 
     def _connect(self) -> None:
         self.reader.ended.connect(self._refresh_timer.start)
+        self.drops.released.connect(self._on_opened)
         self._prediction_queue.predicted.connect(self._on_predicted)
         self._prediction_queue.image_loaded.connect(self.image_loaded)
         self._prediction_queue.changed.connect(self._refresh_timer.start)
@@ -257,9 +258,13 @@ class Worklist(QObject):
         if current is not None and current.edit_session is None and current.saved_state == "new":
             if not self.open_case_model:
                 self._case_controller.show_prediction(None)  # without a model, labels are painted manually
-            elif self.predicts_automatically:
+            elif self._predicts_now:
                 self.predict()
         self._refresh_timer.start()
+
+    @property
+    def _predicts_now(self) -> bool:
+        return self.predicts_automatically and not self.drops.is_held
 
     def _on_predicted(self, case: Case, prediction: Prediction, labels: NDArray[Any]) -> None:
         if (current := self._get_open_case()) is not None and current.id == case.id:
