@@ -16,6 +16,7 @@ from napari_medseg.plugin.case_table.list_reader import ListReader
 from napari_medseg.plugin.controllers.background_prediction import BackgroundPrediction
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue, PredictionRequest
+from napari_medseg.plugin.drafts.read_ahead import ReadAhead
 from napari_medseg.plugin.drops.dropped_images import DroppedImages
 from napari_medseg.plugin.drops.image_importer import ImageImporter
 from napari_medseg.plugin.widgets.notifications import show_errors
@@ -65,10 +66,11 @@ class Worklist(QObject):
         self._background = BackgroundPrediction(
             workspace,
             prediction_queue,
-            self._list_ahead,
+            self.list_ahead,
             lambda cost: choose_number_ahead(cost, self.case_list.case_seconds, MAX_CACHE_BYTES),
             lambda: self.chosen_model if self._predicts_now and not self._closed else "",
         )
+        self._read_ahead = ReadAhead(workspace, case_controller, prediction_queue, self)
         self._closed = False
         self._refresh_timer = QTimer(self)
         self._refresh_timer.setSingleShot(True)
@@ -113,6 +115,7 @@ class Worklist(QObject):
         if not self._closed:
             self._closed = True
             self.reader.stop()
+            self._read_ahead.close()
             self._background.close()
             self.importer.close()
 
@@ -186,7 +189,7 @@ class Worklist(QObject):
     def open(self, case: Case, image: Image | None = None, layer: ImageLayer | None = None) -> None:
         """Open a case and select its task."""
         self.switch_task(self._workspace.tasks.get_task(case.task))
-        self._case_controller.open(case, image or self._background.take_image(case), layer)
+        self._case_controller.open(case, image or self._read_ahead.take(case), layer)
 
     def step(self, by: int) -> None:
         """Go to the next (`by` = 1) or previous (-1) listed case; the list wraps around."""
@@ -291,6 +294,7 @@ class Worklist(QObject):
         is_after_undecided = after is not None and (row := self.case_list.get_row(after.id)) and not row.is_decided
         return 0 if self.case_list.case_filter.is_empty else self.case_list.n_undecided - bool(is_after_undecided)
 
-    def _list_ahead(self, n_cases: int) -> list[CaseRow]:
+    def list_ahead(self, n_cases: int) -> list[CaseRow]:
+        """Return at most so many undecided cases, those that will be opened next first; without the open one."""
         current = self._get_open_case()
         return self.case_list.list_ahead(None if current is None else current.id, n_cases, self._skipped)
