@@ -67,7 +67,7 @@ class Worklist(QObject):
             workspace,
             prediction_queue,
             self.list_ahead,
-            lambda cost: choose_number_ahead(cost, self.case_list.case_seconds, MAX_CACHE_BYTES),
+            lambda cost: choose_number_ahead(cost, self.case_list.counts.case_seconds, MAX_CACHE_BYTES),
             lambda: self.chosen_model if self._predicts_now and not self._closed else "",
         )
         self._read_ahead = ReadAhead(workspace, case_controller, prediction_queue, self)
@@ -292,7 +292,9 @@ class Worklist(QObject):
 
     def _count_hidden(self, after: Case | None) -> int:
         is_after_undecided = after is not None and (row := self.case_list.get_row(after.id)) and not row.is_decided
-        return 0 if self.case_list.case_filter.is_empty else self.case_list.n_undecided - bool(is_after_undecided)
+        return (
+            0 if self.case_list.case_filter.is_empty else self.case_list.counts.n_undecided - bool(is_after_undecided)
+        )
 
     def list_ahead(self, n_cases: int) -> list[CaseRow]:
         """Return at most so many undecided cases, those that will be opened next first; without the open one."""

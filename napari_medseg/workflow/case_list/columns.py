@@ -66,7 +66,12 @@ def _show(get: Callable[[CaseRow], str]) -> dict[str, Callable[..., Any]]:
 
 
 COLUMNS: Mapping[str, Column] = {
-    "case": Column("case", "Name of the case; the open one is bold", **_show(lambda row: row.case.name)),
+    "case": Column(
+        "case",
+        "Name of the case; the open one is bold",
+        lambda row, _seconds: row.case.name,
+        lambda row: (make_natural_key(get_group_label(row.case.group)), row.case.id),
+    ),
     "group": Column("group", "Patient, slide or video", **_show(lambda row: get_group_label(row.case.group))),
     "state": Column(
         "state",
