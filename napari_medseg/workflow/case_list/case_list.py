@@ -19,6 +19,7 @@ from napari_medseg.workflow.case_list.order import (
     is_decided,
     sort_places,
 )
+from napari_medseg.workflow.case_list.progress import ListCounts
 from napari_medseg.workflow.cases import CaseRow, get_case_row, read_case_rows
 from napari_medseg.workflow.workspace import Workspace
 
