@@ -291,10 +291,9 @@ class Worklist(QObject):
         return None if self._case_controller.current is None else self._case_controller.current.case
 
     def _count_hidden(self, after: Case | None) -> int:
-        is_after_undecided = after is not None and (row := self.case_list.get_row(after.id)) and not row.is_decided
-        return (
-            0 if self.case_list.case_filter.is_empty else self.case_list.counts.n_undecided - bool(is_after_undecided)
-        )
+        row = None if after is None else self.case_list.get_row(after.id)
+        n_left = self.case_list.counts.n_undecided - (row is not None and not row.is_decided)
+        return 0 if self.case_list.case_filter.is_empty else n_left
 
     def list_ahead(self, n_cases: int) -> list[CaseRow]:
         """Return at most so many undecided cases, those that will be opened next first; without the open one."""

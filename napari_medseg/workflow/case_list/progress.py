@@ -100,7 +100,7 @@ def estimate_seconds(features: Features) -> NDArray[np.float64]:
 
 
 def format_minutes(seconds: float) -> str:
-    """Return a duration as people say it: ``25 min``, ``2 h 10 min``; rounded to five minutes or, from ten hours on, to hours."""
+    """Return a duration as people say it: ``25 min``, ``2 h 10 min`` in steps of five minutes, ``93 h``."""
     minutes = max(1, round(seconds / _MINUTE_S))
     if minutes < _HOUR_MIN:
         return f"{minutes} min"
