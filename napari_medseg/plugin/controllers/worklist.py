@@ -211,9 +211,7 @@ class Worklist(QObject):
 
     def open_last_accepted(self) -> None:
         """Open the case that was accepted last; from that one, the one accepted before it."""
-        current = self._get_open_case()
-        case = self.case_list.find_accepted_before(None if current is None else current.id)
-        if case is None:
+        if (case := self.case_list.find_accepted_before(self._get_open_id())) is None:
             show_info("No case was accepted before this one.")
         else:
             self.open(case)
@@ -249,8 +247,7 @@ class Worklist(QObject):
         self._refresh_timer.start()
 
     def _pin(self) -> None:
-        current = self._get_open_case()
-        self.case_list.pin(None if current is None else current.id)
+        self.case_list.pin(self._get_open_id())
 
     def _on_opened(self) -> None:
         if (current := self._case_controller.current) is not None:
@@ -290,6 +287,9 @@ class Worklist(QObject):
     def _get_open_case(self) -> Case | None:
         return None if self._case_controller.current is None else self._case_controller.current.case
 
+    def _get_open_id(self) -> int | None:
+        return None if (case := self._get_open_case()) is None else case.id
+
     def _count_hidden(self, after: Case | None) -> int:
         row = None if after is None else self.case_list.get_row(after.id)
         n_left = self.case_list.counts.n_undecided - (row is not None and not row.is_decided)
@@ -297,5 +297,4 @@ class Worklist(QObject):
 
     def list_ahead(self, n_cases: int) -> list[CaseRow]:
         """Return at most so many undecided cases, those that will be opened next first; without the open one."""
-        current = self._get_open_case()
-        return self.case_list.list_ahead(None if current is None else current.id, n_cases, self._skipped)
+        return self.case_list.list_ahead(self._get_open_id(), n_cases, self._skipped)
