@@ -70,9 +70,14 @@ COLUMNS: Mapping[str, Column] = {
         "case",
         "Name of the case; the open one is bold",
         lambda row, _seconds: row.case.name,
-        lambda row: (make_natural_key(get_group_label(row.case.group)), row.case.id),
+        lambda row: (make_natural_key(row.case.group), row.case.id),  # names are numbers of a group and of a case
     ),
-    "group": Column("group", "Patient, slide or video", **_show(lambda row: get_group_label(row.case.group))),
+    "group": Column(
+        "group",
+        "Patient, slide or video",
+        lambda row, _seconds: get_group_label(row.case.group),
+        lambda row: make_natural_key(row.case.group),
+    ),
     "state": Column(
         "state",
         "New, predicted, draft (edited), accepted or rejected",
