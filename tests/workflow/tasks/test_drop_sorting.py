@@ -8,9 +8,7 @@ from workflow_phantoms import accepted, phantom
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.tasks.custom_task import make_custom_task
 from napari_medseg.workflow.cases import add_cases, list_cases
-from napari_medseg.workflow.tasks.custom_tasks import add_task
 from napari_medseg.workflow.tasks.drop_sorting import (
     SortedImage,
     describe_drop,
@@ -69,8 +67,10 @@ def test_a_case_with_accepted_labels_stays_on_its_list(ws: Workspace) -> None:
 
 
 def test_nothing_changes_if_the_task_takes_none(ws: Workspace) -> None:
-    add_task(ws, make_custom_task("polyps", ["polyp"], kind="colour"))
-    dropped = [image.case for image in drop_mixed(ws)][:3]
+    stack = replace(
+        phantom(0), pixels=np.stack([phantom(n).pixels for n in range(3)]), axes="ZYX", spacing_mm=(1, 1, 1)
+    )
+    dropped = add_cases(ws, [stack], "lungs")
     with pytest.raises(MedSegError, match="needs images with axes"):
-        redirect_to_task(ws, dropped, "polyps")
-    assert len(list_cases(ws, "lungs")) == 3
+        redirect_to_task(ws, dropped, "nuclei")
+    assert [row.case for row in list_cases(ws)] == dropped
