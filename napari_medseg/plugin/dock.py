@@ -240,6 +240,7 @@ class Dock(QWidget):
         self.case_controller.decided.connect(self.retrain_panel.refresh)
         self.case_controller.decided.connect(lambda case: settle_messages(case.name))
         self.worklist.changed.connect(self._on_list_changed)
+        self.worklist.drops.sorted_by_task.connect(self.prompt.ask)
         self._viewer.layers.selection.events.active.connect(self.case_panel.refresh_predict)
 
     def _on_task_changed(self) -> None:
@@ -255,7 +256,7 @@ class Dock(QWidget):
 
     def _on_list_changed(self) -> None:
         with show_errors():
-            self.review_panel.set_exportable_count(self.worklist.case_list.n_corrected)
+            self.review_panel.set_exportable_count(self.worklist.case_list.counts.n_corrected)
 
     def _on_live_changed(self) -> None:
         self.worklist.use_live_model()
@@ -274,7 +275,7 @@ class Dock(QWidget):
     def _offer_to_continue(self) -> None:
         """Offer to continue the most recent draft, or else the list of open cases."""
         drafts = review.list_draft_cases(self._workspace)
-        n_waiting = self.worklist.case_list.n_undecided
+        n_waiting = self.worklist.case_list.counts.n_undecided
         if self.case_controller.current is not None or not (drafts or n_waiting):
             return
         if drafts:

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QWidget
 from napari_medseg.core.errors import report_damage
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Calibration
+from napari_medseg.plugin.case_table.thumbnails import MAX_THUMBNAIL_PX, make_thumbnail
 from napari_medseg.plugin.keymap import REDO_KEY, UNDO_KEY, KeyBinding, KeyMap, build_help_html, get_key_title
 from napari_medseg.plugin.panels.comparison_table import ComparisonTable
 from napari_medseg.plugin.panels.model_card_view import ModelCardDialog, render_card_html, summarise_card

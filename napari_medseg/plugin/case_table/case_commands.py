@@ -182,7 +182,7 @@ class CaseCommands(QObject):
             self._worklist.update_cases(changed)
             if len(chosen) > many_cases.CASES_PER_STEP:
                 self._ask(f"{doing} {len(outcome.done):,} of {len(chosen):,} cases …", [])
-            QTimer.singleShot(0, self, take_step)
+            QTimer.singleShot(0, take_step)
 
         take_step()
 

@@ -76,7 +76,9 @@ class ListPanel(QWidget):
             self._show_order(case_list.order)
         n_shown, n_cases = len(case_list.shown_ids), case_list.n_cases
         counted = f"{n_shown:,} of {n_cases:,} listed; " if n_shown != n_cases else ""
-        self._progress.setText(f"{counted}{case_list.progress.text}" if case_list.is_complete else "reading the list")
+        self._progress.setText(
+            f"{counted}{case_list.counts.progress.text}" if case_list.is_complete else "reading the list"
+        )
 
     def set_in_window(self, is_in_window: bool) -> None:
         """Use the columns and the height for the dock, or for a window."""
@@ -89,7 +91,7 @@ class ListPanel(QWidget):
         else:
             self.table.show_columns(select_columns(preferences.list_columns, DOCK_COLUMNS))
             self.table.setFixedHeight(HEIGHT_IN_DOCK_PX)
-        self._move.setText("into the dock" if is_in_window else "⧉")
+        self._move.setText("into the dock" if is_in_window else "window")
         self._move.setToolTip("Show the list in the dock" if is_in_window else "Show the list in a window of its own")
 
     def filter_by_group(self, group: str) -> None:
@@ -119,7 +121,7 @@ class ListPanel(QWidget):
         self._group = theme.make_tool_button("", "Show all patients again")
         self._group.hide()
         self._filtered_group = ""
-        self._move = theme.make_tool_button("⧉", "")
+        self._move = theme.make_tool_button("window", "")
         self._progress = QLabel()
         self._progress.setObjectName("medseg-muted")
         self._progress.setWordWrap(True)

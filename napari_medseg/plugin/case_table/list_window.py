@@ -52,6 +52,7 @@ class ListPlace(QWidget):
         self.window_dock = ListWindow(button)
         self._main: QMainWindow | None = None
         self._is_in_window = False
+        self._is_closed = False
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(panel)
@@ -70,8 +71,10 @@ class ListPlace(QWidget):
             self._put(in_window=True)
 
     def close_down(self) -> None:
-        """Take the list out of its window, which is removed."""
-        self._put(in_window=False)
+        """Remove the window of the list; a second call has no effect."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         if self._main is not None:
             self._main.removeDockWidget(self.window_dock)
             self._main = None

@@ -40,14 +40,12 @@ class CaseTableModel(QAbstractTableModel):
         self._thumbnails = thumbnails
         self._ids: NDArray[np.int64] = case_list.shown_ids
         self._open_id: int | None = None
-        self._expected: dict[int, float] = {}
         thumbnails.made.connect(self._repaint)
 
     def follow(self, case_list: CaseList, open_id: int | None) -> None:
         """Show a list as it is now. Rows move and change; the selection stays on its cases."""
         is_other = case_list is not self._case_list
         self._case_list, self._open_id = case_list, open_id
-        self._expected = case_list.estimate_seconds()
         new = case_list.shown_ids
         if np.array_equal(new, self._ids):
             self._repaint()
@@ -95,7 +93,7 @@ class CaseTableModel(QAbstractTableModel):
         name = NAMES[index.column()]
         match role:
             case Qt.ItemDataRole.DisplayRole:
-                return COLUMNS[name].text(row, self._expected.get(row.case.id))
+                return COLUMNS[name].text(row, self._case_list.find_expected_seconds(row.case.id))
             case Qt.ItemDataRole.DecorationRole if name == "case":
                 return self._thumbnails.get(row.case)
             case Qt.ItemDataRole.ToolTipRole:

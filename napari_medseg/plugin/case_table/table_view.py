@@ -13,7 +13,7 @@ from napari_medseg.plugin.case_table.thumbnails import SHOWN_PX
 from napari_medseg.workflow.case_list.columns import COLUMNS
 
 ROW_PX = SHOWN_PX + 4
-WIDTHS_PX = {"state": 92, "unsure": 62, "unlike": 58, "minutes": 44, "held": 22, "group": 90, "size": 110}
+WIDTHS_PX = {"state": 84, "unsure": 52, "unlike": 58, "minutes": 44, "held": 22, "group": 90, "size": 110}
 OTHER_WIDTH_PX = 86
 NO_MODIFIER = Qt.KeyboardModifier.NoModifier
 
@@ -43,7 +43,7 @@ class CaseTableView(QTableView):
         self.setShowGrid(False)
         self.setWordWrap(False)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setTextElideMode(Qt.TextElideMode.ElideLeft)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         self.verticalHeader().setDefaultSectionSize(ROW_PX)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 
 from qtpy.QtCore import QObject, QTimer
 
-from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case, Prediction
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue, PredictionRequest
 from napari_medseg.plugin.widgets.back_off import BackOff
@@ -60,12 +59,10 @@ class BackgroundPrediction(QObject):
         self._began_s = 0.0
         self._requested: dict[int, Case] = {}
         self._n_failures: dict[int, int] = {}
-        self._preloaded: tuple[int, Image] | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self.predict_next)
         queue.predicted.connect(self._on_predicted)
-        queue.image_loaded.connect(self._on_read)
         queue.failed.connect(self._on_failed)
         queue.read_failed.connect(self._on_read_failed)
 
@@ -73,7 +70,6 @@ class BackgroundPrediction(QObject):
         """Start no further prediction, and let go of the queue."""
         self._timer.stop()
         self._queue.predicted.disconnect(self._on_predicted)
-        self._queue.image_loaded.disconnect(self._on_read)
         self._queue.failed.disconnect(self._on_failed)
         self._queue.read_failed.disconnect(self._on_read_failed)
 
@@ -99,13 +95,6 @@ class BackgroundPrediction(QObject):
             self._began_s = time.monotonic()
             self._queue.predict(PredictionRequest(case, model, urgent=False))
 
-    def take_image(self, case: Case) -> Image | None:
-        """Return the image of a case if it was read as that of the next case; it is kept no longer."""
-        if self._preloaded is None or self._preloaded[0] != case.id:
-            return None
-        image, self._preloaded = self._preloaded[1], None
-        return image
-
     def forget_failures(self) -> None:
         """Try all cases again, because another model is live."""
         self._n_failures.clear()
@@ -120,11 +109,6 @@ class BackgroundPrediction(QObject):
                 if self._n_failures.get(case.id, 0) == n_failures:
                     return case
         return None
-
-    def _on_read(self, case: Case, image: Image) -> None:
-        following = self._list_ahead(1)
-        if following and following[0].case.id == case.id:
-            self._preloaded = (case.id, image)
 
     def _on_predicted(self, case: Case, prediction: Prediction, _labels: object) -> None:
         self._requested.pop(case.id, None)

@@ -93,7 +93,7 @@ class TaskAssigner:
             self._worklist.reload_cases()
             if current is not None and is_open:
                 self._case_controller.close_case()
-                if self._worklist.case_list.n_undecided:
+                if self._worklist.case_list.counts.n_undecided:
                     self._worklist.open_next(current.case)
             self._ask(
                 f"{names}: no longer on the list of {title}. Its strokes, if any, are kept.",

@@ -16,6 +16,7 @@ from napari_medseg.plugin.case_table.list_reader import ListReader
 from napari_medseg.plugin.controllers.background_prediction import BackgroundPrediction
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue, PredictionRequest
+from napari_medseg.plugin.drafts.read_ahead import ReadAhead
 from napari_medseg.plugin.drops.dropped_images import DroppedImages
 from napari_medseg.plugin.drops.image_importer import ImageImporter
 from napari_medseg.plugin.widgets.notifications import show_errors
@@ -65,10 +66,11 @@ class Worklist(QObject):
         self._background = BackgroundPrediction(
             workspace,
             prediction_queue,
-            self._list_ahead,
-            lambda cost: choose_number_ahead(cost, self.case_list.case_seconds, MAX_CACHE_BYTES),
-            lambda: self.chosen_model if self.predicts_automatically and not self._closed else "",
+            self.list_ahead,
+            lambda cost: choose_number_ahead(cost, self.case_list.counts.case_seconds, MAX_CACHE_BYTES),
+            lambda: self.chosen_model if self._predicts_now and not self._closed else "",
         )
+        self._read_ahead = ReadAhead(workspace, case_controller, prediction_queue, self)
         self._closed = False
         self._refresh_timer = QTimer(self)
         self._refresh_timer.setSingleShot(True)
@@ -113,6 +115,7 @@ class Worklist(QObject):
         if not self._closed:
             self._closed = True
             self.reader.stop()
+            self._read_ahead.close()
             self._background.close()
             self.importer.close()
 
@@ -186,7 +189,7 @@ class Worklist(QObject):
     def open(self, case: Case, image: Image | None = None, layer: ImageLayer | None = None) -> None:
         """Open a case and select its task."""
         self.switch_task(self._workspace.tasks.get_task(case.task))
-        self._case_controller.open(case, image or self._background.take_image(case), layer)
+        self._case_controller.open(case, image or self._read_ahead.take(case), layer)
 
     def step(self, by: int) -> None:
         """Go to the next (`by` = 1) or previous (-1) listed case; the list wraps around."""
@@ -208,9 +211,7 @@ class Worklist(QObject):
 
     def open_last_accepted(self) -> None:
         """Open the case that was accepted last; from that one, the one accepted before it."""
-        current = self._get_open_case()
-        case = self.case_list.find_accepted_before(None if current is None else current.id)
-        if case is None:
+        if (case := self.case_list.find_accepted_before(self._get_open_id())) is None:
             show_info("No case was accepted before this one.")
         else:
             self.open(case)
@@ -229,6 +230,7 @@ class Worklist(QObject):
 
     def _connect(self) -> None:
         self.reader.ended.connect(self._refresh_timer.start)
+        self.drops.released.connect(self._on_opened)
         self._prediction_queue.predicted.connect(self._on_predicted)
         self._prediction_queue.image_loaded.connect(self.image_loaded)
         self._prediction_queue.changed.connect(self._refresh_timer.start)
@@ -245,8 +247,7 @@ class Worklist(QObject):
         self._refresh_timer.start()
 
     def _pin(self) -> None:
-        current = self._get_open_case()
-        self.case_list.pin(None if current is None else current.id)
+        self.case_list.pin(self._get_open_id())
 
     def _on_opened(self) -> None:
         if (current := self._case_controller.current) is not None:
@@ -257,9 +258,13 @@ class Worklist(QObject):
         if current is not None and current.edit_session is None and current.saved_state == "new":
             if not self.open_case_model:
                 self._case_controller.show_prediction(None)  # without a model, labels are painted manually
-            elif self.predicts_automatically:
+            elif self._predicts_now:
                 self.predict()
         self._refresh_timer.start()
+
+    @property
+    def _predicts_now(self) -> bool:
+        return self.predicts_automatically and not self.drops.is_held
 
     def _on_predicted(self, case: Case, prediction: Prediction, labels: NDArray[Any]) -> None:
         if (current := self._get_open_case()) is not None and current.id == case.id:
@@ -282,10 +287,14 @@ class Worklist(QObject):
     def _get_open_case(self) -> Case | None:
         return None if self._case_controller.current is None else self._case_controller.current.case
 
-    def _count_hidden(self, after: Case | None) -> int:
-        is_after_undecided = after is not None and (row := self.case_list.get_row(after.id)) and not row.is_decided
-        return 0 if self.case_list.case_filter.is_empty else self.case_list.n_undecided - bool(is_after_undecided)
+    def _get_open_id(self) -> int | None:
+        return None if (case := self._get_open_case()) is None else case.id
 
-    def _list_ahead(self, n_cases: int) -> list[CaseRow]:
-        current = self._get_open_case()
-        return self.case_list.list_ahead(None if current is None else current.id, n_cases, self._skipped)
+    def _count_hidden(self, after: Case | None) -> int:
+        row = None if after is None else self.case_list.get_row(after.id)
+        n_left = self.case_list.counts.n_undecided - (row is not None and not row.is_decided)
+        return 0 if self.case_list.case_filter.is_empty else n_left
+
+    def list_ahead(self, n_cases: int) -> list[CaseRow]:
+        """Return at most so many undecided cases, those that will be opened next first; without the open one."""
+        return self.case_list.list_ahead(self._get_open_id(), n_cases, self._skipped)

@@ -1,22 +1,29 @@
 """Makes cases of the images that were dropped together, or of a selected layer."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from napari.layers import Image as ImageLayer
 from napari.utils.notifications import show_info, show_warning
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_medseg.core.errors import MedSegError, translate_errors
+from napari_medseg.core.formats import ReadProgress
 from napari_medseg.core.image import Image
 from napari_medseg.core.project import case_files
 from napari_medseg.core.records import Case
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.detection import describe_import, detect_task
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers.case_controller import CaseController
-from napari_medseg.plugin.widgets.notifications import show_problem
+from napari_medseg.plugin.widgets.inline_prompt import PromptAnswer
+from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow import cases
+from napari_medseg.workflow.tasks import assignment, drop_sorting
+from napari_medseg.workflow.tasks.assignment import TaskAssignment, list_names
+from napari_medseg.workflow.tasks.drop_sorting import SortedImage
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -25,8 +32,16 @@ if TYPE_CHECKING:
     from napari_medseg.plugin.controllers.worklist import Worklist
 
 
+HOLD_MS = 3000
+"""How long the first prediction of a drop of many files waits, until it is known whether the drop is mixed."""
+MAX_REDIRECTIONS = 2
+
+
 class DroppedImages(QObject):
-    """Adds imported images to the project and opens the first one of a drop.
+    """Adds imported images to the project, each to the task that it is for, and opens the first one of a drop.
+
+    Nothing of a drop of mixed kinds is predicted until a person has said that it is sorted well, has redirected it to
+    one task, or has opened another case of it.
 
     Parameters
     ----------
@@ -34,7 +49,15 @@ class DroppedImages(QObject):
         Viewer and project.
     case_controller, worklist
         The controller of the open case, and the list that shows the new ones; its importer reads them.
+
+    Notes
+    -----
+    `sorted_by_task` carries a text about a drop of mixed kinds, and answers with what they call. `released` is emitted
+    when predictions may begin.
     """
+
+    sorted_by_task = Signal(str, list)
+    released = Signal()
 
     def __init__(
         self, viewer: "Viewer", workspace: Workspace, case_controller: CaseController, worklist: "Worklist"
@@ -44,16 +67,56 @@ class DroppedImages(QObject):
         self._workspace = workspace
         self._case_controller = case_controller
         self._worklist = worklist
-        self._batch: list[Case] = []
-        worklist.importer.began.connect(self._batch.clear)
+        self._batch: list[SortedImage] = []
+        self._is_held = False
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(HOLD_MS)
+        self._timer.timeout.connect(self._on_waited)
+        worklist.importer.began.connect(self._on_began)
+        worklist.importer.progressed.connect(self._on_progressed)
         worklist.importer.image_imported.connect(self._on_image_imported)
         worklist.importer.failed.connect(show_warning)
         worklist.importer.finished.connect(self._on_batch_ended)
+        case_controller.opened.connect(self._on_opened)
 
     @property
     def cases(self) -> tuple[Case, ...]:
         """The cases of the images that were dropped or opened last, together."""
-        return tuple(self._batch)
+        return tuple(image.case for image in self._batch)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing is predicted automatically for now."""
+        return self._is_held
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether the last drop has images for several tasks."""
+        return len({image.case.task for image in self._batch}) > 1
+
+    def release(self) -> None:
+        """Let predictions begin: the drop is sorted well."""
+        self._timer.stop()
+        if self._is_held:
+            self._is_held = False
+            self.released.emit()
+
+    def redirect(self, task: str) -> None:
+        """Use the whole last drop for one task."""
+        with show_errors():
+            before = self.cases
+            assigned = drop_sorting.redirect_to_task(self._workspace, before, task)
+            kinds = {image.case.content_hash: image.kind for image in self._batch}
+            self._batch = [SortedImage(kinds[case.content_hash], case) for case in assigned.cases]
+            self._show(task, assigned.cases[0])
+            refused = f" {list_names(assigned.refused)} cannot be used for it." if assigned.refused else ""
+            title = self._workspace.tasks.get_task(task).title
+            undo = partial(self._take_back, before, assigned)
+            self.sorted_by_task.emit(
+                f"{drop_sorting.describe_drop(self._workspace, self._batch)}.{refused}",
+                [(f"Predict {title.partition(' (')[0]}", self.release), ("Undo", undo)],
+            )
 
     def add_selected_layer(self) -> None:
         """Make and open a case of the selected image layer if it belongs to the user or another plugin."""
@@ -67,17 +130,51 @@ class DroppedImages(QObject):
             worker.start()
             self._worklist.open(case, image.give_name(case.name, case.group), selected)
 
+    def _take_back(self, before: Sequence[Case], assigned: TaskAssignment) -> None:
+        with show_errors():
+            assignment.remove_from_list(self._workspace, assigned.added)
+            assignment.return_to_list(self._workspace, before)
+            self._show(before[0].task, before[0])
+
+    def _show(self, task: str, case: Case) -> None:
+        current = self._case_controller.current
+        is_open = current is not None and current.case.content_hash == case.content_hash
+        self._worklist.choose_task(task)
+        self._worklist.reload_cases()
+        self._worklist.open(case, current.image if current is not None and is_open else None)
+
+    def _on_began(self) -> None:
+        self._batch.clear()
+        self.release()
+
+    def _on_progressed(self, progress: ReadProgress) -> None:
+        """Hold predictions back while the first of several files are read."""
+        if progress.total > 1 and not self._batch and not self._is_held:
+            self._is_held = True
+            self._timer.start()
+
+    def _on_waited(self) -> None:
+        if not self.is_mixed:
+            self.release()
+
+    def _on_opened(self) -> None:
+        """Take it that the drop is sorted well when a person goes on to another case."""
+        current = self._case_controller.current
+        if self._is_held and self._batch and current is not None and current.case.id != self._batch[0].case.id:
+            self.release()
+
     def _on_image_imported(self, image: Image, layer: ImageLayer | None) -> None:
-        self._detect_task(image, layers.get_requested_task(layer))
+        task = self._find_task(image, layers.get_requested_task(layer))
         try:
             with translate_errors():
-                (case,) = cases.add_cases(self._workspace, [image], self._worklist.task.name)
+                (case,) = cases.add_cases(self._workspace, [image], task.name)
         except MedSegError as error:
             layers.remove(self._viewer, layer)
             show_problem(error)
             return
-        self._worklist.importer.add_notes(describe_import(image, self._worklist.task))
-        self._batch.append(case)
+        self._worklist.importer.add_notes(describe_import(image, task))
+        self._batch.append(SortedImage(drop_sorting.describe_kind(image), case))
+        self._is_held |= self.is_mixed
         self._worklist.image_loaded.emit(case, image)
         if len(self._batch) == 1:
             self._worklist.open(case, image.give_name(case.name, case.group), layer)  # no message names the patient
@@ -85,19 +182,26 @@ class DroppedImages(QObject):
             layers.remove(self._viewer, layer)
         self._worklist.update_case(case)
 
-    def _detect_task(self, image: Image, requested: str) -> None:
-        """Select the task requested or detected for the first image of a batch; the other images use the same task."""
-        if self._batch:
-            return
+    def _find_task(self, image: Image, requested: str) -> Task:
+        """Return the task of an image: the requested one, else the one of the list, else the first that it is for."""
         book = self._workspace.tasks
         task = book.get_task(requested) if requested else detect_task(image, self._worklist.task, book)
-        if task.name != self._worklist.task.name:
+        if not self._batch and task.name != self._worklist.task.name:
             show_info(f"By its look: task set to {task.title}. If this is wrong, press U to choose another one.")
             self._worklist.switch_task(task)
+        return task
 
     def _on_batch_ended(self) -> None:
-        if len(self._batch) > 1:
-            show_info(f"{len(self._batch)} images were added to the list (next case: D)")
+        if not self.is_mixed:
+            self.release()
+            if len(self._batch) > 1:
+                show_info(f"{len(self._batch)} images were added to the list (next case: D)")
+            return
+        answers: list[PromptAnswer] = [("Sorted well", self.release)]
+        for task in drop_sorting.list_tasks_of(self._batch)[:MAX_REDIRECTIONS]:
+            title = self._workspace.tasks.get_task(task).title.partition(" (")[0]
+            answers.append((f"All for {title}", partial(self.redirect, task)))
+        self.sorted_by_task.emit(f"{drop_sorting.describe_drop(self._workspace, self._batch)}.", answers)
 
 
 def _write_copy(workspace: Workspace, image: Image) -> Generator[str]:

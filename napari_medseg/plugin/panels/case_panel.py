@@ -88,7 +88,7 @@ class CasePanel(CollapsibleSection):
         self._show_warnings(None if row is None else row.prediction)
         self._held_out.setVisible(row is not None and row.case.held_out)
         self._held_out.setToolTip("" if row is None else explain_hold_out(get_group_noun(row.case.group)))
-        self.set_status(case_list.progress.short_text, case_list.progress.text)
+        self.set_status(case_list.counts.progress.short_text, case_list.counts.progress.text)
         is_elsewhere = current is not None and current.case.task != self._worklist.task.name
         self._use.setVisible(is_elsewhere)
         self._use.setText(theme.escape_mnemonic(f"Use this image for {self._worklist.task.title}"))

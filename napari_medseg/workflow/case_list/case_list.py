@@ -19,12 +19,7 @@ from napari_medseg.workflow.case_list.order import (
     is_decided,
     sort_places,
 )
-from napari_medseg.workflow.case_list.progress import (
-    Progress,
-    estimate_case_seconds,
-    estimate_seconds,
-    measure_progress,
-)
+from napari_medseg.workflow.case_list.progress import ListCounts
 from napari_medseg.workflow.cases import CaseRow, get_case_row, read_case_rows
 from napari_medseg.workflow.workspace import Workspace
 
@@ -37,8 +32,8 @@ SortKey = Callable[[CaseRow], Any]
 class CaseList:
     """All cases of a task with their state. A change of one case reads one row.
 
-    The open case keeps its place and stays listed until it is left, whatever happens to it (`pin`): the row that a
-    person looks at must not move away, and the next case is the one below.
+    The open case keeps its place and stays listed while a person works on it and until it is left (`pin`): the row
+    that a person looks at must not move away, and the next case is the one below.
 
     Parameters
     ----------
@@ -57,16 +52,22 @@ class CaseList:
         self._place_of: dict[int, int] = {}
         self._groups: dict[str, int] = {}
         self._pinned: int | None = None
-        self._pinned_features: NDArray[np.void] | None = None  # those by which the pinned case keeps its place
+        self._pinned_features: NDArray[np.void] | None = None  # by which it keeps its place
         self._read_up_to: int | None = 0
         self._unseen: set[int] = set()
         self._order = order
         self._filter = CaseFilter()
         self._sort_key: SortKey | None = None
         self._is_descending = False
+        self._keys: list[Any] = []  # of the sorted column
+        self._clear()
+        self.read_step()
+
+    def _clear(self) -> None:
+        """Forget what was computed from the rows."""
         self._ordered: Places | None = None
         self._shown: NDArray[np.int64] | None = None
-        self.read_step()
+        self._counts: ListCounts | None = None
 
     @property
     def rows(self) -> list[CaseRow]:
@@ -82,7 +83,7 @@ class CaseList:
 
     @property
     def n_cases(self) -> int:
-        """How many cases are read so far."""
+        """Cases that are read so far."""
         return len(self._rows)
 
     def read_step(self) -> None:
@@ -122,7 +123,7 @@ class CaseList:
         place = None if case_id is None else self._place_of.get(case_id)
         self._pinned = case_id
         self._pinned_features = None if place is None else self._features[place : place + 1].copy()
-        self._ordered = self._shown = None
+        self._clear()
 
     @property
     def order(self) -> CaseOrder:
@@ -142,12 +143,13 @@ class CaseList:
     def set_order(self, order: CaseOrder) -> None:
         """List the cases in this order."""
         self._order, self._sort_key = order, None
-        self._ordered = self._shown = None
+        self._clear()
 
     def sort_by(self, key: SortKey, *, descending: bool) -> None:
         """List the cases by a value of their row; equal ones stay in `order`."""
         self._sort_key, self._is_descending = key, descending
-        self._ordered = self._shown = None
+        self._keys = [key(row) for row in self._rows]
+        self._clear()
 
     def set_filter(self, case_filter: CaseFilter) -> None:
         """List only the cases that pass, and the open one."""
@@ -192,12 +194,11 @@ class CaseList:
                 candidates = ids[~np.isin(ids, list(skipped))]
         else:
             candidates = ids[self._count_above(after, ids) :]
-        return self._get_case(candidates[0] if candidates.size else ids[0])
+        return self._get_case((candidates if candidates.size else ids)[0])
 
     def list_ahead(self, case_id: int | None, n_cases: int, skipped: Collection[int] = ()) -> list[CaseRow]:
         """Return the next undecided cases in the order in which they will be opened, without the open one."""
-        following = self.find_next(case_id, skipped)
-        if following is None:
+        if (following := self.find_next(case_id, skipped)) is None:
             return []
         ids = self._list_undecided(case_id)
         begin = int(np.flatnonzero(ids == following.id)[0])
@@ -211,30 +212,16 @@ class CaseList:
         return self._get_case(ids[later]) if later < len(ids) else None
 
     @property
-    def n_corrected(self) -> int:
-        """How many cases have labels that were accepted."""
-        return int(np.count_nonzero(self._features["correction"]))
+    def counts(self) -> ListCounts:
+        """How much of the list is done, whatever the filter shows, and how long the rest will take."""
+        if self._counts is None:
+            self._counts = ListCounts(self._features)
+        return self._counts
 
-    @property
-    def progress(self) -> Progress:
-        """How much of the list is done, and how long the rest will take."""
-        return measure_progress(self._features)
-
-    @property
-    def n_undecided(self) -> int:
-        """How many cases are neither accepted nor rejected, whatever the filter shows."""
-        return int(np.count_nonzero(~is_decided(self._features)))
-
-    @property
-    def case_seconds(self) -> float | None:
-        """The seconds that a person needs for one of the cases that are left; `None` if nothing can be said."""
-        return estimate_case_seconds(self._features)
-
-    def estimate_seconds(self) -> dict[int, float]:
-        """Return the seconds of work expected for each case, by its id, as far as something can be said."""
-        expected = estimate_seconds(self._features)
-        pairs = zip(self._features["id"].tolist(), expected.tolist(), strict=True)
-        return {case_id: seconds for case_id, seconds in pairs if not np.isnan(seconds)}
+    def find_expected_seconds(self, case_id: int) -> float | None:
+        """Return the seconds of work expected for a case; `None` if nothing can be said."""
+        seconds = float(self.counts.expected_seconds[self._place_of[case_id]])
+        return None if np.isnan(seconds) else seconds
 
     def _get_case(self, case_id: int) -> Case:
         return self._rows[self._place_of[int(case_id)]].case
@@ -245,7 +232,7 @@ class CaseList:
         return np.asarray(self.shown_ids[np.isin(self.shown_ids, undecided) & (self.shown_ids != (without or 0))])
 
     def _find_position(self, case_id: int) -> tuple[int, bool]:
-        """Return where a case is among the listed ones, or would be, and whether it is one of them."""
+        """Return where a case is among the listed ones, or would be, and whether it is listed."""
         found = np.flatnonzero(self.shown_ids == case_id)
         return (int(found[0]), True) if found.size else (self._count_above(case_id, self.shown_ids), False)
 
@@ -258,9 +245,8 @@ class CaseList:
     def _get_ordered(self) -> Places:
         if self._ordered is None:
             places = sort_places(self._get_lasting_features(), self._order)
-            if (key := self._sort_key) is not None:
-                rows = self._rows
-                by_key = sorted(places.tolist(), key=lambda place: key(rows[place]), reverse=self._is_descending)
+            if self._sort_key is not None:
+                by_key = sorted(places.tolist(), key=self._keys.__getitem__, reverse=self._is_descending)
                 places = np.array(by_key, np.intp)
             self._ordered = places
         return self._ordered
@@ -279,13 +265,18 @@ class CaseList:
             if (place := self._place_of.get(row.case.id)) is not None:
                 self._rows[place], self._features[place] = row, self._extract(row)
                 self._texts[place] = make_search_text(row)
+                if self._sort_key is not None:
+                    self._keys[place] = self._sort_key(row)
+                if row.case.id == self._pinned and row.state == "predicted":
+                    self._pinned_features = self._features[place : place + 1].copy()  # nobody worked on it yet
         if new:
             added = np.array([self._extract(row) for row in new], FEATURES)
             self._features = np.concatenate([self._features, added])
             self._place_of |= {row.case.id: len(self._rows) + n for n, row in enumerate(new)}
             self._rows.extend(new)
             self._texts.extend(make_search_text(row) for row in new)
-        self._ordered = self._shown = None
+            self._keys.extend(self._sort_key(row) for row in new if self._sort_key is not None)
+        self._clear()
 
     def _extract(self, row: CaseRow) -> tuple[Any, ...]:
         return extract_features(row, self._groups.setdefault(row.case.group, len(self._groups)))
@@ -295,5 +286,6 @@ class CaseList:
         self._features = self._features[kept]
         self._rows = [self._rows[place] for place in kept]
         self._texts = [self._texts[place] for place in kept]
+        self._keys = [self._keys[place] for place in kept] if self._sort_key is not None else []
         self._place_of = {row.case.id: place for place, row in enumerate(self._rows)}
-        self._ordered = self._shown = None
+        self._clear()

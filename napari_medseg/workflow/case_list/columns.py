@@ -66,8 +66,18 @@ def _show(get: Callable[[CaseRow], str]) -> dict[str, Callable[..., Any]]:
 
 
 COLUMNS: Mapping[str, Column] = {
-    "case": Column("case", "Name of the case; the open one is bold", **_show(lambda row: row.case.name)),
-    "group": Column("group", "Patient, slide or video", **_show(lambda row: get_group_label(row.case.group))),
+    "case": Column(
+        "case",
+        "Name of the case; the open one is bold",
+        lambda row, _seconds: row.case.name,
+        lambda row: (make_natural_key(row.case.group), row.case.id),  # names are numbers of a group and of a case
+    ),
+    "group": Column(
+        "group",
+        "Patient, slide or video",
+        lambda row, _seconds: get_group_label(row.case.group),
+        lambda row: make_natural_key(row.case.group),
+    ),
     "state": Column(
         "state",
         "New, predicted, draft (edited), accepted or rejected",

@@ -1,6 +1,7 @@
 """How far the work on a list is, and how long the rest will take, from the seconds that people spent on its cases."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ N_RECENT = 50
 _MINUTE_S = 60
 _HOUR_MIN = 60
 _ROUNDED_MIN = 5
+_EXACT_H = 10
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,9 @@ class Progress:
 
     @property
     def short_text(self) -> str:
-        """Accepted cases, and the time that is left."""
-        return f"{self.n_accepted:,} of {self.n_cases:,} accepted{self._time_text}" if self.n_cases else ""
+        """Accepted cases, and the time that is left; it fits into the header of a section."""
+        left = self._time_text.replace("about ", "")
+        return f"{self.n_accepted:,} of {self.n_cases:,} accepted{left}" if self.n_cases else ""
 
     @property
     def text(self) -> str:
@@ -41,12 +44,43 @@ class Progress:
         return "" if not self.seconds_left else f", about {format_minutes(self.seconds_left)} left"
 
 
-def measure_progress(features: Features) -> Progress:
-    """Count the decided cases of a list, and estimate the time for the others."""
-    left = estimate_seconds(features)[~is_decided(features)]
-    known = None if np.isnan(left).any() else float(left.sum())
-    n_accepted, n_rejected = (int(np.count_nonzero(features["state"] == state)) for state in (ACCEPTED, REJECTED))
-    return Progress(len(features), n_accepted, n_rejected, known)
+class ListCounts:
+    """What is counted and estimated of the cases of a list, each when it is asked for first."""
+
+    def __init__(self, features: Features) -> None:
+        self._features = features.copy()  # the list changes its own in place
+
+    @cached_property
+    def expected_seconds(self) -> NDArray[np.float64]:
+        """The seconds of work expected for each case, see `estimate_seconds`."""
+        return estimate_seconds(self._features)
+
+    @cached_property
+    def progress(self) -> Progress:
+        """Decided cases, and the time for the others."""
+        left = self.expected_seconds[~is_decided(self._features)]
+        known = None if np.isnan(left).any() else float(left.sum())
+        return Progress(len(self._features), self._count_state(ACCEPTED), self._count_state(REJECTED), known)
+
+    @cached_property
+    def case_seconds(self) -> float | None:
+        """The seconds that an undecided case takes on average; `None` if nothing can be said."""
+        left = self.expected_seconds[~is_decided(self._features)]
+        known = left[~np.isnan(left)]
+        return float(known.mean()) if known.size else None
+
+    @property
+    def n_undecided(self) -> int:
+        """How many cases are neither accepted nor rejected."""
+        return int(np.count_nonzero(~is_decided(self._features)))
+
+    @property
+    def n_corrected(self) -> int:
+        """How many cases have labels that were accepted."""
+        return int(np.count_nonzero(self._features["correction"]))
+
+    def _count_state(self, state: int) -> int:
+        return int(np.count_nonzero(self._features["state"] == state))
 
 
 def estimate_seconds(features: Features) -> NDArray[np.float64]:
@@ -65,17 +99,10 @@ def estimate_seconds(features: Features) -> NDArray[np.float64]:
     return expected
 
 
-def estimate_case_seconds(features: Features) -> float | None:
-    """Return the seconds that an undecided case takes on average; `None` if nothing can be said."""
-    left = estimate_seconds(features)[~is_decided(features)]
-    known = left[~np.isnan(left)]
-    return float(known.mean()) if known.size else None
-
-
 def format_minutes(seconds: float) -> str:
-    """Return a duration as people say it: ``25 min``, ``2 h 10 min``; hours are rounded to five minutes."""
+    """Return a duration as people say it: ``25 min``, ``2 h 10 min`` in steps of five minutes, ``93 h``."""
     minutes = max(1, round(seconds / _MINUTE_S))
     if minutes < _HOUR_MIN:
         return f"{minutes} min"
     hours, rest = divmod(_ROUNDED_MIN * round(minutes / _ROUNDED_MIN), _HOUR_MIN)
-    return f"{hours:,} h {rest} min" if rest else f"{hours:,} h"
+    return f"{hours:,} h {rest} min" if rest and hours < _EXACT_H else f"{hours:,} h"

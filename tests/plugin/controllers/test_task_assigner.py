@@ -117,15 +117,15 @@ def test_a_case_with_accepted_labels_stays_and_the_window_says_why(dock: Dock, q
     with qtbot.waitSignal(dock.case_controller.decided):
         dock.review_panel.accept()
     dock.case_panel.list_panel.remove_requested.emit([case])
-    assert "patient 1 case 1 stays on the list: its labels were accepted" in dock.prompt.text
+    qtbot.waitUntil(lambda: "patient 1 case 1 stays on the list: its labels were accepted" in dock.prompt.text)
     assert len(names(dock, "lungs")) == 3
 
 
 def test_the_list_removes_with_delete(dock: Dock, qtbot: QtBot) -> None:
     panel = dock.case_panel.list_panel
     dock.case_panel._unfold.click()
-    removed = panel.model.get_case(2)
-    panel.table.selectRow(2)
+    removed = next(row.case for row in dock.worklist.rows if row.case.file_name == "case3")
+    panel.table.selectRow(panel.model.find_row(removed.id))
     QTest.keyClick(panel.table, Qt.Key.Key_Delete)
     assert removed.file_name not in names(dock, "lungs")
     assert get_open(dock) == ("lungs", "case1")

@@ -145,7 +145,7 @@ def test_steps_and_next_keep_to_the_filter(ws: Workspace, ten: list[int]) -> Non
     assert cases.find_beside(ten[4], 1).id == ten[6], "from a case that the filter hides, the next one below"
     assert cases.find_beside(ten[4], -1).id == ten[3]
     assert cases.find_next(ten[3]) is None
-    assert cases.n_undecided == 8
+    assert cases.counts.n_undecided == 8
     cases.set_filter(CaseFilter(text=" SLICE 4"))
     assert [cases.get_row(n).case.name for n in shown(cases)] == ["patient 5 case 5"]
     cases.set_filter(CaseFilter(text="no such case"))
@@ -190,7 +190,7 @@ def test_a_project_without_cases_is_an_empty_list(ws: Workspace) -> None:
         assert cases.find_next() is None
         assert cases.find_beside(None, 1) is None
         assert cases.list_ahead(None, 5) == []
-        assert cases.progress.text == ""
+        assert cases.counts.progress.text == ""
 
 
 def test_drafts_and_other_decisions_are_read_row_by_row(ws: Workspace) -> None:

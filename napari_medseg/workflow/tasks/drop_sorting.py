@@ -1,0 +1,76 @@
+"""A drop of mixed kinds: what it holds in words, and how it is used for one task as a whole."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from napari_medseg.core.image import Image
+from napari_medseg.core.records import Case
+from napari_medseg.core.tasks.detection import detect_look
+from napari_medseg.workflow.tasks import assignment
+from napari_medseg.workflow.tasks.assignment import TaskAssignment
+from napari_medseg.workflow.workspace import Workspace
+
+_NOUNS = {"CT": "CT", "MR": "MR", "CR": "X-ray", "DX": "X-ray", "US": "ultrasound"}
+_LOOKS = {"stained": "histology", "endoscopic": "endoscopy", "grey": "grey"}
+
+
+@dataclass(frozen=True)
+class SortedImage:
+    """One image of a drop: its kind in words, such as ``CT slice``, and its case."""
+
+    kind: str
+    case: Case
+
+
+def describe_kind(image: Image) -> str:
+    """Return what an image is, in the singular: ``CT slice``, ``CT series``, ``X-ray``, ``histology image``."""
+    noun = _NOUNS.get(image.modality) or ("CT" if image.units == "HU" else _LOOKS[detect_look(image)])
+    if image.axes.startswith("Z"):
+        return f"{noun} series"
+    if noun in ("CT", "MR"):
+        return f"{noun} slice"
+    return noun if noun == "X-ray" else f"{noun} image"
+
+
+def describe_drop(ws: Workspace, dropped: Sequence[SortedImage]) -> str:
+    """Return one line with the kinds of a drop and their tasks, the most frequent first."""
+    counted = Counter((image.kind, image.case.task) for image in dropped)
+    parts = [f"{_count(n, kind)} for {ws.tasks.get_task(task).title}" for (kind, task), n in counted.most_common()]
+    return ", ".join(parts)
+
+
+def list_tasks_of(dropped: Sequence[SortedImage]) -> list[str]:
+    """Return the tasks of a drop, the one with the most images first."""
+    return [task for task, _ in Counter(image.case.task for image in dropped).most_common()]
+
+
+def redirect_to_task(ws: Workspace, cases: Sequence[Case], task: str) -> TaskAssignment:
+    """Use all images of a drop for one task, and take them from the lists on which they were sorted.
+
+    Images that the task does not accept, and cases with accepted labels, stay where they are.
+
+    Raises
+    ------
+    MedSegError
+        If the task accepts none of the images. Then nothing is changed.
+    """
+    with ws.project.transaction():
+        assigned = assignment.use_for_task(ws, cases, task)
+        assignment.remove_from_list(ws, list_redirected(ws, cases, assigned))
+    return assigned
+
+
+def list_redirected(ws: Workspace, cases: Sequence[Case], assigned: TaskAssignment) -> list[Case]:
+    """Return the cases that leave their list when a drop is redirected."""
+    accepted = {case.id for case, _ in ws.project.read_accepted_cases()}
+    return [
+        case
+        for case in cases
+        if case.task != assigned.task and case not in assigned.refused and case.id not in accepted
+    ]
+
+
+def _count(n_images: int, kind: str) -> str:
+    plural = kind if n_images == 1 or kind.endswith("series") else f"{kind}s"
+    return f"{n_images:,} {plural}"

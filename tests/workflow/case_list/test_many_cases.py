@@ -1,0 +1,69 @@
+"""Many cases at once: one that is refused does not stop the others, and says why."""
+
+from workflow_phantoms import accepted, phantom, predicted
+
+from napari_medseg.workflow.case_list.many_cases import (
+    CASES_PER_STEP,
+    Outcome,
+    change_cases,
+    describe_sides,
+    make_rejection,
+    make_removal,
+    make_return,
+    select_to_predict_again,
+    set_groups_held_out,
+)
+from napari_medseg.workflow.cases import add_cases, get_case_row, list_cases
+from napari_medseg.workflow.hold_out.share import apply_share, plan_share
+from napari_medseg.workflow.review import open_review
+from napari_medseg.workflow.workspace import Workspace
+
+
+def test_reject_goes_on_after_a_refusal_and_takes_steps(ws: Workspace) -> None:
+    cases = add_cases(ws, [phantom(number) for number in range(CASES_PER_STEP + 3)], "lungs")
+    outcome = Outcome()
+    steps = list(change_cases(ws, cases, make_rejection(ws, open_id=cases[1].id), outcome))
+    assert [len(step) for step in steps] == [CASES_PER_STEP - 1, 3]
+    assert [row.state for row in list_cases(ws)] == ["rejected", "new", *["rejected"] * (CASES_PER_STEP + 1)]
+    assert outcome.describe("rejected") == (
+        f"{CASES_PER_STEP + 2} cases rejected. 1 not: {cases[1].name} is open: use the buttons of the dock."
+    )
+    again = Outcome()
+    list(change_cases(ws, cases, make_rejection(ws, None), again))
+    assert again.done == [cases[1]]
+    assert again.describe("rejected").startswith(f"{cases[1].name} rejected. {len(cases) - 1} not: ")
+    assert f"and {len(cases) - 4} more." in again.describe("rejected")
+
+
+def test_remove_keeps_what_was_accepted_and_is_undone(ws: Workspace) -> None:
+    done, new = accepted(ws, 1), add_cases(ws, [phantom(2)], "lungs")[0]
+    outcome = Outcome()
+    list(change_cases(ws, [done, new], make_removal(ws), outcome))
+    assert outcome.done == [new]
+    assert "its labels were accepted" in outcome.describe("removed")
+    assert [row.case for row in list_cases(ws)] == [done]
+    list(change_cases(ws, outcome.done, make_return(ws), Outcome()))
+    assert [row.case for row in list_cases(ws)] == [done, new]
+
+
+def test_groups_change_sides_and_the_others_say_why_not(ws: Workspace) -> None:
+    apply_share(ws, plan_share(ws, 0))
+    cases = add_cases(ws, [phantom(number) for number in range(3)], "lungs")
+    groups = [case.group for case in cases]
+    changed, reasons = set_groups_held_out(ws, groups[:2], held_out=True)
+    assert (changed, reasons) == (groups[:2], [])
+    assert set_groups_held_out(ws, groups, held_out=True) == ([groups[2]], [])
+    assert describe_sides(changed, reasons, held_out=True) == (
+        "patient 1, patient 2: held out from now on: only for evaluation."
+    )
+    assert describe_sides([], ["a run used patient 1."], held_out=False) == (
+        "Nothing was changed. 1 not: a run used patient 1."
+    )
+
+
+def test_what_cannot_be_predicted_again_says_what_to_do(ws: Workspace) -> None:
+    done, draft, plain, here = accepted(ws, 1), *(predicted(ws, phantom(number))[0] for number in (2, 3, 4))
+    open_review(ws, draft, get_case_row(ws, draft).prediction).record([5], 0, 1)
+    outcome = select_to_predict_again([get_case_row(ws, case) for case in (done, draft, plain, here)], here.id)
+    assert outcome.done == [plain]
+    assert [reason.partition(": ")[2][:10] for reason in outcome.reasons] == ["its labels", "open it an", "press G"]
