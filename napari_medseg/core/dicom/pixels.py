@@ -10,10 +10,20 @@ from pydicom import Dataset, dcmread
 from pydicom.encaps import generate_frames
 from pydicom.filereader import data_element_generator
 from pydicom.pixels.processing import apply_color_lut, convert_color_space
-from pydicom.uid import UID, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+)
 
 from napari_medseg.core.dicom.frame_size import count_frames, refuse_larger_codestreams
-from napari_medseg.core.dicom.headers import DicomHeader, get_file_version, has_magic_word
+from napari_medseg.core.dicom.header_length import has_magic_word, refuse_many_elements
+from napari_medseg.core.dicom.headers import DicomHeader, get_file_version
 from napari_medseg.core.dicom.modality_transform import apply_modality_transform
 from napari_medseg.core.dicom.padding import find_padding
 from napari_medseg.core.errors import MedSegError
@@ -105,6 +115,8 @@ def _read_pixel_data(header: DicomHeader, file: BinaryIO) -> Dataset:
         return dcmread(file, force=not has_magic_word(file))
     file.seek(encoding.offset)
     is_implicit_vr, is_little_endian = encoding.attributes.original_encoding
+    syntax = ExplicitVRLittleEndian if is_little_endian else ExplicitVRBigEndian
+    refuse_many_elements(file, encoding.file_version[0], header.path.name, syntax)
     rest = data_element_generator(file, bool(is_implicit_vr), bool(is_little_endian))
     dataset = Dataset(dict(encoding.attributes.items()) | {element.tag: element for element in rest})
     dataset.file_meta = encoding.attributes.file_meta
