@@ -26,6 +26,7 @@ from napari_medseg.cli.options import (
     ModelOption,
     RegistryOption,
     TaskOption,
+    check_output_folder,
     choose_model_card,
     load_predictor,
     open_registry,
@@ -53,7 +54,14 @@ def evaluate(
     images: Annotated[Path, typer.Option(help="Folder of images.")],
     labels: Annotated[Path, typer.Option(help="Folder of reference labels, named like the images.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for CSV, JSON and HTML reports.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            callback=check_output_folder,
+            help="Folder for CSV, JSON and HTML reports.",
+            show_default=False,
+        ),
     ] = None,
     task: TaskOption = DEFAULT_TASK,
     model: ModelOption = None,

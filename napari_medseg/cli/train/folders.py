@@ -24,6 +24,7 @@ from napari_medseg.cli.options import (
     JsonOption,
     MaxMemoryOption,
     RegistryOption,
+    check_output_folder,
     open_registry,
     split_words,
 )
@@ -39,6 +40,7 @@ from napari_medseg.cli.train.run_options import (
     get_start_time,
     read_run_overrides,
 )
+from napari_medseg.core.atomic_io import refuse_unwritable_folder
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import make_file_stem
 from napari_medseg.core.formats.mask_placement import MaskPlacement
@@ -62,7 +64,13 @@ MasksOption = Annotated[
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option("--out", "-o", help="Run folder; new or empty.", show_default=f"{RUNS_FOLDER}/NAME-TIME"),
+    typer.Option(
+        "--out",
+        "-o",
+        callback=check_output_folder,
+        help="Run folder; new or empty.",
+        show_default=f"{RUNS_FOLDER}/NAME-TIME",
+    ),
 ]
 NameOption = Annotated[str, typer.Option("--name", help="Name of the model and of a new task.")]
 LabelsOption = Annotated[
@@ -176,6 +184,8 @@ def train_on_folders(
 
     if problem := _find_conflict(check + prepare + (preview is not None), has_labels=bool(labels), has_task=bool(task)):
         context.fail(problem)
+    if out is None and not check:
+        refuse_unwritable_folder(Path(RUNS_FOLDER) if preview is None else preview.parent)
     models, console = open_registry(registry), make_progress_console(quiet=as_json)
     catalog = models.read_task_catalog()
     name, made = choose_name_and_task(name, task, labels, (images, masks), catalog, instances=instances)

@@ -57,8 +57,12 @@ def refuse_large_frames(path: Path, dataset: Dataset, remaining_bytes: int | Non
     MedSegError
         If its frames would take too much memory, are too many, or are more than bytes.
     """
-    refuse_above_limit(compute_pixel_bytes(dataset), path.stat().st_size, path.name)
     n_frames = count_frames(dataset)
+    if n_frames < 1:
+        raise MedSegError(
+            f"{path.name} declares {n_frames:,} frames; one or more are expected. It is damaged; export it again."
+        )
+    refuse_above_limit(compute_pixel_bytes(dataset), path.stat().st_size, path.name)
     if n_frames > MAX_FRAMES:
         raise MedSegError(
             f"{path.name} holds {n_frames:,} frames; at most {MAX_FRAMES:,} are read. Export a part of them."

@@ -147,8 +147,24 @@ def decode_pixels(dataset: Dataset, name: str) -> NDArray[Any]:
             "Export it uncompressed, or convert it with `gdcmconv --raw`."
         ) from error
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
+        _refuse_short_palette(dataset, name)
         return apply_color_lut(pixels, dataset)
     return pixels
+
+
+def _refuse_short_palette(dataset: Dataset, name: str) -> None:
+    """Refuse a palette with fewer bytes than its descriptor has colours; other faults are told by pydicom."""
+    for colour in ("Red", "Green", "Blue"):
+        start = f"{colour}PaletteColorLookupTable"
+        descriptor, values = dataset.get(f"{start}Descriptor"), dataset.get(f"{start}Data")
+        if not descriptor or values is None:
+            continue
+        n_colours = int(descriptor[0]) or 2**16
+        if len(values) < n_colours:
+            raise MedSegError(
+                f"{name} has a palette of {n_colours:,} colours, but only {len(values):,} bytes of {colour.lower()}. "
+                "It is damaged; copy or export it again."
+            )
 
 
 def _decode_with_imagecodecs(dataset: Dataset, syntax: UID) -> NDArray[Any]:
