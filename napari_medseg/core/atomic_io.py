@@ -74,6 +74,8 @@ def refuse_unwritable_folder(folder: Path) -> None:
         If it is or lies in a file, may not be written to, or its disk is full or read-only.
     """
     try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            folder.lstat()  # a name that is too long is no missing one
         place = next((each for each in (folder, *folder.absolute().parents) if os.path.lexists(each)), folder)
         if not place.is_dir():
             raise MedSegError(f"cannot write to {folder}: {place} is a file. Choose a folder, with another name.")

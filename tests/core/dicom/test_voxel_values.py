@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK
 from dicom_files import AXIAL, dataset, item, noise, write_enhanced, write_series, write_slice
-from pydicom import dcmread
+from pydicom import dcmread, dcmwrite
 from pydicom.uid import (
     EnhancedCTImageStorage,
     ImplicitVRLittleEndian,

@@ -34,7 +34,7 @@ def make_picture(kind: str) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("suffix", (*SUFFIXES, "", ".gz", ".img"))
+@pytest.mark.parametrize("suffix", [*SUFFIXES, "", ".gz", ".img"])
 @pytest.mark.parametrize(
     "content",
     [
@@ -83,7 +83,7 @@ def test_other_pictures_are_read_under_the_name_of_a_picture(kind: str, tmp_path
     assert formats.read(tmp_path / "a.png").pixels.shape == (8, 8)
 
 
-@pytest.mark.parametrize("suffix", (".nii", ".nii.gz"))
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 def test_a_damaged_gzip_is_still_called_damaged(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"scan{suffix}"
     for content in (gzip.compress(make_nifti())[:40], gzip.compress(b""), b"\x1f\x8b\x08\0" + bytes(100)):
