@@ -1,4 +1,4 @@
-"""Entry point of the command `medseg`: Ctrl+C is heard while the program is still being loaded, too.
+"""The command `medseg`, also `python -m napari_medseg`: Ctrl+C is heard while the program is still loaded.
 
 Loading takes some seconds on a slow disk. So this file imports nothing of it before it can answer.
 """
@@ -17,3 +17,7 @@ def main() -> None:
         os.write(2, b"medseg: interrupted\n")
         os._exit(_INTERRUPTED)
     run()
+
+
+if __name__ == "__main__":
+    main()

@@ -11,7 +11,7 @@ def load(name, *rest, **more):
         raise KeyboardInterrupt
     return real(name, *rest, **more)
 builtins.__import__ = load
-from napari_medseg.cli.start import main
+from napari_medseg.__main__ import main
 main()
 """
 
@@ -22,6 +22,6 @@ def test_ctrl_c_during_the_imports() -> None:
 
 
 def test_the_entry_point_loads_nothing_before_it_can_be_interrupted() -> None:
-    code = "import napari_medseg.cli.start, sys; print('numpy' in sys.modules, 'typer' in sys.modules)"
+    code = "import napari_medseg.__main__, sys; print('numpy' in sys.modules, 'typer' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
