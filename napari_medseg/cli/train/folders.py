@@ -24,7 +24,6 @@ from napari_medseg.cli.options import (
     JsonOption,
     MaxMemoryOption,
     RegistryOption,
-    check_output_folder,
     open_registry,
     split_words,
 )
@@ -62,12 +61,20 @@ MasksOption = Annotated[
         "--masks", help="Folder of masks (PNG, TIFF, NIfTI, Aperio XML) named like the images, or a COCO file."
     ),
 ]
+
+
+def _check_run_folder(out: Path | None) -> Path | None:
+    """Refuse a run folder, given or default, that cannot be written to, before the files are checked."""
+    refuse_unwritable_folder(out or Path(RUNS_FOLDER))
+    return out
+
+
 OutOption = Annotated[
     Path | None,
     typer.Option(
         "--out",
         "-o",
-        callback=check_output_folder,
+        callback=_check_run_folder,
         help="Run folder; new or empty.",
         show_default=f"{RUNS_FOLDER}/NAME-TIME",
     ),
@@ -184,8 +191,6 @@ def train_on_folders(
 
     if problem := _find_conflict(check + prepare + (preview is not None), has_labels=bool(labels), has_task=bool(task)):
         context.fail(problem)
-    if out is None and not check:
-        refuse_unwritable_folder(Path(RUNS_FOLDER) if preview is None else preview.parent)
     models, console = open_registry(registry), make_progress_console(quiet=as_json)
     catalog = models.read_task_catalog()
     name, made = choose_name_and_task(name, task, labels, (images, masks), catalog, instances=instances)
