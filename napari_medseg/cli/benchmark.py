@@ -9,12 +9,15 @@ from typing import Annotated
 import typer
 
 from napari_medseg.cli.console import echo, make_progress_console
-from napari_medseg.cli.options import DeviceOption, MaxMemoryOption, split_words
+from napari_medseg.cli.options import DeviceOption, MaxMemoryOption, check_output_folder, split_words
 from napari_medseg.cli.train.run_options import check_device
 from napari_medseg.core.errors import MedSegError
 
 OutOption = Annotated[
-    Path, typer.Option("--out", "-o", help="Folder for runs and tables; an existing one is continued.")
+    Path,
+    typer.Option(
+        "--out", "-o", callback=check_output_folder, help="Folder for runs and tables; an existing one is continued."
+    ),
 ]
 DataOption = Annotated[Path, typer.Option("--data", help="Folder of the suite's images.")]
 WeightsOption = Annotated[Path, typer.Option("--weights", help="Folder of pretrained encoders.")]

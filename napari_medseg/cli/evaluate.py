@@ -26,6 +26,7 @@ from napari_medseg.cli.options import (
     ModelOption,
     RegistryOption,
     TaskOption,
+    check_output_folder,
     choose_model_card,
     load_predictor,
     open_registry,
@@ -35,6 +36,16 @@ from napari_medseg.core.formats.mask_placement import MaskPlacement
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.tasks.bundled_tasks import Task
 
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        callback=check_output_folder,
+        help="Folder for CSV, JSON and HTML reports.",
+        show_default=False,
+    ),
+]
 GroupPatternOption = Annotated[
     str,
     typer.Option(
@@ -52,9 +63,7 @@ if TYPE_CHECKING:
 def evaluate(
     images: Annotated[Path, typer.Option(help="Folder of images.")],
     labels: Annotated[Path, typer.Option(help="Folder of reference labels, named like the images.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for CSV, JSON and HTML reports.", show_default=False)
-    ] = None,
+    output: OutputOption = None,
     task: TaskOption = DEFAULT_TASK,
     model: ModelOption = None,
     predictions: Annotated[

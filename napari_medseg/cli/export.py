@@ -16,6 +16,7 @@ from napari_medseg.cli.options import (
     RegistryOption,
     StraightenOption,
     TaskOption,
+    check_output_folder,
     open_workspace,
 )
 from napari_medseg.core.label_files.registry import find_label_format
@@ -24,7 +25,9 @@ from napari_medseg.workflow.output.image_names import make_namer
 
 
 def export(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder; created if missing.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", callback=check_output_folder, help="Folder; created if missing.")
+    ],
     suffix: LabelFormatOption = ".tif",
     task: TaskOption = DEFAULT_TASK,
     with_images: Annotated[bool, typer.Option("--with-images", help="Write the images, too.")] = False,

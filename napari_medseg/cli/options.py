@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_medseg.core.atomic_io import refuse_unwritable_folder
 from napari_medseg.core.decoded_size.limit import MAX_MEMORY_OPTION, allow_memory, parse_size
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.label_files.registry import LABEL_FORMATS
@@ -30,6 +31,13 @@ def _allow_memory(context: typer.Context, amount: str | None) -> str | None:
         except MedSegError as error:
             raise typer.BadParameter(str(error)) from error
     return amount
+
+
+def check_output_folder(folder: Path | None) -> Path | None:
+    """Refuse a folder that cannot be written to before the command starts its work: a callback of options."""
+    if folder is not None:
+        refuse_unwritable_folder(folder)
+    return folder
 
 
 ProjectOption = Annotated[

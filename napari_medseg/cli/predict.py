@@ -20,6 +20,7 @@ from napari_medseg.cli.options import (
     RegistryOption,
     StraightenOption,
     TaskOption,
+    check_output_folder,
     choose_model_card,
     load_predictor,
     open_registry,
@@ -46,7 +47,10 @@ if TYPE_CHECKING:
 
 def predict(
     files: Annotated[list[Path], typer.Argument(help="Image files or folders. A DICOM series is one image.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the labels; created if missing.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", callback=check_output_folder, help="Folder for the labels; created if missing."),
+    ],
     task: TaskOption = DEFAULT_TASK,
     model: ModelOption = None,
     suffix: LabelFormatOption = ".tif",

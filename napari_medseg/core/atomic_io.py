@@ -63,6 +63,33 @@ def atomic_write(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def refuse_unwritable_folder(folder: Path) -> None:
+    """Refuse a folder that nothing can be written to, or that cannot be made; call it before long work, not after.
+
+    A small file is written where the folder is or will be, and removed; the folder is not made.
+
+    Raises
+    ------
+    MedSegError
+        If it is or lies in a file, may not be written to, or its disk is full or read-only.
+    """
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            folder.lstat()  # a name that is too long is no missing one
+        place = next((each for each in (folder, *folder.absolute().parents) if os.path.lexists(each)), folder)
+        if not place.is_dir():
+            raise MedSegError(f"cannot write to {folder}: {place} is a file. Choose a folder, with another name.")
+        probe = make_temporary_path(place / "probe")
+        try:
+            probe.write_bytes(b"1")
+        finally:
+            with contextlib.suppress(OSError):
+                probe.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        reason = format_os_error(error) if isinstance(error, OSError) else f"{error}. Choose another name."
+        raise MedSegError(f"cannot write to {folder}: {reason}") from error
+
+
 def make_temporary_path(path: Path) -> Path:
     """Return a free name beside `path` for a file that is not complete yet.
 

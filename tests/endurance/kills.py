@@ -5,6 +5,7 @@ parent that has imported everything forks each of them, and looks afterwards at 
 """
 
 import argparse
+import faulthandler
 import hashlib
 import json
 import os
@@ -29,6 +30,8 @@ import numpy as np  # noqa: E402
 
 LONGEST_DELAY_S = {"window": 1.5, "trainer": 2.5}
 START_S = 60.0
+SLOW_START_S = 30.0
+"""After so long, a window that has not started yet writes where it is to stderr."""
 
 
 @dataclass
@@ -92,7 +95,7 @@ def kill_windows(n: int, seed: int, result: KillResult, until: float) -> Iterato
         prepare(folder)
         while result.kills < n and time.monotonic() < until:
             rng = random.Random(f"{seed}/{result.kills}/{result.strokes}")
-            child, reader = fork(lambda pipe, first=1000 * result.kills: work(folder, pipe, first))
+            child, reader = fork(lambda pipe, first=1000 * result.kills: _work_and_tell(work, folder, pipe, first))
             if not _wait_for_first_line(reader):
                 result.faults.append(f"kill {result.kills}: the window did not start")
                 os.kill(child, signal.SIGKILL)
@@ -108,6 +111,12 @@ def kill_windows(n: int, seed: int, result: KillResult, until: float) -> Iterato
             result.faults += [f"kill {result.kills}: {fault}" for fault in check(folder, said)]
             result.kills += 1
             yield
+
+
+def _work_and_tell(work: Callable[[Path, int, int], object], folder: Path, pipe: int, first: int) -> None:
+    """Run a window that says on stderr where it is if it starts slowly; windows are killed long before otherwise."""
+    faulthandler.dump_traceback_later(SLOW_START_S)
+    work(folder, pipe, first)
 
 
 def _wait_for_first_line(reader: int) -> bool:

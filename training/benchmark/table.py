@@ -1,11 +1,13 @@
 """The result table of a suite: one line per row, read from the run folders, as CSV, Markdown and HTML."""
 
 import csv
+import io
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_medseg.core.atomic_io import atomic_write, atomic_write_text
 from napari_medseg.core.errors import MedSegError, report_damage, translate_errors
 from napari_medseg.core.snapshot import read_snapshot
 from napari_medseg.core.tasks.bundled_tasks import get_task
@@ -81,13 +83,14 @@ def write_tables(
     figures
         Figures of the same cases for each row, by row name.
     """
-    out.mkdir(parents=True, exist_ok=True)
     header = _header(lines)
     paths = [out / f"table.{suffix}" for suffix in ("csv", "md", "html")]
-    with paths[0].open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *(_format_cells(line, header) for line in lines)])
-    paths[1].write_text(_render_markdown(suite, header, lines, command), encoding="utf-8")
-    paths[2].write_text(_render_page(suite, header, lines, command, figures), encoding="utf-8")
+    table = io.StringIO(newline="")
+    csv.writer(table).writerows([header, *(_format_cells(line, header) for line in lines)])
+    with atomic_write(paths[0]) as beside:
+        beside.write_bytes(table.getvalue().encode())
+    atomic_write_text(paths[1], _render_markdown(suite, header, lines, command))
+    atomic_write_text(paths[2], _render_page(suite, header, lines, command, figures))
     return paths
 
 

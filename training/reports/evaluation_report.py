@@ -1,6 +1,7 @@
 """Write an evaluation as files: one row per image (CSV), everything (JSON), and a page with figures (HTML)."""
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from napari_medseg.core.atomic_io import atomic_write, atomic_write_text
 from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.model_card import Score
 from training.evaluation.scores import CaseScore, Evaluation
@@ -28,11 +30,10 @@ CONVENTION = (
 
 def write_evaluation(evaluation: Evaluation, folder: Path, case_figures: Sequence[CaseFigure] = ()) -> list[Path]:
     """Write `evaluation.csv`, `.json` (with the summary) and `.html`; return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in (EVALUATION_TABLE_FILE, EVALUATION_FILE, EVALUATION_REPORT_FILE)]
     header, rows = _build_table(evaluation)
-    with paths[0].open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
+    table = io.StringIO(newline="")
+    csv.writer(table).writerows([header, *rows])
     content = {
         "model": evaluation.model,
         "task": evaluation.task,
@@ -41,8 +42,10 @@ def write_evaluation(evaluation: Evaluation, folder: Path, case_figures: Sequenc
         "summary": [score.model_dump() for score in evaluation.summarise()],
         "images": [dict(zip(header, row, strict=True)) for row in rows],
     }
-    paths[1].write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    paths[2].write_text(_build_page(evaluation, header, rows, case_figures), encoding="utf-8")
+    with atomic_write(paths[0]) as beside:
+        beside.write_bytes(table.getvalue().encode())
+    atomic_write_text(paths[1], json.dumps(content, indent=2) + "\n")
+    atomic_write_text(paths[2], _build_page(evaluation, header, rows, case_figures))
     return paths
 
 

@@ -39,6 +39,7 @@ from napari_medseg.cli.train.run_options import (
     get_start_time,
     read_run_overrides,
 )
+from napari_medseg.core.atomic_io import refuse_unwritable_folder
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import make_file_stem
 from napari_medseg.core.formats.mask_placement import MaskPlacement
@@ -60,9 +61,23 @@ MasksOption = Annotated[
         "--masks", help="Folder of masks (PNG, TIFF, NIfTI, Aperio XML) named like the images, or a COCO file."
     ),
 ]
+
+
+def _check_run_folder(out: Path | None) -> Path | None:
+    """Refuse a run folder, given or default, that cannot be written to, before the files are checked."""
+    refuse_unwritable_folder(out or Path(RUNS_FOLDER))
+    return out
+
+
 OutOption = Annotated[
     Path | None,
-    typer.Option("--out", "-o", help="Run folder; new or empty.", show_default=f"{RUNS_FOLDER}/NAME-TIME"),
+    typer.Option(
+        "--out",
+        "-o",
+        callback=_check_run_folder,
+        help="Run folder; new or empty.",
+        show_default=f"{RUNS_FOLDER}/NAME-TIME",
+    ),
 ]
 NameOption = Annotated[str, typer.Option("--name", help="Name of the model and of a new task.")]
 LabelsOption = Annotated[

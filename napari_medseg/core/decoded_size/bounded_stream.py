@@ -109,8 +109,13 @@ class BoundedStream(io.BufferedIOBase):
         )
 
 
-def refuse_large_deflated(file: BinaryIO, disk_bytes: int, name: str) -> None:
+def refuse_large_deflated(file: BinaryIO, disk_bytes: int, name: str) -> int:
     """Inflate the rest of an open file chunk by chunk and drop it; refuse it if it holds more than an image may take.
+
+    Returns
+    -------
+    int
+        The bytes that it inflates to.
 
     Raises
     ------
@@ -128,3 +133,4 @@ def refuse_large_deflated(file: BinaryIO, disk_bytes: int, name: str) -> None:
             packed = inflater.unconsumed_tail
             if total > limit_bytes:
                 refuse_above_limit(total, disk_bytes, name, is_exact=False)
+    return total

@@ -1,7 +1,9 @@
 """What the pixels of a DICOM file will take in memory, by its header, and that its frames hold no more than it says."""
 
 import struct
+import zlib
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -9,17 +11,20 @@ import imagecodecs
 from pydicom import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.filereader import _read_command_set_elements, _read_file_meta_info, read_preamble
-from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
 
 from napari_medseg.core.decoded_size.bounded_stream import refuse_large_deflated
 from napari_medseg.core.decoded_size.codestreams import DeclaredSize, read_declared_size, refuse_many_scans
 from napari_medseg.core.decoded_size.limit import refuse_above_limit
+from napari_medseg.core.dicom.header_length import may_be_long, refuse_many_elements
 from napari_medseg.core.errors import MedSegError
 
 _PALETTE_SAMPLES = 3
 _RLE_HEADER_BYTES, _RLE_PADDING_BYTES = 64, 1024
 _PLANE_BYTES = 1024
 """What the geometry of one plane takes, however small it is."""
+MAX_FRAMES = 20_000
+"""Of one file. Each takes 0.2 ms, however small it is; a volume has some thousands."""
 
 
 def count_frames(dataset: Dataset) -> int:
@@ -50,10 +55,18 @@ def refuse_large_frames(path: Path, dataset: Dataset, remaining_bytes: int | Non
     Raises
     ------
     MedSegError
-        If its frames would take too much memory, or if there are more frames than bytes.
+        If its frames would take too much memory, are too many, or are more than bytes.
     """
-    refuse_above_limit(compute_pixel_bytes(dataset), path.stat().st_size, path.name)
     n_frames = count_frames(dataset)
+    if n_frames < 1:
+        raise MedSegError(
+            f"{path.name} declares {n_frames:,} frames; one or more are expected. It is damaged; export it again."
+        )
+    refuse_above_limit(compute_pixel_bytes(dataset), path.stat().st_size, path.name)
+    if n_frames > MAX_FRAMES:
+        raise MedSegError(
+            f"{path.name} holds {n_frames:,} frames; at most {MAX_FRAMES:,} are read. Export a part of them."
+        )
     if n_frames > 1 and remaining_bytes is not None and n_frames > remaining_bytes:
         raise MedSegError(
             f"{path.name} declares {n_frames:,} frames, but has only {remaining_bytes:,} bytes of pixel data. "
@@ -62,7 +75,7 @@ def refuse_large_frames(path: Path, dataset: Dataset, remaining_bytes: int | Non
 
 
 def refuse_large_inflation(path: Path, file: BinaryIO) -> None:
-    """Refuse a deflated file that inflates to too much; afterwards the file position is 0 again.
+    """Refuse a deflated file that inflates to too much or too many; afterwards the file position is 0 again.
 
     In the deflated transfer syntax the header is deflated, too, so only inflating tells the size.
     """
@@ -71,7 +84,12 @@ def refuse_large_inflation(path: Path, file: BinaryIO) -> None:
     file_meta = _read_file_meta_info(file)
     _read_command_set_elements(file)
     if file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-        refuse_large_deflated(file, path.stat().st_size, path.name)
+        start = file.tell()
+        n_bytes = refuse_large_deflated(file, path.stat().st_size, path.name)
+        file.seek(start)
+        if may_be_long(n_bytes):
+            content = BytesIO(zlib.decompress(file.read(), -zlib.MAX_WBITS))
+            refuse_many_elements(content, n_bytes, path.name, ExplicitVRLittleEndian)
     file.seek(0)
 
 

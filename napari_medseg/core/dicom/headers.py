@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pydicom import Dataset, FileDataset, dcmread
+from pydicom.filereader import read_partial
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -17,13 +18,14 @@ from napari_medseg.core.acquisition import Acquisition
 from napari_medseg.core.dicom.acquisition import read_acquisition, read_modality
 from napari_medseg.core.dicom.attributes import get_dicom_text, get_dicom_words
 from napari_medseg.core.dicom.frame_size import count_frames, refuse_large_frames, refuse_large_inflation
+from napari_medseg.core.dicom.header_length import MODALITY_TAG, has_magic_word, may_be_long, refuse_long_header
 from napari_medseg.core.dicom.planes import DicomPlane, read_plane
 from napari_medseg.core.dicom.sop_classes import find_kind_without_image, get_sop_class_name
 from napari_medseg.core.errors import MedSegError
 
-_MAGIC_OFFSET = 128
 # Groups of the attributes that define the pixel encoding: image pixel module, functional groups, offset tables.
 _ENCODING_GROUPS = (0x0028, 0x5200, 0x7FE0)
+_ENCODING_SEQUENCES = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence", "ModalityLUTSequence")
 
 
 class NoImageError(MedSegError):
@@ -93,13 +95,6 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
-def has_magic_word(file: BinaryIO) -> bool:
-    """Whether an open file has the DICOM magic word; afterwards the file position is 0."""
-    start = file.read(_MAGIC_OFFSET + 4)
-    file.seek(0)
-    return start[_MAGIC_OFFSET:] == b"DICM"
-
-
 def read_header(path: Path, file: BinaryIO) -> DicomHeader:
     """Read a DICOM file without its pixels; the file is open at position 0.
 
@@ -112,9 +107,7 @@ def read_header(path: Path, file: BinaryIO) -> DicomHeader:
     Exception
         Whatever pydicom raises for damaged files: call this function inside `translate_decode_errors`.
     """
-    refuse_large_inflation(path, file)
-    dataset = dcmread(file, stop_before_pixels=True, force=not has_magic_word(file))
-    _complete_transfer_syntax(dataset)
+    dataset = read_attributes(path, file)
     if kind := find_kind_without_image(dataset):
         raise NoImageError(path.name, kind)
     if "Rows" not in dataset or "Columns" not in dataset:
@@ -124,6 +117,32 @@ def read_header(path: Path, file: BinaryIO) -> DicomHeader:
     encoding = _make_encoding(dataset, file)
     refuse_large_frames(path, dataset, None if encoding.offset is None else encoding.file_version[0] - encoding.offset)
     return _make_header(path, dataset, encoding)
+
+
+def read_attributes(path: Path, file: BinaryIO, specific_tags: list[str] | None = None) -> FileDataset:
+    """Read what a DICOM file holds before its pixels, or only `specific_tags` of it; the file is open at position 0.
+
+    Raises
+    ------
+    NoImageError
+        If it is a large object without an image: a segmentation, a structure set.
+    MedSegError
+        If it holds more elements than a header may, or would take too much memory.
+    Exception
+        Whatever pydicom raises for damaged files: call this function inside `translate_decode_errors`.
+    """
+    is_forced, n_bytes = not has_magic_word(file), path.stat().st_size
+    refuse_long_header(file, n_bytes, path.name, before=MODALITY_TAG + 1)
+    refuse_large_inflation(path, file)
+    if may_be_long(n_bytes):  # a segmentation may have more elements than an image
+        start = read_partial(file, stop_when=lambda tag, vr, length: tag > MODALITY_TAG, force=is_forced)
+        file.seek(0)
+        if kind := find_kind_without_image(start):
+            raise NoImageError(path.name, kind)
+        refuse_long_header(file, n_bytes, path.name)
+    dataset = dcmread(file, stop_before_pixels=True, force=is_forced, specific_tags=specific_tags)
+    _complete_transfer_syntax(dataset)
+    return dataset
 
 
 def _complete_transfer_syntax(dataset: FileDataset) -> None:
@@ -149,6 +168,8 @@ def _refuse_without_image(path: Path, dataset: Dataset) -> None:
 
 
 def _make_encoding(dataset: FileDataset, file: BinaryIO) -> PixelEncoding:
+    for keyword in _ENCODING_SEQUENCES:  # parsed here once, or each copy would parse it again
+        dataset.get(keyword)
     tags = [tag for tag in dataset.keys() if tag.group in _ENCODING_GROUPS]  # noqa: SIM118 -- it iterates over elements
     kept = Dataset({tag: dataset.get_item(tag) for tag in tags})
     kept.file_meta = dataset.file_meta

@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom import dcmread
-
 from napari_medseg.core.decoded_size.sized_file import SizedFile
 from napari_medseg.core.dicom.attributes import get_dicom_text
-from napari_medseg.core.dicom.frame_size import refuse_large_inflation
+from napari_medseg.core.dicom.headers import read_attributes
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
 
 _IDENTIFYING = ("PatientID", "PatientName", "StudyInstanceUID")
@@ -35,7 +33,6 @@ def read_series_identity(path: Path) -> SeriesIdentity:
         If the file is missing or damaged.
     """
     with translate_decode_errors(path, "DICOM"), SizedFile(path) as file:
-        refuse_large_inflation(path, file)
-        dataset = dcmread(file, stop_before_pixels=True, force=True, specific_tags=["SeriesNumber", *_IDENTIFYING])
+        dataset = read_attributes(path, file, ["SeriesNumber", *_IDENTIFYING])
         known = tuple(filter(None, (get_dicom_text(dataset, keyword) for keyword in _IDENTIFYING)))
         return SeriesIdentity(get_dicom_text(dataset, "SeriesNumber"), get_dicom_text(dataset, "PatientID"), known)

@@ -10,10 +10,20 @@ from pydicom import Dataset, dcmread
 from pydicom.encaps import generate_frames
 from pydicom.filereader import data_element_generator
 from pydicom.pixels.processing import apply_color_lut, convert_color_space
-from pydicom.uid import UID, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+)
 
 from napari_medseg.core.dicom.frame_size import count_frames, refuse_larger_codestreams
-from napari_medseg.core.dicom.headers import DicomHeader, get_file_version, has_magic_word
+from napari_medseg.core.dicom.header_length import has_magic_word, refuse_many_elements
+from napari_medseg.core.dicom.headers import DicomHeader, get_file_version
 from napari_medseg.core.dicom.modality_transform import apply_modality_transform
 from napari_medseg.core.dicom.padding import find_padding
 from napari_medseg.core.errors import MedSegError
@@ -105,6 +115,8 @@ def _read_pixel_data(header: DicomHeader, file: BinaryIO) -> Dataset:
         return dcmread(file, force=not has_magic_word(file))
     file.seek(encoding.offset)
     is_implicit_vr, is_little_endian = encoding.attributes.original_encoding
+    syntax = ExplicitVRLittleEndian if is_little_endian else ExplicitVRBigEndian
+    refuse_many_elements(file, encoding.file_version[0], header.path.name, syntax)
     rest = data_element_generator(file, bool(is_implicit_vr), bool(is_little_endian))
     dataset = Dataset(dict(encoding.attributes.items()) | {element.tag: element for element in rest})
     dataset.file_meta = encoding.attributes.file_meta
@@ -135,8 +147,24 @@ def decode_pixels(dataset: Dataset, name: str) -> NDArray[Any]:
             "Export it uncompressed, or convert it with `gdcmconv --raw`."
         ) from error
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
+        _refuse_short_palette(dataset, name)
         return apply_color_lut(pixels, dataset)
     return pixels
+
+
+def _refuse_short_palette(dataset: Dataset, name: str) -> None:
+    """Refuse a palette with fewer bytes than its descriptor has colours; other faults are told by pydicom."""
+    for colour in ("Red", "Green", "Blue"):
+        start = f"{colour}PaletteColorLookupTable"
+        descriptor, values = dataset.get(f"{start}Descriptor"), dataset.get(f"{start}Data")
+        if not descriptor or values is None:
+            continue
+        n_colours = int(descriptor[0]) or 2**16
+        if len(values) < n_colours:
+            raise MedSegError(
+                f"{name} has a palette of {n_colours:,} colours, but only {len(values):,} bytes of {colour.lower()}. "
+                "It is damaged; copy or export it again."
+            )
 
 
 def _decode_with_imagecodecs(dataset: Dataset, syntax: UID) -> NDArray[Any]:

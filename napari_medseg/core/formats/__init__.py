@@ -11,6 +11,7 @@ from pathlib import Path
 from napari_medseg.core.dicom.bare_files import looks_like_dataset
 from napari_medseg.core.dicom.image_reader import read_dicom, read_series, read_series_with_headers
 from napari_medseg.core.errors import IrregularSlicesError, MedSegError, translate_errors
+from napari_medseg.core.formats.content import N_START_BYTES, describe_content, holds_nifti
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
 from napari_medseg.core.formats.discovery import (
     ARRAY_SUFFIXES,
@@ -77,7 +78,14 @@ READERS: dict[str, Callable[[Path], Image]] = {
     **dict.fromkeys(METAIMAGE_SUFFIXES, read_volume),
     **dict.fromkeys(NRRD_SUFFIXES, read_nrrd_volume),
 }
-_N_START_BYTES = 132
+_DICOM_MAGIC = slice(128, 132)
+_SUFFIXES_OF_BINARY_FILES = {
+    *DICOM_SUFFIXES,
+    *NIFTI_SUFFIXES,
+    *PNG_JPEG_SUFFIXES,
+    *TIFF_SUFFIXES,
+    *TIFF_VARIANT_SUFFIXES,
+}
 # First bytes of a file. They are checked before the suffix: a PNG that is named .jpg is read as PNG.
 _MAGIC: tuple[tuple[bytes, Callable[[Path], Image]], ...] = (
     (b"\x89PNG", read_png_jpeg),
@@ -126,7 +134,7 @@ def can_read(path: Path) -> bool:
         return False
     try:
         with path.open("rb") as file:
-            start = file.read(_N_START_BYTES)
+            start = file.read(N_START_BYTES)
             return _detect_reader(start) is not None or looks_like_dataset(start)
     except (OSError, ValueError):
         return False
@@ -224,10 +232,21 @@ def _read_and_hash(source: ImageSource) -> Image:
 
 def _find_reader(path: Path) -> Callable[[Path], Image]:
     with translate_decode_errors(path, "an image"), path.open("rb") as file:
-        start = file.read(_N_START_BYTES)
+        start = file.read(N_START_BYTES)
     if not start:
         raise MedSegError(f"{path.name} is empty (0 bytes). Copy or export it again.")
-    if reader := _detect_reader(start) or READERS.get(get_suffix(path)):
+    if reader := _detect_reader(start):
+        return reader
+    with translate_decode_errors(path, "an image"):
+        if holds_nifti(path, start):
+            return read_nifti
+        kind = describe_content(path, start, is_picture=get_suffix(path) in PNG_JPEG_SUFFIXES)
+    if kind and get_suffix(path) in _SUFFIXES_OF_BINARY_FILES:
+        raise MedSegError(
+            f"{path.name} is {kind}; its name stands for another format. Supported formats are "
+            f"{_format_expected_types()}. Unpack or convert it, or copy the right file."
+        )
+    if reader := READERS.get(get_suffix(path)):
         return reader
     if looks_like_dataset(start):
         return read_dicom
@@ -238,7 +257,7 @@ def _find_reader(path: Path) -> Callable[[Path], Image]:
 
 def _detect_reader(start: bytes) -> Callable[[Path], Image] | None:
     """Return the reader for a file by its first bytes; `None` if they are not known."""
-    if start[_N_START_BYTES - 4 :] == b"DICM":
+    if start[_DICOM_MAGIC] == b"DICM":
         return read_dicom
     return next((reader for magic, reader in _MAGIC if start.startswith(magic)), None)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from napari_medseg.core.decoded_size.sized_file import SizedFile
 from napari_medseg.core.dicom.bare_files import is_directory_file, list_directory_files, looks_like_dataset
-from napari_medseg.core.dicom.headers import DicomHeader, NoImageError, has_magic_word, read_header
+from napari_medseg.core.dicom.header_length import has_magic_word
+from napari_medseg.core.dicom.headers import DicomHeader, NoImageError, read_header
 from napari_medseg.core.dicom.series import group_by_series, split_phases
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import translate_decode_errors

@@ -17,6 +17,7 @@ from napari_medseg.core.decoded_size.limit import DEFLATE_MAX_RATIO, format_byte
 from napari_medseg.core.decoded_size.pair_stream import START_BYTES, PairStream, find_pair
 from napari_medseg.core.decoded_size.slabs import convert_to_native
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats.content import is_gzip
 from napari_medseg.core.formats.decode_errors import refuse_unusable, translate_decode_errors
 from napari_medseg.core.formats.discovery import NIFTI_PAIR_SUFFIXES, NIFTI_SUFFIXES, get_suffix
 from napari_medseg.core.formats.gantry_tilt import is_sheared, straighten_affine
@@ -141,7 +142,7 @@ def _make_image(
         affine=layout.affine,
         modality="CT" if is_hu else "",
         units="rgb" if colour else "HU" if is_hu else "grey",
-        name=path.name[: -len(get_suffix(path))],
+        name=path.name[: len(path.name) - len(get_suffix(path))],
         sources=(path,),
         storage=storage,
         notes=() if coded else (_NO_ORIENTATION,),
@@ -171,15 +172,11 @@ def _find_kind(stream: BoundedStream) -> type[nib.Nifti1Image]:
     return kind
 
 
-def _is_gzip(path: Path) -> bool:
-    return get_suffix(path) == ".nii.gz"
-
-
 def _open(path: Path, expected_bytes: int | None) -> BoundedStream:
     room = None if expected_bytes is None else expected_bytes + _MAX_HEADER_BYTES
     if get_suffix(path) in NIFTI_PAIR_SUFFIXES:
         return PairStream(path, room)
-    return BoundedStream(path, is_gzip=_is_gzip(path), expected_bytes=room)
+    return BoundedStream(path, is_gzip=is_gzip(path), expected_bytes=room)
 
 
 def _refuse_by_size(n_bytes: int, path: Path, expected_bytes: int | None) -> None:
@@ -188,7 +185,7 @@ def _refuse_by_size(n_bytes: int, path: Path, expected_bytes: int | None) -> Non
     disk_bytes = find_pair(path)[1].stat().st_size + START_BYTES if is_pair else path.stat().st_size
     room = None if expected_bytes is None else expected_bytes + _MAX_HEADER_BYTES
     refuse_above_limit(n_bytes, disk_bytes, path.name, expected_bytes=room)
-    if n_bytes > disk_bytes * (DEFLATE_MAX_RATIO if _is_gzip(path) else 1):
+    if n_bytes > disk_bytes * (DEFLATE_MAX_RATIO if is_gzip(path) else 1):
         raise MedSegError(
             f"{path.name} is truncated: its header announces {format_bytes(n_bytes)}, but it has only "
             f"{format_bytes(disk_bytes)} on disk. Copy or export it again."

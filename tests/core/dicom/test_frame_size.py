@@ -43,6 +43,7 @@ def write(folder: Path, **changes: Any) -> Path:
         ({"Rows": 60000, "Columns": 60000}, r"would take 7\.2 GB"),
         ({"NumberOfFrames": 2_000_000}, r"would take 2\.05 GB"),
         ({"Rows": 1, "Columns": 1, "NumberOfFrames": 2_000_000}, r"would take 2\.05 GB"),
+        ({"NumberOfFrames": -1}, "declares -1 frames; one or more are expected"),
         ({"Rows": 1, "Columns": 1, "NumberOfFrames": 3000}, "declares 3,000 frames, but has only"),
         ({"Rows": 2000, "Columns": 2000, "SamplesPerPixel": 3}, "would take 24 MB"),
         ({"Rows": 2000, "Columns": 2000, "BitsAllocated": 64}, "would take 32 MB"),

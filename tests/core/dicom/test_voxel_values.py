@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK
 from dicom_files import AXIAL, dataset, item, noise, write_enhanced, write_series, write_slice
-from pydicom import dcmread
+from pydicom import dcmread, dcmwrite
 from pydicom.uid import (
     EnhancedCTImageStorage,
     ImplicitVRLittleEndian,
@@ -226,3 +226,14 @@ def test_reading_keeps_the_stored_numbers(tmp_path: Path) -> None:
     path = write_slice(tmp_path / "a.dcm", padded(np.uint16, 63536), PixelPaddingValue=63536)
     formats.read(path)
     assert dcmread(path).pixel_array.max() == 63536
+
+
+def test_a_short_palette_is_named(tmp_path: Path) -> None:
+    lookup = {}
+    for colour in ("Red", "Green", "Blue"):
+        lookup[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, 16]
+        lookup[f"{colour}PaletteColorLookupTableData"] = bytes(10)
+    slice_ = dataset(noise((8, 8)), (0, 0, 0), AXIAL, PhotometricInterpretation="PALETTE COLOR", **lookup)
+    dcmwrite(tmp_path / "a.dcm", slice_, enforce_file_format=True)
+    with pytest.raises(MedSegError, match="has a palette of 256 colours, but only 10 bytes of red"):
+        formats.read(tmp_path / "a.dcm")
