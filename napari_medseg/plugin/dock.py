@@ -134,8 +134,9 @@ class Dock(QWidget):
         """Ask for format and folder; then export the accepted cases of the current task."""
         task, preferences = self.worklist.task, read_preferences(self._workspace.registry)
 
-        def write(suffix: str, folder: Path, with_images: bool, straighten: bool, names: str) -> None:
-            self.exporter.write(task.name, suffix, folder, with_images=with_images, straighten=straighten, names=names)
+        def write(suffix: str, folder: Path, images: bool, straighten: bool, names: str, notes: bool) -> None:
+            options = {"with_images": images, "straighten": straighten, "with_notes": notes}
+            self.exporter.write(task.name, suffix, folder, names=names, **options)
 
         start = self._workspace.project.folder / "exports"
         form = make_export_form(write, preferences.export_suffix, start, preferences.export_with_images)
@@ -172,7 +173,7 @@ class Dock(QWidget):
         self.labels_panel.add_to_model_row(self.guidance.threshold_row)
         self._removed_layer = RemovedLayer(self._viewer, desk, self._get_open_task)
         self.added_labels = AddedLabels(self._viewer, desk, self._get_open_task, self.prompt.ask)
-        self.review_panel = ReviewPanel(desk, self.idle_timer, self.review_region, self.added_labels)
+        self.review_panel = ReviewPanel(workspace, desk, self.idle_timer, self.review_region, self.added_labels)
         self.retrain_panel = RetrainPanel(workspace, self.run_monitor, self._viewer.theme)
         self.review_panel.insert_first(self.guidance.places_row)
         findings, open_case = self.retrain_panel.findings, self.worklist.open

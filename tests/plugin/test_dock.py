@@ -23,6 +23,7 @@ from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.forms.task_form import NAME_COLUMN, TaskDialog
 from napari_medseg.plugin.reader_writer import make_layer_data
 from napari_medseg.workflow import cases, retrain
+from napari_medseg.workflow.case_notes import notes
 from napari_medseg.workflow.hold_out import held_out_groups
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import CANCEL_FILE, Compared, EpochEnded, Event, Failed, Finished, Started
@@ -321,6 +322,42 @@ def test_accept_and_reject_are_grey_while_the_next_case_is_read_and_their_keys_s
     qtbot.waitUntil(lambda: dock.case_controller.current.case.id == other.id)
     qtbot.waitUntil(dock.review_panel._accept.isEnabled)
     assert [row.is_decided for row in dock.worklist.rows] == [False, False]
+
+
+def choose_in_reject_menu(dock: Dock, text: str) -> None:
+    button = dock.review_panel._reject
+    button.fill_menu()
+    next(action for action in button.menu().actions() if action.text().startswith(text)).trigger()
+
+
+def test_the_reject_menu_keeps_reason_flag_and_note(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, tmp_path, 1, 2)
+    first, panel, changed = dock.worklist.rows[0].case, dock.review_panel, []
+    panel.note_changed.connect(changed.append)
+    choose_in_reject_menu(dock, "Flag")
+    choose_in_reject_menu(dock, "Write a note")
+    panel.prompt._reason.setText("vessel or lesion?")
+    panel.prompt._reason.returnPressed.emit()
+    assert not panel.prompt.isVisible()
+    assert panel._status.text().startswith("⚑✎")
+    assert "flagged: ask a colleague; vessel or lesion?" in panel._status.toolTip()
+    choose_in_reject_menu(dock, "Reject: motion")
+    qtbot.waitUntil(lambda: dock.case_panel._name.text() == "patient 2 case 2")
+    note = notes.get_case_note(dock._workspace, first)
+    assert (note.reason, note.is_flagged, note.note) == ("motion or metal artefacts", True, "vessel or lesion?")
+    assert changed == [first] * 3
+    assert not panel._status.text().startswith("⚑"), "the flag is of the other case"
+    choose_in_reject_menu(dock, "Reject for another")
+    assert not panel.prompt._buttons.itemAt(0).widget().isEnabled()
+    panel.prompt._reason.setText("a phantom")
+    panel.prompt.press_answer("Reject")
+    qtbot.waitUntil(lambda: all(row.state == "rejected" for row in dock.worklist.rows))
+    dock.worklist.open(first)
+    qtbot.waitUntil(lambda: dock.case_controller.current.case.id == first.id)
+    panel._reject.fill_menu()
+    entries = {action.text(): action.isEnabled() for action in panel._reject.menu().actions() if action.text()}
+    assert entries["Reject: a phantom"] is False, "it is rejected already; what was typed is offered again"
+    assert entries["Change the note…"] is True
 
 
 def test_only_one_of_five_groups_is_held_out_and_can_be_released(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:

@@ -12,17 +12,23 @@ EXPORT_NAMES = (("patient and case: patient-12_case-3", "group"), ("file of the 
 
 
 def make_export_form(
-    write: Callable[[str, Path, bool, bool, str], None], suffix: str, folder: Path, with_images: bool
+    write: Callable[[str, Path, bool, bool, str, bool], None], suffix: str, folder: Path, with_images: bool
 ) -> FunctionGui:
     """Make the form.
 
-    It calls `write(suffix, folder, with_images, straighten, names)`; the other arguments are the initial values.
+    It calls `write(suffix, folder, with_images, straighten, names, with_notes)`; the other arguments are the initial
+    values.
     """
 
     def export_labels(
-        suffix: str, folder: Path, with_images: bool, straighten: bool = False, names: str = "group"
+        suffix: str,
+        folder: Path,
+        with_images: bool,
+        straighten: bool = False,
+        names: str = "group",
+        with_notes: bool = True,
     ) -> None:
-        write(suffix, folder, with_images, straighten, names)
+        write(suffix, folder, with_images, straighten, names, with_notes)
 
     return magicgui(
         export_labels,
@@ -45,6 +51,11 @@ def make_export_form(
             "tooltip": "What files are named after. Numbers name no one; the file of an image may hold a name",
         },
         with_images={"text": "write the images beside the labels", "value": with_images},
+        with_notes={
+            "text": "write notes and reasons for rejection",
+            "tooltip": "Free text. Names that the project knows are replaced, such as a PatientID; another name in it "
+            "would be exported. Flags are always exported.",
+        },
         straighten={
             "text": "straighten CT series with gantry tilt",
             "tooltip": "Write them on an upright grid in the patient: each slice is moved by whole pixels. Otherwise "

@@ -1,14 +1,13 @@
 """The running export of accepted cases: it works in a thread, and its row has a button that cancels it."""
 
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
 
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.records import Case, Correction
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
 from napari_medseg.plugin.widgets.notifications import (
@@ -22,6 +21,7 @@ from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow.output import export
 from napari_medseg.workflow.output.export_plan import ExportItem
 from napari_medseg.workflow.output.image_names import make_namer
+from napari_medseg.workflow.output.notes import list_rejected_cases, read_notes_to_export
 from napari_medseg.workflow.output.staged_files import ExportCancelled
 from napari_medseg.workflow.workspace import Workspace
 
@@ -57,10 +57,11 @@ class ExportProgress(QWidget):
         with_images: bool = False,
         straighten: bool = False,
         names: str = "group",
+        with_notes: bool = True,
     ) -> None:
         """Start the export; a notification shows the result or the error.
 
-        `straighten` is for gantry tilt; `names` is a `core.file_names.Naming`.
+        `straighten` is for gantry tilt; `names` is a `core.file_names.Naming`; `with_notes`: with notes and reasons.
         """
         with show_errors():
             if self._worker is not None:
@@ -68,6 +69,7 @@ class ExportProgress(QWidget):
                     "another export is still being written. Cancel it, or export again when it has ended."
                 )
             accepted = export.list_accepted_rows(self._workspace, task)
+            notes = read_notes_to_export(self._workspace, task, with_texts=with_notes)
             self._cancelled = threading.Event()
             write = partial(
                 export.export_corrections,
@@ -78,7 +80,8 @@ class ExportProgress(QWidget):
                 straighten=straighten,
                 is_cancelled=self._cancelled.is_set,
             )
-            self._start(_write_items(self._workspace, accepted, write, self._cancelled.is_set), folder, len(accepted))
+            read = partial(export.read_export_items, self._workspace, accepted, self._cancelled.is_set, notes)
+            self._start(_write_items(read, write, partial(list_rejected_cases, folder, notes)), folder, len(accepted))
 
     def cancel(self) -> None:
         """Cancel the export. The window never waits for the file that is being written; the thread drops it."""
@@ -111,9 +114,10 @@ def _show_end(error: MedSegError) -> None:
 
 
 def _write_items(
-    workspace: Workspace,
-    accepted: Sequence[tuple[Case, Correction, str]],
+    read: Callable[[], list[ExportItem]],
     write: Callable[[list[ExportItem]], list[Path]],
-    is_cancelled: Callable[[], bool],
+    list_rejected: Callable[[], None],
 ) -> Generator[list[Path]]:
-    yield write(export.read_export_items(workspace, accepted, is_cancelled))
+    written = write(read())
+    list_rejected()
+    yield written
