@@ -12,6 +12,7 @@ from napari_medseg.plugin.panels.comparison_table import ComparisonTable
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row, stack_widgets
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
+from napari_medseg.plugin.widgets.wrapped_label import WrappedLabel
 from napari_medseg.workflow.retrain import CandidateComparison
 
 
@@ -89,7 +90,6 @@ class DecisionPage(QWidget):
 
 def make_wrapped_label(text: str) -> QLabel:
     """Make a muted label that wraps its text."""
-    label = QLabel(text)
-    label.setWordWrap(True)
+    label = WrappedLabel(text)
     label.setObjectName("medseg-muted")
     return label

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from napari_medseg.plugin.widgets import theme
+from napari_medseg.plugin.widgets.wrapped_label import WrappedLabel
 
 PromptAnswer = tuple[str, Callable[[], None]]
 
@@ -15,8 +16,7 @@ class InlinePrompt(QFrame):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("medseg-question")
-        self._text = QLabel(self)
-        self._text.setWordWrap(True)
+        self._text = WrappedLabel("", self)
         self._reason = QLineEdit(self)
         self._reason.textChanged.connect(self._on_typed)
         self._reason.returnPressed.connect(self._on_return)
