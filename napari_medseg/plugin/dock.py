@@ -296,5 +296,5 @@ class Dock(QWidget):
 
     def show_keys(self) -> None:
         """Show the page of keys."""
-        label_keys = KeyBinding(f"1 to {N_LABEL_KEYS}", "paint with this label (on the labels layer)", lambda: None)
+        label_keys = KeyBinding(f"1 to {N_LABEL_KEYS}", "paint with this label; does nothing without one", lambda: None)
         KeyHelpDialog([*self._keys.keys, label_keys], self.window()).show()

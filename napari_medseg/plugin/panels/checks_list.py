@@ -51,6 +51,7 @@ class FindingsList(QWidget):
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._list.setUniformItemSizes(True)
         self._list.itemClicked.connect(lambda item: self._go_to_next_place(self._list.row(item)))
+        self._list.currentRowChanged.connect(lambda row: self._show_buttons(row))
         self._n_visits: dict[int, int] = {}
         self._go = theme.make_button("Go to", "")
         self._right = theme.make_button("It is right", "")

@@ -113,14 +113,14 @@ class MessageLine(QFrame):
             self._show_newest()
 
     def _settle(self, topic: str) -> None:
-        """Remove the messages of a topic, and errors that name it."""
+        """Remove the messages of a topic, and errors without a topic that name it."""
         named = re.compile(rf"(?<!\w){re.escape(topic)}(?!\w)")
-        self._messages = [
-            shown
-            for shown in self._messages
-            if shown.message.topic != topic
-            and not (shown.message.kind is MessageKind.ERROR and named.search(shown.message.message))
-        ]
+
+        def is_settled(message: DockMessage) -> bool:
+            is_free_error = message.kind is MessageKind.ERROR and not message.topic
+            return message.topic == topic or (is_free_error and named.search(message.message) is not None)
+
+        self._messages = [shown for shown in self._messages if not is_settled(shown.message)]
         self._show_newest()
 
     def _show_newest(self) -> None:
