@@ -158,7 +158,8 @@ class FindingsList(QWidget):
         self._list.clear()
         self._show_buttons(-1)
         for row in rows:
-            item = QListWidgetItem(row.text)
+            name = "" if row.case is None else f" ({row.case.name})"
+            item = QListWidgetItem(f"{row.finding.text}{name}")  # the reason first: the end of a long text is cut
             item.setSizeHint(QSize(0, ROW_HEIGHT_PX))
             item.setToolTip(
                 f"{row.text}\nClick to go to the place; click again for the next one" * bool(row.spots) or row.text

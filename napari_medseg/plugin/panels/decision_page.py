@@ -45,7 +45,7 @@ class DecisionPage(QWidget):
         self.promote_button = theme.make_button("Promote", "")
         self.keep_button = theme.make_button("Keep old", "")
         buttons = make_row(self.promote_button, self.keep_button, stretch=-1)
-        stack_widgets(self, self.verdict, self.figures, buttons, self.prompt, self.table)
+        stack_widgets(self, self.verdict, buttons, self.prompt, self.figures, self.table)  # the buttons stay in view
         self.promote_button.clicked.connect(self.promote_or_ask_reason)
         self.keep_button.clicked.connect(keep)
         self.table.chosen.connect(self._on_chosen)

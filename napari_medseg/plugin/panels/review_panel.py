@@ -103,9 +103,10 @@ class ReviewPanel(CollapsibleSection):
     def _show_progress(self) -> None:
         """Show the work on the case in the header, and marks if it is flagged or has a note."""
         marks = FLAG_MARK * self._reject.note.is_flagged + NOTE_MARK * bool(self._reject.note.note)
-        text = _describe_progress(self._case_controller.current, self._unwritten_s)
-        tooltip = "\n".join(filter(None, (self._reject.describes, STATUS_TOOLTIP)))
-        self.set_status(f"{marks} {text}".strip(), tooltip)
+        parts = _describe_progress(self._case_controller.current, self._unwritten_s)
+        shown = parts[:-1] if marks and len(parts) > 2 else parts  # all of it would be too wide
+        tooltip = "\n".join(filter(None, (self._reject.describes, STATUS_TOOLTIP, " · ".join(parts))))
+        self.set_status(f"{marks} {' · '.join(shown)}".strip(), tooltip)
 
     def accept(self) -> None:
         """Accept the case if the button is enabled; ask before about labels layers that the user added."""
@@ -189,17 +190,17 @@ def _is_accepted_unchanged(current: OpenCase | None) -> bool:
     return current.saved_state == "accepted" and not draft.can_undo and not draft.has_changed_review_region
 
 
-def _describe_progress(current: OpenCase | None, unwritten_s: float = 0.0) -> str:
+def _describe_progress(current: OpenCase | None, unwritten_s: float = 0.0) -> list[str]:
     if current is None:
-        return "no case is open"
+        return ["no case is open"]
     if current.edit_session is None:
-        return current.saved_state
+        return [current.saved_state]
     draft = current.edit_session.draft
     minutes, seconds = divmod(round(draft.seconds + unwritten_s), 60)
     parts = [f"{minutes}:{seconds:02d} min", f"{_format_count(draft.changed_voxels)} vox"]
     if current.is_edited and draft.saved_at is not None:
         parts.insert(0, f"saved {_format_elapsed(time.time() - draft.saved_at)}")
-    return " · ".join(parts)
+    return parts
 
 
 def _format_count(number: int) -> str:
