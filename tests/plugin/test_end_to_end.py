@@ -150,17 +150,17 @@ def _retrain(widget: MedSegWidget, qtbot: QtBot) -> None:
     assert improve.progress.isVisible()
     qtbot.waitUntil(lambda: not widget.dock.run_monitor.is_running, timeout=RUN_MS)
     assert widget.dock.run_monitor.run.state is RunState.FINISHED
-    assert improve.table.isVisible()
-    assert len(improve.table.rows) == 1
-    assert improve._verdict.text()
+    assert improve.decision.table.isVisible()
+    assert len(improve.decision.table.rows) == 1
+    assert improve.decision.verdict.text()
 
 
 def _promote_and_roll_back(widget: MedSegWidget) -> None:
     registry, improve = widget.workspace.registry, widget.dock.retrain_panel
-    improve._promote_button.click()
+    improve.decision.promote_button.click()
     assert registry.get_live_card("lungs").id == "lungs-unet@4", "one case is not enough to call it better"
-    improve.prompt._reason.setText("this is a test")
-    improve.prompt.press_answer("Promote anyway")
+    improve.decision.prompt._reason.setText("this is a test")
+    improve.decision.prompt.press_answer("Promote anyway")
     live = registry.get_live_card("lungs")
     assert live.id == "lungs-unet@5"
     assert live.lineage.parent == "lungs-unet@4"
