@@ -34,18 +34,18 @@ def find_form(dock: Dock) -> FormDialog:
 
 
 def test_the_export_form_hands_on_format_folder_and_images(tmp_path: Path) -> None:
-    written: list[tuple[str, Path, bool, bool, str]] = []
+    written: list[tuple[str, Path, bool, bool, str, bool]] = []
     form = make_export_form(lambda *values: written.append(values), ".tif", tmp_path, False)
     assert (form.suffix.value, form.folder.value, form.with_images.value) == (".tif", tmp_path, False)
     form.suffix.value, form.with_images.value = ".nii.gz", True
     form()
     form.straighten.value = True
     form()
-    form.names.value = "stem"
+    form.names.value, form.with_notes.value = "stem", False
     form()
     first, *_, last = written
-    assert first == (".nii.gz", tmp_path, True, False, "group"), "no name of a patient unasked"
-    assert last == (".nii.gz", tmp_path, True, True, "stem")
+    assert first == (".nii.gz", tmp_path, True, False, "group", True), "no name of a patient unasked"
+    assert last == (".nii.gz", tmp_path, True, True, "stem", False)
 
 
 def test_the_retrain_form_offers_the_live_version_first_and_an_optional_recipe(tmp_path: Path) -> None:
