@@ -22,6 +22,7 @@ from napari_medseg.cli.options import (
 from napari_medseg.core.label_files.registry import find_label_format
 from napari_medseg.workflow.output.export import export_corrections, list_accepted_rows, read_export_items
 from napari_medseg.workflow.output.image_names import make_namer
+from napari_medseg.workflow.output.notes import list_rejected_cases, read_notes_to_export
 
 
 def export(
@@ -33,6 +34,9 @@ def export(
     with_images: Annotated[bool, typer.Option("--with-images", help="Write the images, too.")] = False,
     names: NamesOption = "group",
     straighten: StraightenOption = False,
+    without_notes: Annotated[
+        bool, typer.Option("--without-notes", help="Leave out notes and reasons for rejection: free text.")
+    ] = False,
     as_json: JsonOption = False,
     project: ProjectOption = None,
     max_memory: MaxMemoryOption = None,
@@ -44,8 +48,10 @@ def export(
     """
     with open_workspace(project, registry) as ws:
         namer = make_namer(names, ws.registry.user_dir)
-        items = read_export_items(ws, list_accepted_rows(ws, task))
+        notes = read_notes_to_export(ws, task, with_texts=not without_notes)
+        items = read_export_items(ws, list_accepted_rows(ws, task), notes=notes)
         paths = export_corrections(items, output, suffix, with_images, namer, straighten=straighten)
+        list_rejected_cases(output, notes)
     if as_json:
         echo_json([str(path) for path in paths])
         return

@@ -1,7 +1,6 @@
 """The content of the dock for one open project: its sections, and the connections between them."""
 
 from collections.abc import Generator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
@@ -25,9 +24,10 @@ from napari_medseg.plugin.controllers.run_monitor import RunMonitor
 from napari_medseg.plugin.controllers.task_assigner import TaskAssigner
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.correction.correction_tools import CorrectionTools
+from napari_medseg.plugin.drafts.offer_to_continue import offer_to_continue
 from napari_medseg.plugin.drafts.removed_layer import RemovedLayer
 from napari_medseg.plugin.findings.finding_actions import FindingActions
-from napari_medseg.plugin.forms.export_form import make_export_form
+from napari_medseg.plugin.forms.export_form import ExportChoice, make_export_form
 from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.forms.new_task import show_new_task_form
 from napari_medseg.plugin.forms.preferences_form import make_preferences_form
@@ -45,8 +45,7 @@ from napari_medseg.plugin.views.case_views import CaseViews
 from napari_medseg.plugin.widgets.idle_timer import IdleTimer
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from napari_medseg.plugin.widgets.notifications import settle_messages, show_errors, show_notice
-from napari_medseg.workflow import review
-from napari_medseg.workflow.preferences import Preferences, read_preferences, write_preferences
+from napari_medseg.workflow.preferences import SET_BY_THE_WINDOW, Preferences, read_preferences, write_preferences
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -89,7 +88,8 @@ class Dock(QWidget):
         workspace.engine.start()
         layers.remove(viewer, *layers.find_released_labels(viewer))
         self.worklist.importer.import_existing_layers()
-        self.worklist.reader.call_when_read(self._offer_to_continue)
+        desk, ask = self.case_controller, self.prompt.ask
+        self.worklist.reader.call_when_read(lambda: offer_to_continue(workspace, self.worklist, desk, ask))
         self.retrain_panel.announce_waiting_runs()
         self.meter.ask_name(self.prompt)
 
@@ -141,10 +141,8 @@ class Dock(QWidget):
         """Ask for format and folder; then export accepted cases: some, or all of the current task."""
         task, preferences = self.worklist.task, read_preferences(self._workspace.registry)
 
-        def write(suffix: str, folder: Path, with_images: bool, straighten: bool, names: str) -> None:
-            self.exporter.write(
-                task.name, suffix, folder, with_images=with_images, straighten=straighten, names=names, chosen=chosen
-            )
+        def write(choice: ExportChoice) -> None:
+            self.exporter.write(task.name, choice, chosen)
 
         start = self._workspace.project.folder / "exports"
         form = make_export_form(write, preferences.export_suffix, start, preferences.export_with_images)
@@ -157,8 +155,8 @@ class Dock(QWidget):
         FormDialog("Preferences of MedSeg", "Save", form, self).show()
 
     def _save_preferences(self, preferences: Preferences) -> None:
-        now = read_preferences(self._workspace.registry)  # windows and planes can be chosen while the form is open
-        kept = {"display_windows": now.display_windows, "shows_planes": now.shows_planes}
+        now = read_preferences(self._workspace.registry)  # the window can change these while the form is open
+        kept = {name: getattr(now, name) for name in SET_BY_THE_WINDOW}
         write_preferences(self._workspace.registry, preferences.model_copy(update=kept))
         self._apply_preferences(preferences)
         self.meter.follow_preferences(preferences)
@@ -184,7 +182,7 @@ class Dock(QWidget):
         self.labels_panel.add_to_model_row(self.guidance.threshold_row)
         self._removed_layer = RemovedLayer(self._viewer, desk, self._get_open_task)
         self.added_labels = AddedLabels(self._viewer, desk, self._get_open_task, self.prompt.ask)
-        self.review_panel = ReviewPanel(desk, self.idle_timer, self.review_region, self.added_labels)
+        self.review_panel = ReviewPanel(workspace, desk, self.idle_timer, self.review_region, self.added_labels)
         self.meter = Meter(self._viewer, workspace, desk, self.worklist)
         self.review_panel.add_to_header(self.meter.button)
         self.retrain_panel = RetrainPanel(workspace, self.run_monitor, self._viewer.theme)
@@ -272,25 +270,10 @@ class Dock(QWidget):
         else:
             self._overlays.clear()
 
-    def _offer_to_continue(self) -> None:
-        """Offer to continue the most recent draft, or else the list of open cases."""
-        drafts = review.list_draft_cases(self._workspace)
-        n_waiting = self.worklist.case_list.counts.n_undecided
-        if self.case_controller.current is not None or not (drafts or n_waiting):
-            return
-        if drafts:
-            more = f" and {len(drafts) - 1} more" if len(drafts) > 1 else ""
-            text = f"Unfinished draft: {drafts[0].name}{more}. All strokes were saved."
-            answers = [("Continue it", lambda: self.worklist.open(drafts[0]))]
-        else:
-            text = f"{n_waiting:,} cases are not reviewed yet."
-            answers = [("Continue", self.worklist.open_next)]
-        self.prompt.ask(text, [*answers, ("Not now", lambda: None)])
-
     def show_new_task_form(self) -> None:
         """Ask for a new task; the images that are there already can be used for it."""
         groups = [
-            ("of the last drop", self.worklist.last_drop),
+            ("of the last drop", self.worklist.drops.cases),
             (f"on the list of {self.worklist.task.title}", [row.case for row in self.worklist.rows]),
         ]
         selector, use = self.case_panel.task_selector, self.task_assigner.use_cases
@@ -313,5 +296,5 @@ class Dock(QWidget):
 
     def show_keys(self) -> None:
         """Show the page of keys."""
-        label_keys = KeyBinding(f"1 to {N_LABEL_KEYS}", "paint with this label (on the labels layer)", lambda: None)
+        label_keys = KeyBinding(f"1 to {N_LABEL_KEYS}", "paint with this label; does nothing without one", lambda: None)
         KeyHelpDialog([*self._keys.keys, label_keys], self.window()).show()

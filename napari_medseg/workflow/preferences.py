@@ -13,6 +13,16 @@ from napari_medseg.workflow.case_list.order import CaseOrder
 
 PREFERENCES_FILE = "preferences.json"
 MAX_MEMORY_GB = 4096.0
+SET_BY_THE_WINDOW = (
+    "display_windows",
+    "shows_planes",
+    "account_reader",
+    "case_order",
+    "list_columns",
+    "list_window_columns",
+    "list_in_window",
+)
+"""Preferences that are not in the form: the window can change them while the form is open."""
 
 
 class Preferences(BaseModel):
@@ -20,8 +30,7 @@ class Preferences(BaseModel):
 
     `budget_s` is the time budget of a retrain in seconds. With `read_medical_files`, DICOM and NIfTI files open with
     our reader if napari has no other preference. `device`, as ``cuda:1``, predicts and retrains; empty: the fastest.
-    `max_memory_gb` is what the pixels of one image may take, in units of
-    10^9 bytes; 0 means what `core.decoded_size.limit` computes. `display_windows` holds, for each kind of image, the
+    `max_memory_gb` is what the pixels of one image may take, in units of 10^9 bytes; 0 means what `core.decoded_size.limit` computes. `display_windows` holds, for each kind of image, the
     name of a preset of `core.tasks.display_windows`, or the grey values shown black and white. `shows_planes` tells
     whether the slices in the other two planes are shown. `reader` is the name of the person who corrects, and
     `account_reader` the one that was given first, see `workflow.second_reader.current_reader`; empty: the account.

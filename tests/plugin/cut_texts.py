@@ -57,13 +57,13 @@ def _get_text(widget: QWidget) -> str:
 
 def _find_clipping(widget: QWidget) -> str:
     """Say which ancestor shows only a part of the width; below the end of a scroll area a person can scroll."""
-    parent = widget.parentWidget()
+    parent, scrolls = widget.parentWidget(), False
     while parent is not None and not widget.isWindow():
         place = QRect(widget.mapTo(parent, QPoint(0, 0)), widget.size())
         if place.left() < -ROUNDING_PX or place.right() > parent.width() + ROUNDING_PX:
             return f"{place.left()} to {place.right()} px of a {type(parent).__name__} of {parent.width()} px"
-        is_viewport = isinstance(parent.parentWidget(), QAbstractScrollArea)
-        if not is_viewport and place.bottom() > parent.height() + ROUNDING_PX:
+        scrolls |= isinstance(parent.parentWidget(), QAbstractScrollArea)
+        if not scrolls and place.bottom() > parent.height() + ROUNDING_PX:
             return f"down to {place.bottom()} px of a {type(parent).__name__} of {parent.height()} px"
         if parent.isWindow():
             break

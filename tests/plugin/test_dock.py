@@ -20,10 +20,12 @@ from napari_medseg.core.records import Case, Correction, Run, RunState
 from napari_medseg.plugin.case_table.table_model import NAMES
 from napari_medseg.plugin.controllers import labels_tools, open_case
 from napari_medseg.plugin.dock import Dock
+from napari_medseg.plugin.forms.export_form import ExportChoice
 from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.forms.task_form import NAME_COLUMN, TaskDialog
 from napari_medseg.plugin.reader_writer import make_layer_data
 from napari_medseg.workflow import cases, retrain
+from napari_medseg.workflow.case_notes import notes
 from napari_medseg.workflow.hold_out import held_out_groups
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import CANCEL_FILE, Compared, EpochEnded, Event, Failed, Finished, Started
@@ -331,6 +333,43 @@ def test_accept_and_reject_are_grey_while_the_next_case_is_read_and_their_keys_s
     assert [row.is_decided for row in dock.worklist.rows] == [False, False]
 
 
+def choose_in_reject_menu(dock: Dock, text: str) -> None:
+    button = dock.review_panel._reject
+    button.fill_menu()
+    next(action for action in button.menu().actions() if action.text().startswith(text)).trigger()
+
+
+def test_the_reject_menu_keeps_reason_flag_and_note(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, tmp_path, 1, 2)
+    first, panel, changed = dock.worklist.rows[0].case, dock.review_panel, []
+    panel.note_changed.connect(changed.append)
+    choose_in_reject_menu(dock, "Flag")
+    choose_in_reject_menu(dock, "Write a note")
+    panel.prompt._reason.setText("vessel or lesion?")
+    panel.prompt._reason.returnPressed.emit()
+    assert not panel.prompt.isVisible()
+    assert panel._status.text().startswith("⚑✎")
+    assert "flagged: ask a colleague; vessel or lesion?" in panel._status.toolTip()
+    choose_in_reject_menu(dock, "Reject: motion")
+    qtbot.waitUntil(lambda: dock.case_panel._name.text() == "patient 2 case 2")
+    note = notes.get_case_note(dock._workspace, first)
+    assert (note.reason, note.is_flagged, note.note) == ("motion or metal artefacts", True, "vessel or lesion?")
+    assert changed == [first] * 3
+    assert not panel._status.text().startswith("⚑"), "the flag is of the other case"
+    choose_in_reject_menu(dock, "Reject for another")
+    assert not panel.prompt._buttons.itemAt(0).widget().isEnabled()
+    panel.prompt._reason.setText("a phantom")
+    panel.prompt.press_answer("Reject")
+    qtbot.waitUntil(lambda: all(row.state == "rejected" for row in dock.worklist.rows))
+    dock.worklist.open(first)
+    qtbot.waitUntil(lambda: dock.case_controller.current.case.id == first.id)
+    panel._reject.fill_menu()
+    entries = [action.text() for action in panel._reject.menu().actions()]
+    assert "Reject: a phantom" in entries, "what was typed is offered again"
+    assert "Change the note…" in entries
+    assert panel._status.toolTip().startswith("flagged: ask a colleague; motion or metal artefacts; vessel or lesion?")
+
+
 def test_only_one_of_five_groups_is_held_out_and_can_be_released(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1, 2)
     held = [row.case for row in dock.worklist.rows if row.case.held_out]
@@ -416,7 +455,7 @@ def test_export_writes_what_reads_back_on_the_same_grid(dock: Dock, qtbot: QtBot
     drop(dock, qtbot, tmp_path, 1)
     labels = dock.case_controller.current.labels_layer.data.copy()
     accept_all(dock, qtbot)
-    dock.exporter.write("lungs", ".tif", tmp_path / "out")
+    dock.exporter.write("lungs", ExportChoice(".tif", tmp_path / "out"))
     qtbot.waitUntil(lambda: "Exported 3 files" in told)
     image = formats.read(tmp_path / "in" / "case1.tif")
     assert np.array_equal(formats.read_labels(tmp_path / "out" / "patient-1_case-1_labels.tif", image), labels)
@@ -438,23 +477,23 @@ def test_a_running_export_is_cancelled_at_once_and_leaves_nothing_half(
 
     monkeypatch.setattr(formats, "write_labels", write_slowly)
     try:
-        dock.exporter.write("lungs", ".tif", tmp_path / "out")
+        dock.exporter.write("lungs", ExportChoice(".tif", tmp_path / "out"))
         assert dock.exporter.isVisible()
         assert begun.wait(60)
         dock.exporter.cancel_button.click()
         assert not dock.exporter.isVisible()
-        dock.exporter.write("lungs", ".tif", tmp_path / "out")
+        dock.exporter.write("lungs", ExportChoice(".tif", tmp_path / "out"))
         assert "another export is still being written" in told
     finally:
         goes_on.set()
     qtbot.waitUntil(lambda: "The export was cancelled" in told)
     assert not (tmp_path / "out").exists()
-    dock.exporter.write("lungs", ".tif", tmp_path / "out")
+    dock.exporter.write("lungs", ExportChoice(".tif", tmp_path / "out"))
     qtbot.waitUntil(lambda: "Exported 3 files" in told)
 
 
 def test_an_export_that_is_refused_says_why(dock: Dock, qtbot: QtBot, tmp_path: Path, told: Texts) -> None:
-    dock.exporter.write("lungs", ".tif", tmp_path / "out")
+    dock.exporter.write("lungs", ExportChoice(".tif", tmp_path / "out"))
     qtbot.waitUntil(lambda: "nothing is accepted yet" in told)
     assert not (tmp_path / "out").exists()
 

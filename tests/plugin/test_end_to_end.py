@@ -21,6 +21,7 @@ from qtpy.QtTest import QTest
 from napari_medseg.core import formats
 from napari_medseg.core.quality.metrics import compute_dice
 from napari_medseg.core.records import Correction, RunState
+from napari_medseg.plugin.forms.export_form import ExportChoice
 from napari_medseg.plugin.main_widget import CloseChoice, MedSegWidget
 from napari_medseg.plugin.sample_data import SAMPLES
 from napari_medseg.workflow.workspace import Workspace
@@ -132,7 +133,7 @@ def _correct_xrays(viewer: Any, widget: MedSegWidget, qtbot: QtBot) -> None:
 
 
 def _export_and_read_back(widget: MedSegWidget, qtbot: QtBot, folder: Path, corrected: np.ndarray) -> None:
-    widget.dock.exporter.write("lungs", ".nii.gz", folder)
+    widget.dock.exporter.write("lungs", ExportChoice(".nii.gz", folder))
     qtbot.waitUntil(lambda: (folder / "measurements.csv").exists(), timeout=ENGINE_MS)
     image = formats.read(CT / "dicom" / f"{SLICE}.dcm")
     assert np.array_equal(formats.read_labels(folder / "patient-1_case-1_labels.nii.gz", image), corrected)
@@ -150,17 +151,17 @@ def _retrain(widget: MedSegWidget, qtbot: QtBot) -> None:
     assert improve.progress.isVisible()
     qtbot.waitUntil(lambda: not widget.dock.run_monitor.is_running, timeout=RUN_MS)
     assert widget.dock.run_monitor.run.state is RunState.FINISHED
-    assert improve.table.isVisible()
-    assert len(improve.table.rows) == 1
-    assert improve._verdict.text()
+    assert improve.decision.table.isVisible()
+    assert len(improve.decision.table.rows) == 1
+    assert improve.decision.verdict.text()
 
 
 def _promote_and_roll_back(widget: MedSegWidget) -> None:
     registry, improve = widget.workspace.registry, widget.dock.retrain_panel
-    improve._promote_button.click()
+    improve.decision.promote_button.click()
     assert registry.get_live_card("lungs").id == "lungs-unet@4", "one case is not enough to call it better"
-    improve.prompt._reason.setText("this is a test")
-    improve.prompt.press_answer("Promote anyway")
+    improve.decision.prompt._reason.setText("this is a test")
+    improve.decision.prompt.press_answer("Promote anyway")
     live = registry.get_live_card("lungs")
     assert live.id == "lungs-unet@5"
     assert live.lineage.parent == "lungs-unet@4"

@@ -13,6 +13,7 @@ from napari_medseg.core.records import Case
 from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools
+from napari_medseg.plugin.label_colours import make_uncertainty_colormap
 
 CASE = Case(7, "lungs", "slice 0", "p", "h", "YX", SHAPE, (0.5, 0.5), (), False, "2026")
 
@@ -180,3 +181,13 @@ def test_reference_labels_are_contours_that_cannot_be_edited() -> None:
     assert not layer.editable
     assert layer.contour > 0
     assert np.allclose(layer.colormap.map(np.array([1, 2])), 1.0)
+
+
+def test_uncertainty_is_clear_where_the_model_is_sure_and_differs_from_bright_and_dark_images_elsewhere() -> None:
+    colours = make_uncertainty_colormap().map(np.array([0.0, 0.05, 0.3, 0.5, 0.8, 1.0]))
+    assert np.all(colours[:2, 3] < 0.01)
+    for background in ((1.0, 1.0, 1.0), (0.85, 0.75, 0.85), (0.5, 0.5, 0.5), (0.0, 0.0, 0.0)):
+        shown = colours[:, :3] * colours[:, 3:] + np.array(background) * (1 - colours[:, 3:])
+        changes = np.abs(shown - background).max(axis=1)
+        assert np.all(changes[2:5] > 0.3), background
+        assert changes[5] > 0.3, background

@@ -11,7 +11,6 @@ from napari.utils.action_manager import action_manager
 from napari.utils.key_bindings import coerce_keybinding
 from napari.utils.notifications import notification_manager
 from napari.utils.shortcuts import default_shortcuts
-from napari_medseg.plugin.panels.case_list import MAX_THUMBNAIL_PX, make_thumbnail
 from plugin_phantoms import phantom, phantom_card
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt

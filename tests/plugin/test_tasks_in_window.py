@@ -14,6 +14,7 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import InstanceSeparation, RegionOfInterest
 from napari_medseg.core.records import Case
 from napari_medseg.plugin.dock import Dock
+from napari_medseg.plugin.forms.export_form import ExportChoice
 from napari_medseg.plugin.sample_data import SAMPLES, drawn_lesions
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.workspace import Workspace
@@ -147,7 +148,7 @@ def test_accepted_nuclei_are_exported_with_their_numbers_and_count(
     layer.data_setitem((np.array([10, 10, 11]), np.array([20, 21, 20])), 1000)
     with qtbot.waitSignal(dock.case_controller.decided):
         dock.review_panel.accept()
-    dock.exporter.write("nuclei", ".png", tmp_path / "out")
+    dock.exporter.write("nuclei", ExportChoice(".png", tmp_path / "out"))
     qtbot.waitUntil(lambda: (tmp_path / "out" / "measurements.csv").exists())
     (path,) = (tmp_path / "out").glob("*_labels.png")
     exported = formats.read_labels(path, formats.read(TILE))

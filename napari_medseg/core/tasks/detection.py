@@ -153,11 +153,9 @@ def suggest_image_kind(image: Image) -> str:
     The modality decides if it belongs to one kind; otherwise the look does.
     """
     modality = "CT" if image.units == "HU" else image.modality
-    for word, kind in IMAGE_KINDS.items():
-        if kind.modalities[:1] == (modality,) and modality not in _GENERAL_MODALITIES and image.axes in kind.axes:
-            return word
-    if modality in IMAGE_KINDS["x-ray"].modalities and image.axes in IMAGE_KINDS["x-ray"].axes:
-        return "x-ray"
+    fitting = [word for word, kind in IMAGE_KINDS.items() if modality in kind.modalities and image.axes in kind.axes]
+    if fitting and modality not in _GENERAL_MODALITIES:
+        return min(fitting, key=lambda word: len(IMAGE_KINDS[word].modalities))  # the kind that says most
     return {"stained": "histology", "endoscopic": "endoscopy"}.get(detect_look(image), "grey")
 
 

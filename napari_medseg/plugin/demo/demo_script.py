@@ -10,6 +10,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.quality.promotion_gate import Decision
 from napari_medseg.core.records import Run
 from napari_medseg.plugin.demo.window_driver import WindowDriver
+from napari_medseg.plugin.forms.export_form import ExportChoice
 from napari_medseg.plugin.sample_data import SAMPLES
 from napari_medseg.workflow import retrain, run_control
 from training.run_folder import REPORT_FILE, EpochEnded, Event
@@ -75,7 +76,7 @@ def _correct_xrays(driver: WindowDriver) -> None:
 def _export_labels(driver: WindowDriver) -> None:
     folder = driver.folder / "exports"
     driver.print_message("The accepted labels are exported with provenance and measurements.")
-    driver.dock.exporter.write(TASK, ".tif", folder)
+    driver.dock.exporter.write(TASK, ExportChoice(".tif", folder))
     driver.wait_until("the export", lambda: (folder / "measurements.csv").exists())
     driver.process_events(1.0)
     driver.add_files(*sorted(folder.rglob("*.*")))

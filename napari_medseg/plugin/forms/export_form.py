@@ -1,6 +1,7 @@
 """The export form: format, folder, names of files, whether to write images too, what to do with a tilted series."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from magicgui import magicgui
@@ -18,18 +19,48 @@ EXPORT_FORMATS = tuple(
 EXPORT_NAMES = (("patient and case: patient-12_case-3", "group"), ("file of the image", "stem"))
 
 
-def make_export_form(
-    write: Callable[[str, Path, bool, bool, str], None], suffix: str, folder: Path, with_images: bool
-) -> FunctionGui:
-    """Make the form.
+@dataclass(frozen=True)
+class ExportChoice:
+    """How accepted labels are exported.
 
-    It calls `write(suffix, folder, with_images, straighten, names)`; the other arguments are the initial values.
+    Parameters
+    ----------
+    suffix
+        Suffix or name of a format of `core.label_files.registry`.
+    folder
+        Folder of the files.
+    with_images
+        Whether the images are written beside the labels.
+    straighten
+        Whether series with gantry tilt are written on an upright grid.
+    names
+        A `core.file_names.Naming`.
+    with_notes
+        Whether notes and reasons for rejection are written.
     """
 
+    suffix: str
+    folder: Path
+    with_images: bool = False
+    straighten: bool = False
+    names: str = "group"
+    with_notes: bool = True
+
+
+def make_export_form(
+    write: Callable[[ExportChoice], None], suffix: str, folder: Path, with_images: bool
+) -> FunctionGui:
+    """Make the form, which calls `write`; the other arguments are the initial values."""
+
     def export_labels(
-        suffix: str, folder: Path, with_images: bool, straighten: bool = False, names: str = "group"
+        suffix: str,
+        folder: Path,
+        with_images: bool,
+        straighten: bool = False,
+        names: str = "group",
+        with_notes: bool = True,
     ) -> None:
-        write(suffix, folder, with_images, straighten, names)
+        write(ExportChoice(suffix, folder, with_images, straighten, names, with_notes))
 
     return magicgui(
         export_labels,
@@ -53,6 +84,11 @@ def make_export_form(
             "tooltip": "What files are named after. Numbers name no one; the file of an image may hold a name",
         },
         with_images={"text": "write the images beside the labels", "value": with_images},
+        with_notes={
+            "text": "write notes and reasons for rejection",
+            "tooltip": "Free text. Names that the project knows are replaced, such as a PatientID; another name in it "
+            "would be exported. Flags are always exported.",
+        },
         straighten={
             "text": "straighten CT series with gantry tilt",
             "tooltip": "Write them on an upright grid in the patient: each slice is moved by whole pixels. Otherwise "

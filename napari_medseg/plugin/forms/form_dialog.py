@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QDialog, QLabel, QVBoxLayout, QWidget
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
+from napari_medseg.plugin.widgets.wrapped_label import WrappedLabel
 
 MIN_WIDTH_PX = 400
 
@@ -60,8 +61,7 @@ class FormDialog(QDialog):
 
 def make_problem_label() -> QLabel:
     """Make the label that shows the error of a form; its text can be selected and copied."""
-    label = QLabel("")
-    label.setWordWrap(True)
+    label = WrappedLabel()
     label.setObjectName("medseg-verdict")
     label.setProperty("good", "false")
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)

@@ -51,6 +51,7 @@ class FindingsList(QWidget):
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._list.setUniformItemSizes(True)
         self._list.itemClicked.connect(lambda item: self._go_to_next_place(self._list.row(item)))
+        self._list.currentRowChanged.connect(lambda row: self._show_buttons(row))
         self._n_visits: dict[int, int] = {}
         self._go = theme.make_button("Go to", "")
         self._right = theme.make_button("It is right", "")
@@ -157,7 +158,8 @@ class FindingsList(QWidget):
         self._list.clear()
         self._show_buttons(-1)
         for row in rows:
-            item = QListWidgetItem(row.text)
+            name = "" if row.case is None else f" ({row.case.name})"
+            item = QListWidgetItem(f"{row.finding.text}{name}")  # the reason first: the end of a long text is cut
             item.setSizeHint(QSize(0, ROW_HEIGHT_PX))
             item.setToolTip(
                 f"{row.text}\nClick to go to the place; click again for the next one" * bool(row.spots) or row.text

@@ -12,6 +12,7 @@ from napari_medseg.plugin.panels.comparison_table import ComparisonTable
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row, stack_widgets
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
+from napari_medseg.plugin.widgets.wrapped_label import WrappedLabel
 from napari_medseg.workflow.retrain import CandidateComparison
 
 
@@ -44,7 +45,7 @@ class DecisionPage(QWidget):
         self.promote_button = theme.make_button("Promote", "")
         self.keep_button = theme.make_button("Keep old", "")
         buttons = make_row(self.promote_button, self.keep_button, stretch=-1)
-        stack_widgets(self, self.verdict, self.figures, buttons, self.prompt, self.table)
+        stack_widgets(self, self.verdict, buttons, self.prompt, self.figures, self.table)  # the buttons stay in view
         self.promote_button.clicked.connect(self.promote_or_ask_reason)
         self.keep_button.clicked.connect(keep)
         self.table.chosen.connect(self._on_chosen)
@@ -89,7 +90,6 @@ class DecisionPage(QWidget):
 
 def make_wrapped_label(text: str) -> QLabel:
     """Make a muted label that wraps its text."""
-    label = QLabel(text)
-    label.setWordWrap(True)
+    label = WrappedLabel(text)
     label.setObjectName("medseg-muted")
     return label

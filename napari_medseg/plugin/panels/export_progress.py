@@ -8,7 +8,8 @@ from pathlib import Path
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.records import Case, Correction
+from napari_medseg.core.records import Case
+from napari_medseg.plugin.forms.export_form import ExportChoice
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
 from napari_medseg.plugin.widgets.notifications import (
@@ -22,6 +23,7 @@ from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow.output import export
 from napari_medseg.workflow.output.export_plan import ExportItem
 from napari_medseg.workflow.output.image_names import make_namer
+from napari_medseg.workflow.output.notes import list_rejected_cases, read_notes_to_export
 from napari_medseg.workflow.output.staged_files import ExportCancelled
 from napari_medseg.workflow.workspace import Workspace
 
@@ -48,21 +50,8 @@ class ExportProgress(QWidget):
         layout.addWidget(make_row(self._bar, self.cancel_button))
         self.hide()
 
-    def write(
-        self,
-        task: str,
-        suffix: str,
-        folder: Path,
-        *,
-        with_images: bool = False,
-        straighten: bool = False,
-        names: str = "group",
-        chosen: Sequence[Case] = (),
-    ) -> None:
-        """Start the export of the accepted cases, or of some of them; a notification shows the result or the error.
-
-        `straighten` is for gantry tilt; `names` is a `core.file_names.Naming`.
-        """
+    def write(self, task: str, choice: ExportChoice, chosen: Sequence[Case] = ()) -> None:
+        """Start the export of the accepted cases, or of some of them; a notification shows the result or the error."""
         with show_errors():
             if self._worker is not None:
                 raise MedSegError(
@@ -72,17 +61,23 @@ class ExportProgress(QWidget):
             if chosen:
                 ids = {case.id for case in chosen}
                 accepted = [row for row in accepted if row[0].id in ids]
+            notes = read_notes_to_export(self._workspace, task, with_texts=choice.with_notes)
             self._cancelled = threading.Event()
             write = partial(
                 export.export_corrections,
-                folder=folder,
-                suffix=suffix,
-                with_images=with_images,
-                namer=make_namer(names, self._workspace.registry.user_dir),
-                straighten=straighten,
+                folder=choice.folder,
+                suffix=choice.suffix,
+                with_images=choice.with_images,
+                namer=make_namer(choice.names, self._workspace.registry.user_dir),
+                straighten=choice.straighten,
                 is_cancelled=self._cancelled.is_set,
             )
-            self._start(_write_items(self._workspace, accepted, write, self._cancelled.is_set), folder, len(accepted))
+            read = partial(export.read_export_items, self._workspace, accepted, self._cancelled.is_set, notes)
+            self._start(
+                _write_items(read, write, partial(list_rejected_cases, choice.folder, notes)),
+                choice.folder,
+                len(accepted),
+            )
 
     def cancel(self) -> None:
         """Cancel the export. The window never waits for the file that is being written; the thread drops it."""
@@ -115,9 +110,10 @@ def _show_end(error: MedSegError) -> None:
 
 
 def _write_items(
-    workspace: Workspace,
-    accepted: Sequence[tuple[Case, Correction, str]],
+    read: Callable[[], list[ExportItem]],
     write: Callable[[list[ExportItem]], list[Path]],
-    is_cancelled: Callable[[], bool],
+    list_rejected: Callable[[], None],
 ) -> Generator[list[Path]]:
-    yield write(export.read_export_items(workspace, accepted, is_cancelled))
+    written = write(read())
+    list_rejected()
+    yield written

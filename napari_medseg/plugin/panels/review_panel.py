@@ -11,13 +11,17 @@ from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.open_case import OpenCase
 from napari_medseg.plugin.controllers.review_region import POLYGON_TOOL, RECTANGLE_TOOL, ReviewRegionController
 from napari_medseg.plugin.keymap import UNDO_KEY, get_key_title
+from napari_medseg.plugin.panels.reject_button import RejectButton
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.back_off import BackOff
 from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection
 from napari_medseg.plugin.widgets.idle_timer import IdleTimer
-from napari_medseg.plugin.widgets.notifications import show_errors
+from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
+from napari_medseg.plugin.widgets.notifications import show_errors, show_notice
+from napari_medseg.workflow.workspace import Workspace
 
 TICK_MS = 1000
+FLAG_MARK, NOTE_MARK = "⚑", "✎"
 WRITE_INTERVAL_S = 5
 STATUS_TOOLTIP = (
     "Time since the draft was saved, minutes of work, voxels that differ from the prediction.\n"
@@ -30,13 +34,16 @@ class ReviewPanel(CollapsibleSection):
 
     Notes
     -----
-    `export_requested` is emitted by the export button.
+    `export_requested` is emitted by the export button; `note_changed` carries the case whose note, flag or reason for
+    rejection changed.
     """
 
     export_requested = Signal()
+    note_changed = Signal(object)
 
     def __init__(
         self,
+        workspace: Workspace,
         case_controller: CaseController,
         activity: IdleTimer,
         review_region: ReviewRegionController,
@@ -51,13 +58,17 @@ class ReviewPanel(CollapsibleSection):
         self._saving = BackOff()
         self._unwritten_s = 0.0
         self._accept = theme.make_button("Accept && next", "", main=True)
-        self._reject = theme.make_button("Reject", "")
+        self.prompt = InlinePrompt()
+        self._reject = RejectButton(workspace, case_controller, self.prompt)
         self._reset = theme.make_button("Reset", "")
         self._export = theme.make_button("Export…", "Write accepted labels with geometry, provenance and measurements")
         self.add_row(ReviewRegionButton(review_region), QWidget(), self._export, stretch=1)
         self.add_row(self._accept, self._reject, self._reset)
         self._accept.clicked.connect(self.accept)
-        self._reject.clicked.connect(self.reject)
+        self.add(self.prompt)
+        self._reject.rejected.connect(self.reject)
+        self._reject.note_changed.connect(self.note_changed)
+        self._reject.note_changed.connect(self.refresh)
         self._reset.clicked.connect(self._case_controller.reset)
         self._export.clicked.connect(self.export_requested)
         case_controller.leaving.connect(self._on_leaving)
@@ -83,7 +94,7 @@ class ReviewPanel(CollapsibleSection):
             f"Make these labels a correction, open the next case (A); reviewed: {self._review_region.summary}",
             why_not or again,
         )
-        theme.set_enabled(self._reject, not why_not, "Not usable: close this case without a correction (R)", why_not)
+        self._reject.set_blocked(why_not, current is not None and not self._case_controller.work.busy_reason)
         changed = current is not None and current.is_edited
         nothing = why_not or ("" if changed else "Nothing was changed: these are the labels of the model")
         theme.set_enabled(
@@ -92,18 +103,32 @@ class ReviewPanel(CollapsibleSection):
             f"Restore the labels that the model predicted; {get_key_title(UNDO_KEY)} undoes it",
             nothing,
         )
-        self.set_status(_describe_progress(current), STATUS_TOOLTIP)
+        self._show_progress()
+
+    def _show_progress(self) -> None:
+        """Show the work on the case in the header, and marks if it is flagged or has a note."""
+        marks = FLAG_MARK * self._reject.note.is_flagged + NOTE_MARK * bool(self._reject.note.note)
+        parts = _describe_progress(self._case_controller.current, self._unwritten_s)
+        shown = parts[:-1] if marks and len(parts) > 2 else parts  # all of it would be too wide
+        tooltip = "\n".join(filter(None, (self._reject.describes, STATUS_TOOLTIP, " · ".join(parts))))
+        self.set_status(f"{marks} {' · '.join(shown)}".strip(), tooltip)
 
     def accept(self) -> None:
         """Accept the case if the button is enabled; ask before about labels layers that the user added."""
         if not self._is_refused() and self._accept.isEnabled():
             self._added_labels.call_when_settled(self._accept_labels)
 
-    def reject(self) -> None:
-        """Reject the case if the button is enabled."""
-        if not self._is_refused() and self._reject.isEnabled():
-            with show_errors():
-                self._write_seconds()
+    def reject(self, reason: str = "") -> None:
+        """Reject the case if that is possible, and keep the reason."""
+        current = self._case_controller.current
+        if current is None or self._is_refused():
+            return
+        if self._reject.why_not:
+            show_notice(self._reject.why_not)
+            return
+        with show_errors():
+            self._write_seconds()
+            self._reject.keep_reason(current.case, reason)
             self._case_controller.reject()
 
     def _is_refused(self) -> bool:
@@ -128,6 +153,7 @@ class ReviewPanel(CollapsibleSection):
             self._write_seconds()
 
     def _on_opened(self) -> None:
+        self.prompt.hide()
         self._unwritten_s = 0.0
         self._activity.take_active_s()
         self.refresh()
@@ -139,7 +165,7 @@ class ReviewPanel(CollapsibleSection):
             return
         self._unwritten_s += worked_s
         self._saving.call(self._save_now)
-        self.set_status(_describe_progress(current, self._unwritten_s), STATUS_TOOLTIP)
+        self._show_progress()
 
     def _save_now(self) -> None:
         current = self._case_controller.current
@@ -174,11 +200,11 @@ def _is_accepted_unchanged(current: OpenCase | None) -> bool:
     return current.saved_state == "accepted" and not draft.can_undo and not draft.has_changed_review_region
 
 
-def _describe_progress(current: OpenCase | None, unwritten_s: float = 0.0) -> str:
+def _describe_progress(current: OpenCase | None, unwritten_s: float = 0.0) -> list[str]:
     if current is None:
-        return "no case is open"
+        return ["no case is open"]
     if current.edit_session is None:
-        return current.saved_state
+        return [current.saved_state]
     draft = current.edit_session.draft
     minutes, seconds = divmod(round(draft.seconds + unwritten_s), 60)
     parts = [f"{minutes}:{seconds:02d} min", f"{_format_count(draft.changed_voxels)} vox"]
@@ -186,7 +212,7 @@ def _describe_progress(current: OpenCase | None, unwritten_s: float = 0.0) -> st
         parts.insert(0, f"saved {_format_elapsed(time.time() - draft.saved_at)}")
     if draft.review.reading == SECOND:
         parts.insert(0, "2nd")  # first: the end is cut off in a narrow dock
-    return " · ".join(parts)
+    return parts
 
 
 def _format_count(number: int) -> str:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from napari_medseg.plugin.widgets import theme
+from napari_medseg.plugin.widgets.wrapped_label import WrappedLabel
 
 PromptAnswer = tuple[str, Callable[[], None]]
 
@@ -15,10 +16,11 @@ class InlinePrompt(QFrame):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("medseg-question")
-        self._text = QLabel(self)
-        self._text.setWordWrap(True)
+        self._text = WrappedLabel("", self)
         self._reason = QLineEdit(self)
         self._reason.textChanged.connect(self._on_typed)
+        self._reason.returnPressed.connect(self._on_return)
+        self._may_be_empty = False
         self._buttons = QHBoxLayout()
         self._buttons.setSpacing(4)
         layout = QVBoxLayout(self)
@@ -41,14 +43,24 @@ class InlinePrompt(QFrame):
 
     def ask_reason(self, text: str, placeholder: str, answer: str, then: Callable[[str], None]) -> None:
         """Ask for a typed reason; the answer button is disabled until text is entered."""
+        self._ask_for_text(text, placeholder, answer, then, "", may_be_empty=False)
+
+    def ask_text(self, text: str, placeholder: str, answer: str, then: Callable[[str], None], value: str) -> None:
+        """Ask for a text, which may be empty; `value` is the text before."""
+        self._ask_for_text(text, placeholder, answer, then, value, may_be_empty=True)
+
+    def _ask_for_text(
+        self, text: str, placeholder: str, answer: str, then: Callable[[str], None], value: str, *, may_be_empty: bool
+    ) -> None:
         self._reason.hide()
-        self._reason.clear()
+        self._may_be_empty = may_be_empty
+        self._reason.setText(value)
         self._reason.setPlaceholderText(placeholder)
         self._show(
             text, [(answer, self._hide_and_call(lambda: then(self._reason.text().strip()))), ("Cancel", self.hide)]
         )
         self._reason.show()
-        self._on_typed("")
+        self._on_typed(value)
         self._reason.setFocus()
 
     def press_answer(self, label: str) -> None:
@@ -62,8 +74,12 @@ class InlinePrompt(QFrame):
 
     def _on_typed(self, typed: str) -> None:
         if not self._reason.isHidden():
-            why_not = "Type the reason first; it is stored in the model card"
-            theme.set_enabled(self._buttons.itemAt(0).widget(), bool(typed.strip()), "", why_not)
+            is_enough = bool(typed.strip()) or self._may_be_empty
+            theme.set_enabled(self._buttons.itemAt(0).widget(), is_enough, "", "Type the reason first; it is kept")
+
+    def _on_return(self) -> None:
+        if (answer := self._buttons.itemAt(0)) is not None and answer.widget().isEnabled():
+            answer.widget().click()
 
     def _show(self, text: str, answers: Sequence[PromptAnswer]) -> None:
         while (item := self._buttons.takeAt(0)) is not None:

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout
 
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.notifications import DockMessage, MessageKind, SettledMessages
+from napari_medseg.plugin.widgets.wrapped_label import WrappedLabel
 
 FADE_MS = 6000
 FADE_MS_PER_CHARACTER = 50
@@ -35,8 +36,8 @@ class MessageLine(QFrame):
         super().__init__(parent)
         self.setObjectName("medseg-messages")
         self._messages: list[_Shown] = []
-        self._text = QLabel()
-        self._text.setWordWrap(True)
+        self._is_closed = False
+        self._text = WrappedLabel()
         self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._count = QLabel()
@@ -64,9 +65,11 @@ class MessageLine(QFrame):
 
     def close_down(self) -> None:
         """Show no more messages; a second call has no effect."""
-        notification_manager.notification_ready.disconnect(self.receive_notification)
-        self._messages.clear()
-        self.hide()
+        if not self._is_closed:
+            self._is_closed = True
+            notification_manager.notification_ready.disconnect(self.receive_notification)
+            self._messages.clear()
+            self.hide()
 
     def receive_notification(self, notification: Notification) -> None:
         """Show a message for the dock, or remove those that are settled; other notifications are napari's."""
@@ -110,14 +113,14 @@ class MessageLine(QFrame):
             self._show_newest()
 
     def _settle(self, topic: str) -> None:
-        """Remove the messages of a topic, and errors that name it."""
+        """Remove the messages of a topic, and errors without a topic that name it."""
         named = re.compile(rf"(?<!\w){re.escape(topic)}(?!\w)")
-        self._messages = [
-            shown
-            for shown in self._messages
-            if shown.message.topic != topic
-            and not (shown.message.kind is MessageKind.ERROR and named.search(shown.message.message))
-        ]
+
+        def is_settled(message: DockMessage) -> bool:
+            is_free_error = message.kind is MessageKind.ERROR and not message.topic
+            return message.topic == topic or (is_free_error and named.search(message.message) is not None)
+
+        self._messages = [shown for shown in self._messages if not is_settled(shown.message)]
         self._show_newest()
 
     def _show_newest(self) -> None:

@@ -23,6 +23,10 @@ QToolButton#medseg-tool:hover {{ background-color: {highlight}; }}
 QToolButton#medseg-tool:checked {{ background-color: {current}; }}
 QToolButton#medseg-tool:disabled {{ background-color: {foreground}; }}
 QToolButton#medseg-tool::menu-indicator {{ image: none; width: 0px; }}
+QToolButton#medseg-split {{ background-color: {primary}; border-radius: 2px; padding: 3px 20px 3px 8px; }}
+QToolButton#medseg-split:hover:enabled {{ background-color: {highlight}; }}
+QToolButton#medseg-split:disabled {{ background-color: {foreground}; }}
+QToolButton#medseg-split::menu-button {{ border: none; width: 16px; }}
 QToolButton#medseg-icon {{ background: transparent; border: 1px solid transparent; border-radius: 3px; padding: 1px; }}
 QToolButton#medseg-icon:hover:enabled {{ background-color: {highlight}; }}
 QToolButton#medseg-icon:checked {{ background-color: {current}; }}

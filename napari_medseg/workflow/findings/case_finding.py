@@ -13,6 +13,8 @@ from napari_medseg.workflow.workspace import Workspace
 MANY_CASES = 5
 """If a label has specks, or holes, in this many cases and in most of all, they are one finding, not one for each."""
 SHARED_KINDS = ("specks", "holes")
+HAS = " has "
+"""Between a label and what it has, in the text of such a finding; numbered objects have others."""
 
 Dismissed = frozenset[tuple[int, str, str]]
 """Case, kind and digest of what a person said to be right."""
@@ -114,12 +116,12 @@ def _merge_shared(findings: Sequence[CaseFinding], n_cases: int) -> list[CaseFin
     """Replace specks or holes of one label in most of many cases by one finding: there they may be normal."""
     alike: dict[tuple[str, int], list[CaseFinding]] = defaultdict(list)
     for one in findings:
-        if one.case is not None and one.finding.kind in SHARED_KINDS:
+        if one.case is not None and one.finding.kind in SHARED_KINDS and HAS in one.finding.text:
             alike[one.finding.kind, one.finding.label].append(one)
     merged = {key: ones for key, ones in alike.items() if len(ones) >= MANY_CASES and 2 * len(ones) > n_cases}
     kept = [one for one in findings if (one.finding.kind, one.finding.label) not in merged or one.case is None]
     for (kind, label), ones in merged.items():
-        name = ones[0].finding.text.partition(" has ")[0]
+        name = ones[0].finding.text.partition(HAS)[0]
         text = f"{len(ones)} of {n_cases} cases have {kind} of {name}: normal here?"
         kept.append(CaseFinding(None, Finding(kind, text, False, label), members=tuple(ones)))
     return kept

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from napari_medseg.core import formats
-from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.gantry_tilt import is_sheared
 from napari_medseg.core.formats.gantry_tilt import straighten as straighten_series
@@ -20,18 +19,18 @@ from napari_medseg.core.label_files.registry import find_label_format, find_prob
 from napari_medseg.core.project.case_files import read_case_labels, read_roi_labels
 from napari_medseg.core.project.review_region import read_reviewed_pixels
 from napari_medseg.core.quality.label_checks import check_labels
-from napari_medseg.core.quality.measurements import measure_labels
-from napari_medseg.core.records import Case, Correction, Prediction
+from napari_medseg.core.records import NO_NOTE, Case, Correction, Prediction
 from napari_medseg.workflow.cases import list_current_corrections, load_image
+from napari_medseg.workflow.output.entries import make_entry, make_file_entry
 from napari_medseg.workflow.output.export_plan import ExportItem, ExportPlan, plan_files, refuse_foreign_files
 from napari_medseg.workflow.output.image_names import ImageNamer
-from napari_medseg.workflow.output.label_output import describe_labels, list_remarks, write_and_read_back
+from napari_medseg.workflow.output.label_output import describe_labels, write_and_read_back
 from napari_medseg.workflow.output.measurement_table import MEASUREMENTS_FILE, write_measurements
+from napari_medseg.workflow.output.notes import NO_NOTES, NotesToExport
 from napari_medseg.workflow.output.provenance import (
     PROVENANCE_FILE,
     Entry,
     Provenance,
-    describe_grid,
     make_unfinished_entry,
     read_provenance,
     remove_temporary_files,
@@ -57,8 +56,11 @@ def read_export_items(
     ws: Workspace,
     rows: Sequence[tuple[Case, Correction, str]],
     is_cancelled: Callable[[], bool] = is_never_cancelled,
+    notes: NotesToExport = NO_NOTES,
 ) -> list[ExportItem]:
     """Read the images and labels to export. It only reads files, so it may run in a worker thread.
+
+    `notes` are from `output.notes.read_notes_to_export`, in the main thread; by default no note is exported.
 
     Raises `ExportCancelled` soon after `is_cancelled` has become true.
     """
@@ -74,6 +76,7 @@ def read_export_items(
                 load_image(ws, case),
                 read_roi_labels(folder / roi_file, case) if roi_file else None,
                 read_reviewed_pixels(folder, case, correction),
+                notes.notes.get(case.id, NO_NOTE),
             )
         )
     return items
@@ -147,7 +150,7 @@ def _write_plans(
     is_new = not folder.exists()
     begun = [make_unfinished_entry(plan.stem, plan.owner, plan.files) for plan in plans]
     kept = earlier.without(begun)
-    write_provenance(folder, kept.cases, [*kept.unfinished, *begun])
+    write_provenance(folder, kept.cases, [*kept.unfinished, *begun], earlier.rejected)
     written: list[Path] = []
     entries: list[Entry] = []
     with contextlib.suppress(ExportCancelled):
@@ -159,21 +162,22 @@ def _write_plans(
             if item.reviewed_mask is None:
                 _remove_reviewed_file(plan, earlier)
             written += plan.files.values()
-            sources = [_make_file_entry(path, is_named=naming == "stem") for path in plan.item.image.sources]
-            entries.append({"stem": plan.stem, "naming": naming} | _make_entry(item, plan) | {"source_files": sources})
+            sources = [make_file_entry(path, is_named=naming == "stem") for path in plan.item.image.sources]
+            entries.append({"stem": plan.stem, "naming": naming} | make_entry(item, plan) | {"source_files": sources})
     if earlier.unfinished:
         remove_temporary_files(folder)
     kept = earlier.without(entries)
-    lists = _write_lists(folder, kept.cases + entries, kept.unfinished, is_new=is_new)
+    lists = _write_lists(folder, replace(kept, cases=kept.cases + entries), is_new=is_new)
     if len(entries) < len(plans):
         raise ExportCancelled(describe_cancelled([entry["stem"] for entry in entries], len(plans), folder))
     return [*written, *lists]
 
 
-def _write_lists(folder: Path, entries: list[Entry], left: list[Entry], *, is_new: bool) -> list[Path]:
+def _write_lists(folder: Path, listed: Provenance, *, is_new: bool) -> list[Path]:
     """Write provenance and measurements; if nothing is listed, leave neither them nor a folder that is new."""
-    if entries or left:
-        return [write_provenance(folder, entries, left), write_measurements(folder, entries)]
+    if listed.known:
+        provenance = write_provenance(folder, listed.cases, listed.unfinished, listed.rejected)
+        return [provenance, write_measurements(folder, listed.cases)]
     for name in (PROVENANCE_FILE, MEASUREMENTS_FILE):
         (folder / name).unlink(missing_ok=True)
     if is_new:
@@ -233,58 +237,3 @@ def _write_item_files(
     if "image_file" in files:
         formats.write_image(files["image_file"], item.image)
     raise_if_cancelled(is_cancelled)
-
-
-def _make_entry(item: ExportItem, plan: ExportPlan) -> Entry:
-    task, image, correction, files = item.task, item.image, item.correction, plan.files
-    labels_path = files["labels_file"]
-    return {
-        "case": plan.name.case,
-        "group": plan.name.group,
-        "task": task.name,
-        "labels_file": labels_path.name,
-        "labels_file_sha256": compute_file_sha256(labels_path),
-        "image_file": files["image_file"].name if "image_file" in files else None,
-        "reviewed_file": files["reviewed_file"].name if "reviewed_file" in files else None,
-        "reviewed_share": 1.0 if item.reviewed_mask is None else round(float(item.reviewed_mask.mean()), 5),
-        "content_sha256": item.case.content_hash,
-        "model": correction.model,
-        "imported_from_mask": correction.imported or None,
-        "who": correction.who,
-        "accepted": correction.created,
-        "seconds": round(correction.seconds, 1),
-        "changed_voxels": correction.changed_voxels,
-        "labels": {str(label.value): label.name for label in task.labels},
-        "grid": {
-            "axes": image.spatial_axes,
-            "shape": list(image.spatial_shape),
-            "spacing_mm": None if image.spacing_mm is None else list(image.spacing_mm),
-            "affine_to_ras_mm": None if image.affine is None else image.affine.tolist(),
-            "remarks": [
-                *describe_grid(image, plan.item.image, labels_path.name),
-                *list_remarks(item, find_label_format(plan.label_format)),
-            ],
-        },
-        "measurements": [
-            {
-                "label": m.label.value,
-                "name": m.label.name,
-                "voxels": m.voxels,
-                "value": round(m.value, 4),
-                "unit": m.unit,
-                "objects": m.count,
-                "share_of_field": round(m.shares[0][1], 5) if m.shares else None,
-                "shares_of_its_parts": "; ".join(f"{name} {share:.5f}" for name, share in m.shares[1:]),
-            }
-            for m in measure_labels(item.labels, image, task, item.roi)
-        ],
-    }
-
-
-def _make_file_entry(path: Path, *, is_named: bool) -> dict[str, str | None]:
-    """Return the hash of a source file, and its name if the user names files so.
-
-    There is no hash if the file is missing and the copy in the project was exported.
-    """
-    name = {"name": path.name} if is_named else {}
-    return name | {"sha256": compute_file_sha256(path) if path.is_file() else None}

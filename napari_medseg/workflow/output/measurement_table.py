@@ -10,7 +10,7 @@ from napari_medseg.workflow.output.provenance import Entry
 MEASUREMENTS_FILE = "measurements.csv"
 _COLUMNS = (
     *("case", "group", "labels_file", "label", "name", "voxels", "value", "unit"),
-    *("objects", "share_of_field", "shares_of_its_parts", "reviewed_share"),
+    *("objects", "share_of_field", "shares_of_its_parts", "reviewed_share", "flagged", "note"),
 )
 
 
@@ -22,6 +22,8 @@ def write_measurements(folder: Path, entries: list[Entry]) -> Path:
     for entry in entries:
         of_case = {key: entry[key] for key in ("case", "group", "labels_file")}
         of_case["reviewed_share"] = entry.get("reviewed_share", 1.0)  # older exports have no review regions
+        of_case["flagged"] = int(bool(entry.get("flagged")))
+        of_case["note"] = entry.get("note") or ""
         table.writerows(of_case | measurement for measurement in entry["measurements"])
     path = folder / MEASUREMENTS_FILE
     atomic_write_text(path, text.getvalue())

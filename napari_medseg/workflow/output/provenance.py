@@ -7,7 +7,7 @@ its own, and the same export can be repeated into the folder.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -44,14 +44,15 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class Provenance:
-    """Entries of complete cases, and entries of cases whose files an interrupted export may have written."""
+    """Entries of complete cases, of cases whose files an interrupted export may have written, and of rejected cases."""
 
     cases: list[Entry]
     unfinished: list[Entry]
+    rejected: list[Entry] = field(default_factory=list)
 
     @property
     def known(self) -> list[Entry]:
-        """All entries."""
+        """All entries of cases with files."""
         return [*self.cases, *self.unfinished]
 
     def without(self, replaced: Sequence[Entry]) -> "Provenance":
@@ -60,6 +61,7 @@ class Provenance:
         return Provenance(
             [entry for entry in self.cases if entry["labels_file"] not in names],
             [entry for entry in self.unfinished if entry.get("labels_file") not in names],
+            self.rejected,
         )
 
     def lists(self, path: Path) -> bool:
@@ -83,7 +85,9 @@ def read_provenance(folder: Path) -> Provenance:
         content = parse_json(read_file(path))
         cases = [entry for entry in content["cases"] if _is_owned(entry) and _is_whole(entry)]
         unfinished = [entry for entry in content.get("unfinished", ()) if _is_owned(entry)]
-        return Provenance([entry for entry in cases if (folder / entry["labels_file"]).exists()], unfinished)
+        rejected = [entry for entry in content.get("rejected", ()) if isinstance(entry, dict)]
+        kept = [entry for entry in cases if (folder / entry["labels_file"]).exists()]
+        return Provenance(kept, unfinished, rejected)
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise MedSegError(f"{path} is not of an earlier export: {error}. Choose another folder.") from error
 
@@ -106,7 +110,9 @@ def _is_whole(entry: Entry) -> bool:
     return keys <= entry.keys() and isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
 
 
-def write_provenance(folder: Path, cases: Sequence[Entry], unfinished: Sequence[Entry] = ()) -> Path:
+def write_provenance(
+    folder: Path, cases: Sequence[Entry], unfinished: Sequence[Entry] = (), rejected: Sequence[Entry] = ()
+) -> Path:
     """Write `provenance.json` and return its path."""
     content: dict[str, Any] = {
         "program": f"napari-medseg {version('napari-medseg')}",
@@ -115,6 +121,8 @@ def write_provenance(folder: Path, cases: Sequence[Entry], unfinished: Sequence[
         "x grows to the patient's left, y to the back, z to the head",
         "cases": list(cases),
     }
+    if rejected:
+        content["rejected"] = list(rejected)
     if unfinished:
         content["unfinished"] = list(unfinished)
     path = folder / PROVENANCE_FILE

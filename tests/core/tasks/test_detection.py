@@ -15,6 +15,7 @@ from napari_medseg.core.tasks.detection import (
     detect_look,
     detect_task,
     image_fits_task,
+    suggest_image_kind,
     task_is_meant_for,
 )
 
@@ -51,6 +52,24 @@ def test_the_modality_comes_before_the_look() -> None:
     assert detect_task(x_ray, TASKS["nuclei"]).name == "lungs"
     assert task_is_meant_for(TASKS["lungs"], x_ray)
     assert not task_is_meant_for(TASKS["covid"], x_ray)
+
+
+@pytest.mark.parametrize(
+    ("image", "kind"),
+    [
+        (Image(np.zeros((4, 4), np.int16), "YX", units="HU"), "ct"),
+        (Image(np.zeros((2, 4, 4), np.int16), "ZYX", units="HU"), "ct"),
+        (Image(np.zeros((4, 4), np.uint16), "YX", modality="MR"), "mr"),
+        (Image(np.zeros((4, 4), np.uint16), "YX", modality="DX"), "x-ray"),
+        (Image(np.zeros((4, 4), np.uint8), "YX", modality="US"), "ultrasound"),
+        (Image(np.zeros((4, 4), np.uint8), "YX"), "grey"),
+        (Image(np.zeros((4, 4), np.uint8), "YX", modality="PT"), "grey"),
+        (colour(220, 150, 210), "histology"),
+        (colour(120, 50, 40), "endoscopy"),
+    ],
+)
+def test_a_new_task_is_for_images_like_the_open_one(image: Image, kind: str) -> None:
+    assert suggest_image_kind(image) == kind
 
 
 def test_the_task_in_hand_is_kept_where_it_fits() -> None:

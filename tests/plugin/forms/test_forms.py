@@ -9,7 +9,7 @@ from pytestqt.qtbot import QtBot
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.inference.device_status import DeviceStatus
 from napari_medseg.plugin.dock import Dock
-from napari_medseg.plugin.forms.export_form import make_export_form
+from napari_medseg.plugin.forms.export_form import ExportChoice, make_export_form
 from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.forms.groups_form import make_groups_form
 from napari_medseg.plugin.forms.preferences_form import make_preferences_form
@@ -34,18 +34,18 @@ def find_form(dock: Dock) -> FormDialog:
 
 
 def test_the_export_form_hands_on_format_folder_and_images(tmp_path: Path) -> None:
-    written: list[tuple[str, Path, bool, bool, str]] = []
-    form = make_export_form(lambda *values: written.append(values), ".tif", tmp_path, False)
+    written: list[ExportChoice] = []
+    form = make_export_form(written.append, ".tif", tmp_path, False)
     assert (form.suffix.value, form.folder.value, form.with_images.value) == (".tif", tmp_path, False)
     form.suffix.value, form.with_images.value = ".nii.gz", True
     form()
     form.straighten.value = True
     form()
-    form.names.value = "stem"
+    form.names.value, form.with_notes.value = "stem", False
     form()
     first, *_, last = written
-    assert first == (".nii.gz", tmp_path, True, False, "group"), "no name of a patient unasked"
-    assert last == (".nii.gz", tmp_path, True, True, "stem")
+    assert first == (".nii.gz", tmp_path, True, False, "group", True), "no name of a patient unasked"
+    assert last == (".nii.gz", tmp_path, True, True, "stem", False)
 
 
 def test_the_retrain_form_offers_the_live_version_first_and_an_optional_recipe(tmp_path: Path) -> None:

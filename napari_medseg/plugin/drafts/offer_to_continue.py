@@ -1,0 +1,28 @@
+"""What is offered when a project opens: to go on with the last draft, or with the list."""
+
+from collections.abc import Callable, Sequence
+
+from napari_medseg.plugin.controllers.case_controller import CaseController
+from napari_medseg.plugin.controllers.worklist import Worklist
+from napari_medseg.workflow import review
+from napari_medseg.workflow.workspace import Workspace
+
+Answers = Sequence[tuple[str, Callable[[], object]]]
+
+
+def offer_to_continue(
+    workspace: Workspace, worklist: Worklist, desk: CaseController, ask: Callable[[str, Answers], object]
+) -> None:
+    """Offer to continue the most recent draft, or else the list of open cases; nothing while a case is open."""
+    drafts, n_waiting = review.list_draft_cases(workspace), worklist.case_list.counts.n_undecided
+    if desk.current is not None or not (drafts or n_waiting):
+        return
+    answers: list[tuple[str, Callable[[], object]]]
+    if drafts:
+        more = f" and {len(drafts) - 1} more" if len(drafts) > 1 else ""
+        text = f"Unfinished draft: {drafts[0].name}{more}. All strokes were saved."
+        answers = [("Continue it", lambda: worklist.open(drafts[0]))]
+    else:
+        text = f"{n_waiting:,} cases are not reviewed yet."
+        answers = [("Continue", worklist.open_next)]
+    ask(text, [*answers, ("Not now", lambda: None)])
