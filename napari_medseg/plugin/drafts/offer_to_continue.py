@@ -7,17 +7,17 @@ from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.workflow import review
 from napari_medseg.workflow.workspace import Workspace
 
-Answers = Sequence[tuple[str, Callable[[], object]]]
+Answers = Sequence[tuple[str, Callable[[], None]]]
 
 
 def offer_to_continue(
-    workspace: Workspace, worklist: Worklist, desk: CaseController, ask: Callable[[str, Answers], object]
+    workspace: Workspace, worklist: Worklist, desk: CaseController, ask: Callable[[str, Answers], None]
 ) -> None:
     """Offer to continue the most recent draft, or else the list of open cases; nothing while a case is open."""
     drafts, n_waiting = review.list_draft_cases(workspace), worklist.case_list.counts.n_undecided
     if desk.current is not None or not (drafts or n_waiting):
         return
-    answers: list[tuple[str, Callable[[], object]]]
+    answers: list[tuple[str, Callable[[], None]]]
     if drafts:
         more = f" and {len(drafts) - 1} more" if len(drafts) > 1 else ""
         text = f"Unfinished draft: {drafts[0].name}{more}. All strokes were saved."

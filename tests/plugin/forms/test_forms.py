@@ -44,8 +44,8 @@ def test_the_export_form_hands_on_format_folder_and_images(tmp_path: Path) -> No
     form.names.value, form.with_notes.value = "stem", False
     form()
     first, *_, last = written
-    assert first == (".nii.gz", tmp_path, True, False, "group", True), "no name of a patient unasked"
-    assert last == (".nii.gz", tmp_path, True, True, "stem", False)
+    assert first == ExportChoice(".nii.gz", tmp_path, True, False, "group", True), "no name of a patient unasked"
+    assert last == ExportChoice(".nii.gz", tmp_path, True, True, "stem", False)
 
 
 def test_the_retrain_form_offers_the_live_version_first_and_an_optional_recipe(tmp_path: Path) -> None:
