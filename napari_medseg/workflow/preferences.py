@@ -31,11 +31,12 @@ class Preferences(BaseModel):
     `budget_s` is the time budget of a retrain in seconds. With `read_medical_files`, DICOM and NIfTI files open with
     our reader if napari has no other preference. `device`, as ``cuda:1``, predicts and retrains; empty: the fastest.
     `max_memory_gb` is what the pixels of one image may take, in units of 10^9 bytes; 0 means what
-    `core.decoded_size.limit` computes. `display_windows` holds, for each kind of image, the name of a preset of `core.tasks.display_windows`, or the grey values shown black and white. `shows_planes` tells
-    whether the slices in the other two planes are shown. `reader` is the name of the person who corrects, and
-    `account_reader` the one that was given first, see `workflow.second_reader.current_reader`; empty: the account.
-    `case_order` is the order of the list of cases; `list_columns` and `list_window_columns` are its columns in the dock
-    and in its own window; empty: the usual ones. `list_in_window` tells whether it is in that window.
+    `core.decoded_size.limit` computes. `display_windows` holds, for each kind of image, the name of a preset of
+    `core.tasks.display_windows`, or the grey values shown black and white. `shows_planes` tells whether the slices in
+    the other two planes are shown. `reader` is the name of the person who corrects, and `account_reader` the one that
+    was given first, see `workflow.second_reader.current_reader`; empty: the account. `case_order` is the order of the
+    list of cases; `list_columns` and `list_window_columns` are its columns in the dock and in its own window; empty:
+    the usual ones. `list_in_window` tells whether it is in that window.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
