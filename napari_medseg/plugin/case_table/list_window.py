@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QToolButton, QVBoxLayout, QWidget
@@ -74,10 +75,11 @@ class ListPlace(QWidget):
         """Remove the window of the list; a second call has no effect."""
         if self._is_closed:
             return
-        self._is_closed = True
-        if self._main is not None:
-            self._main.removeDockWidget(self.window_dock)
-            self._main = None
+        self._is_closed, main, self._main = True, self._main, None
+        if not isalive(self.window_dock):  # Qt deleted it with the window of the viewer
+            return
+        if main is not None:
+            main.removeDockWidget(self.window_dock)
         self.window_dock.deleteLater()
 
     def _move(self) -> None:
