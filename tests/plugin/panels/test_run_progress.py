@@ -140,7 +140,7 @@ def test_a_paused_run_of_another_task_is_named(ws: Workspace, make_dock: MakeDoc
     run = RunFolder(ws, task="covid")
     pause_at(run, 1)
     dock = make_dock(ws)
-    assert "Choose the task COVID-19 lesions (CT) to resume it" in told
+    assert "A training run for COVID-19 lesions (CT) is paused." in told
     dock.worklist.choose_task("covid")
     assert dock.retrain_panel.progress.continue_button.isVisible()
 
