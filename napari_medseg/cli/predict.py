@@ -149,7 +149,8 @@ def _predict_one(source: formats.ImageSource, settings: _Settings) -> dict[str, 
         grid, (labels,) = straighten_series(image, [labels])
     remarks = describe_grid(grid, image, target.name)
     out.record(entry, remarks)
-    described = LabelDescription(task, out.model, image_file=source.paths[0].name)
+    image_file = settings.namer.make_name(image).stem + formats.get_suffix(source.paths[0])  # a name may be hidden
+    described = LabelDescription(task, out.model, image_file=image_file)
     settings.label_format.write(target, labels, grid, described)
     sizes = measure_labels(result.labels, image, task, result.roi)
     return {

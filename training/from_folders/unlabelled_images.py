@@ -6,7 +6,7 @@ An image that shows the same as an image that judges the model, in the hold-out 
 import csv
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from napari_medseg.core.grouping.keyed_groups import choose_group_noun, key_grou
 from napari_medseg.core.model_card import DataSource
 from napari_medseg.core.name_matching import unify_name
 from napari_medseg.core.quality.image_fingerprint import Fingerprint, compute_fingerprint
-from napari_medseg.core.quality.shared_content import Likeness, find_shared_content
+from napari_medseg.core.quality.shared_content import find_shared_content
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.detection import image_fits_task
@@ -60,7 +60,7 @@ def list_unlabelled(folder: Path, masks: Path, only: str = "") -> list[tuple[str
 
 
 def group_unlabelled(
-    images: Sequence[tuple[str, Path]], pattern: str, judging: Sequence[str]
+    images: Sequence[tuple[str, Path]], pattern: str, judging: Collection[str]
 ) -> tuple[list[GroupedPath], list[str]]:
     """Return the images with their groups, without those of a group that judges the model, and what to tell the user.
 
@@ -73,21 +73,43 @@ def group_unlabelled(
     judging
         Groups of the hold-out and of validation.
     """
-    parsed = GroupPattern.parse(pattern) if pattern else None
     kept: list[GroupedPath] = []
-    apart, unreadable = [], []
+    apart, unreadable, unmatched = [], [], []
     for name, path in images:
         try:
-            group = unify_name((parsed.find_group(path) if parsed else formats.read(path).group) or name)
+            group = _find_group(name, path, pattern)
         except MedSegError:
             unreadable.append(name)
             continue
-        if group in judging:
+        if not group:
+            unmatched.append(name)  # it may be of a patient who judges the model
+        elif group in judging:
             apart.append(name)
         else:
             kept.append(GroupedPath(name, path, group))
-    reasons = (("they cannot be read", unreadable), ("their group is held out or used for validation", apart))
+    reasons = (
+        ("they cannot be read", unreadable),
+        (f"{pattern!r} does not match their names", unmatched),
+        ("their group is held out or used for validation", apart),
+    )
     return kept, [_describe(names, reason) for reason, names in reasons if names]
+
+
+def _find_group(name: str, path: Path, pattern: str) -> str:
+    """Return the group of an image; empty if the pattern does not match."""
+    if pattern:
+        return unify_name(GroupPattern.parse(pattern).find_group(path))
+    return unify_name(formats.read(path).group or name)
+
+
+def _list_judging_groups(data: FolderData, split: GroupSplit) -> set[str]:
+    """Return the groups that judge the model, also by their names before groups with copies were put together."""
+    judging = {*split.hold_out, *split.validate}
+    if not data.joins_copies:
+        return judging
+    images, _ = list_images(data.images, data.masks)
+    members = {name for name, group in split.group_of.items() if group in judging}
+    return judging | {_find_group(name, path, data.group_by) for name, path in images.items() if name in members}
 
 
 def make_unlabelled_sources(
@@ -107,11 +129,9 @@ def make_unlabelled_sources(
     MedSegError
         If a folder has no image that may be used.
     """
-    made = []
+    made, judging = [], _list_judging_groups(data, split)
     for number, folder in enumerate(data.unlabelled, start=1):
-        images, notices = group_unlabelled(
-            list_unlabelled(folder, data.masks), data.group_by, (*split.hold_out, *split.validate)
-        )
+        images, notices = group_unlabelled(list_unlabelled(folder, data.masks), data.group_by, judging)
         for notice in notices:
             logger.warning("%s", notice)
         if not images:
@@ -165,8 +185,8 @@ def keep_unlabelled_apart(snapshot: Snapshot, run_dir: Path, max_images: int) ->
     Returns
     -------
     snapshot, notices
-        Without unlabelled images that cannot be read, that have axes which the task does not take, or that are copies
-        of an image of the hold-out or of validation; and what to tell the user about them.
+        Without unlabelled images that cannot be read, that have axes which the task does not take, or that show the
+        same, or the same place, as an image of the hold-out or of validation; and what to tell the user about them.
 
     Raises
     ------
@@ -186,7 +206,7 @@ def keep_unlabelled_apart(snapshot: Snapshot, run_dir: Path, max_images: int) ->
         notices.append(_describe([item.name for item, found in read if found == reason], reason))
     copies = _find_copies(usable, snapshot, run_dir)
     if copies:
-        notices.append(_describe(sorted(copies), "they are copies of images of the hold-out or of validation"))
+        notices.append(_describe(sorted(copies), "they show the same as images of the hold-out or of validation"))
     kept = [item for item, _ in usable if item.name not in copies]
     if not kept:
         raise MedSegError(f"no unlabelled image is left: {'; '.join(notices)}. Give others, or train without them.")
@@ -210,7 +230,7 @@ def _find_copies(usable: Sequence[tuple[SnapshotItem, Fingerprint]], snapshot: S
     split = split_by_role(snapshot)
     judging = [compute_fingerprint(formats.read(run_dir / item.image)) for item in (*split.validate, *split.hold_out)]
     shared = find_shared_content([found for _, found in usable], judging)
-    return {usable[one.one][0].name for one in shared if one.likeness is not Likeness.SAME_PLACE}
+    return {usable[one.one][0].name for one in shared}
 
 
 def _describe(names: Sequence[str], reason: str) -> str:

@@ -30,15 +30,18 @@ METAIMAGE_SUFFIXES = (".mha", ".mhd")
 NRRD_SUFFIXES = (".nrrd", ".nhdr", ".seg.nrrd")
 VOLUME_SUFFIXES = (*METAIMAGE_SUFFIXES, *NRRD_SUFFIXES)
 _DOUBLE_SUFFIXES = (".nii.gz", ".seg.nrrd", ".seg.dcm", ".rtstruct.dcm")
-_NON_DICOM_SUFFIXES = {
-    *PNG_JPEG_SUFFIXES,
-    *TIFF_SUFFIXES,
-    *TIFF_VARIANT_SUFFIXES,
-    *NIFTI_SUFFIXES,
-    *NIFTI_PAIR_SUFFIXES,
-    *VOLUME_SUFFIXES,
-    *ARRAY_SUFFIXES,
-}
+NON_DICOM_SUFFIXES = frozenset(
+    {
+        *PNG_JPEG_SUFFIXES,
+        *TIFF_SUFFIXES,
+        *TIFF_VARIANT_SUFFIXES,
+        *NIFTI_SUFFIXES,
+        *NIFTI_PAIR_SUFFIXES,
+        *VOLUME_SUFFIXES,
+        *ARRAY_SUFFIXES,
+    }
+)
+"""Of files that are never DICOM; a DICOM file may have any other suffix, or none."""
 # Data sets often keep labels in these folders beside the images; they are not images to segment.
 _LABEL_FOLDERS = {"labels", "masks"}
 # Folders in which other programs keep one image as many chunks; their files are not images of ours.
@@ -146,10 +149,10 @@ def search_images(path: Path | Sequence[Path]) -> FoundImages:
     # A file that the user named is always listed, so that opening it reports why it cannot be used.
     named = {each for each in given if os.path.isfile(each) and not is_directory_file(each)}
     series = group_dicom_series(
-        (file for file in dict.fromkeys(files) if get_suffix(file) not in _NON_DICOM_SUFFIXES), named
+        (file for file in dict.fromkeys(files) if get_suffix(file) not in NON_DICOM_SUFFIXES), named
     )
     offered = {file for source in series.sources for file in source.paths}
-    pictures = [file for file in files if get_suffix(file) in _NON_DICOM_SUFFIXES]
+    pictures = [file for file in files if get_suffix(file) in NON_DICOM_SUFFIXES]
     segments = [file for file in pictures if get_suffix(file) == ".seg.nrrd" and file not in named]
     pictures = [file for file in pictures if file not in segments]
     pictures = [file for file in pictures if get_suffix(file) != ".img" or not _has_header(file, pictures)]

@@ -12,15 +12,7 @@ from napari_medseg.core.decoded_size.sized_file import SizedFile
 from napari_medseg.core.dicom.frame_size import count_frames, refuse_large_inflation
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
-from napari_medseg.core.formats.discovery import (
-    ARRAY_SUFFIXES,
-    NIFTI_PAIR_SUFFIXES,
-    NIFTI_SUFFIXES,
-    PNG_JPEG_SUFFIXES,
-    TIFF_SUFFIXES,
-    VOLUME_SUFFIXES,
-    get_suffix,
-)
+from napari_medseg.core.formats.discovery import NON_DICOM_SUFFIXES, get_suffix
 from napari_medseg.core.formats.labels import get_png_tiff_storage
 from napari_medseg.core.formats.orientation import compute_file_affine, reorient_to_file
 from napari_medseg.core.image import Image
@@ -95,15 +87,7 @@ def read_dicom_source(image: Image, what: str) -> DicomSource:
     MedSegError
         If the image is not from DICOM, or its files are gone or damaged.
     """
-    others = (
-        *NIFTI_SUFFIXES,
-        *NIFTI_PAIR_SUFFIXES,
-        *PNG_JPEG_SUFFIXES,
-        *TIFF_SUFFIXES,
-        *VOLUME_SUFFIXES,
-        *ARRAY_SUFFIXES,
-    )
-    if not image.sources or (not image.series and get_suffix(image.sources[0]) in others):
+    if not image.sources or (not image.series and get_suffix(image.sources[0]) in NON_DICOM_SUFFIXES):
         raise MedSegError(
             f"{image.name} is not from DICOM, and {what} belongs to a DICOM series. Choose .seg.nrrd, .mha or .nii.gz."
         )

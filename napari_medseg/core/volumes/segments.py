@@ -38,7 +38,8 @@ def read_segment_values(path: Path, expected_bytes: int | None = None) -> Stored
         As `read_nrrd`; also if segments overlap, because a voxel has one label here.
     """
     layered = read_nrrd_layers(path, expected_bytes)
-    segments = list_segments(layered.fields)
+    with translate_decode_errors(path, "NRRD"):
+        segments = list_segments(layered.fields)
     if len(layered.layers) == 1:
         return make_stored_volume(layered.layers[0], layered.grid, layered.fields)
     return StoredVolume(_merge_layers(layered, segments, path.name), layered.grid, layered.fields)
@@ -57,7 +58,7 @@ def read_segment_names(path: Path) -> dict[int, str]:
 
 
 def list_segments(fields: Mapping[str, str]) -> list[StoredSegment]:
-    """Return the segments of a header.
+    """Return the segments of a header; raise `ValueError` if a layer or value is no number, or negative.
 
     A segment keeps its stored value if no segment of another layer has the same; otherwise all are numbered from 1.
     """
@@ -69,6 +70,8 @@ def list_segments(fields: Mapping[str, str]) -> list[StoredSegment]:
         (int(one.get("Layer", "0")), int(one.get("LabelValue", "1")), one.get("Name", f"segment {number}"))
         for number, one in sorted(of_segment.items())
     ]
+    if any(layer < 0 or value < 0 for layer, value, _ in rows):
+        raise ValueError("a segment has a negative layer or label value")
     is_unique = len({value for _, value, _ in rows}) == len(rows)
     return [
         StoredSegment(layer, value, name, value if is_unique else number)

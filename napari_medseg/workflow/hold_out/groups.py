@@ -12,15 +12,7 @@ from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import use_slashes
-from napari_medseg.core.formats.discovery import (
-    ARRAY_SUFFIXES,
-    NIFTI_PAIR_SUFFIXES,
-    NIFTI_SUFFIXES,
-    PNG_JPEG_SUFFIXES,
-    TIFF_SUFFIXES,
-    VOLUME_SUFFIXES,
-    get_suffix,
-)
+from napari_medseg.core.formats.discovery import NON_DICOM_SUFFIXES, get_suffix
 from napari_medseg.core.grouping.groups import GroupPattern, find_group, format_groups
 from napari_medseg.core.grouping.keyed_groups import get_group_label, get_group_noun
 from napari_medseg.core.grouping.split import choose_hold_out_groups
@@ -31,15 +23,6 @@ from napari_medseg.workflow.hold_out.held_out_groups import UsedCases, find_pret
 from napari_medseg.workflow.workspace import Workspace
 
 logger = logging.getLogger(__name__)
-
-_NAMED_BY_FILE = {
-    *PNG_JPEG_SUFFIXES,
-    *TIFF_SUFFIXES,
-    *NIFTI_SUFFIXES,
-    *NIFTI_PAIR_SUFFIXES,
-    *VOLUME_SUFFIXES,
-    *ARRAY_SUFFIXES,
-}
 
 
 @dataclass(frozen=True)
@@ -176,7 +159,7 @@ def _find_case_group(case: Case, pattern: GroupPattern | None, present: Mapping[
     path = Path(use_slashes(case.sources[0])) if case.sources else Path(case.file_name)
     if pattern is not None:
         return pattern.find_group(path)
-    if not case.sources or get_suffix(path) not in _NAMED_BY_FILE:
+    if not case.sources or get_suffix(path) not in NON_DICOM_SUFFIXES:
         return present.get(case.group, case.group)
     return find_group(path, is_volume=case.axes.startswith("Z"))
 

@@ -19,28 +19,10 @@ from napari_medseg.core.file_names import (
     make_series_stem,
     read_or_make_key,
 )
-from napari_medseg.core.formats.discovery import (
-    ARRAY_SUFFIXES,
-    DICOM_SUFFIXES,
-    NIFTI_PAIR_SUFFIXES,
-    NIFTI_SUFFIXES,
-    PNG_JPEG_SUFFIXES,
-    TIFF_SUFFIXES,
-    VOLUME_SUFFIXES,
-    get_suffix,
-)
+from napari_medseg.core.formats.discovery import DICOM_SUFFIXES, NON_DICOM_SUFFIXES, get_suffix
 from napari_medseg.core.grouping.keyed_groups import get_group_label
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
-
-_OTHER_FORMATS = (
-    *PNG_JPEG_SUFFIXES,
-    *TIFF_SUFFIXES,
-    *NIFTI_SUFFIXES,
-    *NIFTI_PAIR_SUFFIXES,
-    *VOLUME_SUFFIXES,
-    *ARRAY_SUFFIXES,
-)
 
 
 @dataclass(frozen=True)
@@ -131,13 +113,13 @@ def is_dicom_image(image: Image) -> bool:
     """Whether an image was read from DICOM."""
     if image.series or not image.sources:
         return bool(image.series)
-    return get_suffix(image.sources[0]) not in _OTHER_FORMATS
+    return get_suffix(image.sources[0]) not in NON_DICOM_SUFFIXES
 
 
 def _get_file_stem(image: Image) -> str:
     path = image.sources[0]
     suffix = get_suffix(path)
-    return path.name[: -len(suffix)] if suffix in (*_OTHER_FORMATS, *DICOM_SUFFIXES) else path.name
+    return path.name[: -len(suffix)] if suffix in (*NON_DICOM_SUFFIXES, *DICOM_SUFFIXES) else path.name
 
 
 def _read_identity(image: Image) -> SeriesIdentity:

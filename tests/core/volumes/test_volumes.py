@@ -11,6 +11,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.decoded_size.limit import allow_memory
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
+from napari_medseg.core.volumes.segments import read_segment_values
 
 DIRECTIONS = {
     "axial": np.eye(3),
@@ -177,3 +178,11 @@ def test_a_crop_of_slicer_is_laid_into_the_whole_grid_and_its_layers_are_joined(
     (tmp_path / "s.seg.nrrd").write_bytes(f"{head}\n".encode() + layers.tobytes())
     with pytest.raises(MedSegError, match="'Lung_R' and 'Lung_L' overlap in 1 voxels"):
         formats.read_mask(tmp_path / "s.seg.nrrd", image)
+
+
+@pytest.mark.parametrize("damage", [b"Segment0_LabelValue:=one", b"Segment0_LabelValue:=-1", b"Segment0_Layer:=-1"])
+def test_a_segment_with_a_damaged_number_is_refused(tmp_path: Path, damage: bytes) -> None:
+    header = b"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 2 2 1\nencoding: raw\n" + damage + b"\n\n"
+    (tmp_path / "a.seg.nrrd").write_bytes(header + bytes(4))
+    with pytest.raises(MedSegError, match=r"a\.seg\.nrrd"):
+        read_segment_values(tmp_path / "a.seg.nrrd")

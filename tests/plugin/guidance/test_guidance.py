@@ -110,7 +110,7 @@ def test_evicted_and_damaged_probabilities_are_computed_again_in_the_background(
     dock = make_dock(ws)
     open_volume(dock, qtbot, tmp_path / "in")
     case, n_predictions = dock.case_controller.current.case, len(dock.worklist.rows)
-    (file,) = (ws.project.folder / CACHE_FOLDER).iterdir()
+    (file,) = (path for path in (ws.project.folder / CACHE_FOLDER).iterdir() if path.is_file())
     for damage in (b"", b"damaged"):
         dock.case_controller.close_case()
         file.write_bytes(damage) if damage else file.unlink()
@@ -210,7 +210,7 @@ def test_a_model_that_is_gone_is_named(
 ) -> None:
     dock = make_dock(ws)
     open_volume(dock, qtbot, tmp_path / "in")
-    (file,) = (ws.project.folder / CACHE_FOLDER).iterdir()
+    (file,) = (path for path in (ws.project.folder / CACHE_FOLDER).iterdir() if path.is_file())
     file.unlink()
     monkeypatch.setattr(
         "napari_medseg.plugin.guidance.model_maps.explain_missing_model", lambda *_: "lungs-unet@1 is no longer there"

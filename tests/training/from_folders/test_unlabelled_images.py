@@ -50,22 +50,22 @@ def test_copies_of_images_that_judge_are_left_out_and_said(tmp_path: Path) -> No
     kept, notices = keep_unlabelled_apart(snapshot, tmp_path, 500)
     assert [one.name for one in kept.filter_by_role(Role.UNLABELLED)] == ["u0", "u70", "u71"]
     assert len(kept.items) == 5 + 3
-    assert any("copies of images of the hold-out or of validation: u3, u4" in text for text in notices)
+    assert any("show the same as images of the hold-out or of validation: u3, u4" in text for text in notices)
     assert any("cannot be read: broken" in text for text in notices)
 
 
 def test_a_large_folder_is_thinned_before_it_is_read(tmp_path: Path) -> None:
-    paths = put_unlabelled(tmp_path / "more", *range(60, 70))
+    paths = put_unlabelled(tmp_path / "more", *range(75, 85))
     paths[0].write_bytes(b"no picture, and not read")
     snapshot = Snapshot(task="lungs", items=make_items(tmp_path, *paths))
     kept, notices = keep_unlabelled_apart(snapshot, tmp_path, 3)
-    assert [one.name for one in kept.filter_by_role(Role.UNLABELLED)] == ["u61", "u65", "u68"]
+    assert [one.name for one in kept.filter_by_role(Role.UNLABELLED)] == ["u76", "u80", "u83"]
     assert notices == ["3 of 10 unlabelled images are used (data.unlabelled.max_images)"]
 
 
 def test_nothing_left_is_an_error_that_says_why(tmp_path: Path) -> None:
     snapshot = Snapshot(task="lungs", items=make_items(tmp_path, *put_unlabelled(tmp_path / "more", 4)))
-    with pytest.raises(MedSegError, match=r"no unlabelled image is left: 1 .* copies .*u4"):
+    with pytest.raises(MedSegError, match=r"no unlabelled image is left: 1 .* show the same .*u4"):
         keep_unlabelled_apart(snapshot, tmp_path, 500)
     (tmp_path / "empty").mkdir()
     with pytest.raises(MedSegError, match="contains no unlabelled image"):
@@ -169,3 +169,11 @@ def test_settings_that_do_not_fit_are_refused(make_run: MakeRun, tmp_path: Path)
     write_recipe(recipe.model_copy(update={"stages": stages}), staged / "recipe.json")
     with pytest.raises(MedSegError, match="need a moving average"):
         read_setup(staged, time.monotonic())
+
+
+def test_an_image_whose_name_the_pattern_does_not_match_may_be_of_a_held_out_patient(tmp_path: Path) -> None:
+    images = [(name, tmp_path / f"{name}.tif") for name in ("p01_2", "p02_1", "p01-extra")]
+    kept, notices = group_unlabelled(images, "{group}_*", {"p01"})
+    assert [(image.name, image.group) for image in kept] == [("p02_1", "p02")]
+    assert any("does not match their names: p01-extra" in text for text in notices)
+    assert any("held out or used for validation: p01_2" in text for text in notices)
