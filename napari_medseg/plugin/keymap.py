@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from napari_medseg.plugin.dock import Dock
 
 HELP_SIZE_PX = (460, 600)
+STATUS_HELP = "F1: all keys"
+"""Instead of napari's help on our layers: it lists digits for tools, but there digits choose labels."""
 N_LABEL_KEYS = 9
 UNDO_KEY = KeyMod.CtrlCmd | KeyCode.KeyZ
 REDO_KEY = KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ
@@ -98,6 +100,7 @@ class KeyMap:
         for key in self._list_bound():
             viewer.bind_key(key.key, make_key_callback(key.action), overwrite=True)
         viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.events.help.connect(self._on_help, position="last")  # after the status bar has shown napari's
 
     def _on_inserted(self, event: Any) -> None:  # noqa: ANN401 - napari's own event
         """Bind our keys on our Shapes layer, too: it has an I, R, S, D and T of its own."""
@@ -106,9 +109,15 @@ class KeyMap:
             for key in self._list_bound():
                 layer.bind_key(key.key, make_key_callback(key.action), overwrite=True)
 
+    def _on_help(self) -> None:
+        active = self._viewer.layers.selection.active
+        if active is not None and METADATA_KEY in active.metadata and self._viewer.help not in ("", STATUS_HELP):
+            self._viewer.help = STATUS_HELP
+
     def close(self) -> None:
         """Release the keys."""
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
+        self._viewer.events.help.disconnect(self._on_help)
         for key in self._list_bound():
             self._viewer.bind_key(key.key, None)
 

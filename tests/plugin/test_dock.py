@@ -97,7 +97,7 @@ def test_an_empty_dock_says_what_it_waits_for_and_why_buttons_are_grey(dock: Doc
     assert dock.review_panel._accept.toolTip()
     assert not dock.retrain_panel._retrain.isEnabled()
     assert "accept cases" in dock.retrain_panel._retrain.toolTip()
-    assert dock.retrain_panel._status.text() == "0 corrections since lungs-unet@1"
+    assert dock.retrain_panel._status.text() == "0 corrections since @1"
     assert not dock.review_panel._export.isEnabled()
 
 
@@ -542,11 +542,10 @@ def test_a_run_that_is_under_way_is_found_again_with_its_whole_curve(
     dock = make_dock(ws)
     assert dock.run_monitor.is_running
     # a busy machine takes a second or more to build the dock
-    assert re.fullmatch(r"4 corrections, 16 replayed, (90|8\d) s left", dock.retrain_panel.progress.status_label.text())
+    assert re.fullmatch(r"(90|8\d) s left, 4 corrections, 16 replayed", dock.retrain_panel.progress.status_label.text())
     run.say(EpochEnded(1, 9, 0.5, 0.7, True, 0.0, 40.0), EpochEnded(2, 9, 0.4, 0.8, True, 0.0, 3600.0))
     qtbot.waitUntil(lambda: len(dock.retrain_panel.progress.curve.epochs) == 2)
-    assert dock.retrain_panel.progress.status_label.text().startswith("epoch 2 of ~9, 3")
-    assert dock.retrain_panel.progress.status_label.text().endswith("s left")
+    assert re.fullmatch(r"3\d* s left, epoch 2 of ~9", dock.retrain_panel.progress.status_label.text())
     assert not dock.retrain_panel._retrain.isEnabled()
     assert "under way" in dock.retrain_panel._retrain.toolTip()
     dock.retrain_panel.progress.cancel_button.click()

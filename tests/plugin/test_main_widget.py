@@ -22,6 +22,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QComboBox, QScrollArea
 
 from napari_medseg.core import formats
+from napari_medseg.plugin.keymap import STATUS_HELP
 from napari_medseg.plugin.main_widget import CloseChoice, MedSegWidget
 from napari_medseg.plugin.reader_preference import prefer_our_reader
 from napari_medseg.plugin.views.plane_slices import Plane
@@ -119,9 +120,18 @@ def test_all_sections_are_in_view_at_1280_by_720_in_both_themes(
             qtbot.wait(50)
             content = area.widget()
             assert content.minimumSizeHint().width() <= area.viewport().width(), theme
+            assert viewer.help == STATUS_HELP  # napari's names digits that do something else here
             assert content.sizeHint().height() <= area.viewport().height(), theme
             assert find_cut_texts(widget) == [], theme
         assert widget.width() <= 360, theme
+    case_panel = widget.dock.case_panel
+    case_panel._held_out.show()
+    case_panel.set_status("1,212 of 9,500, 9 h 10 left")
+    case_panel._unfold.click()
+    qtbot.wait(50)
+    assert find_cut_texts(case_panel) == []
+    accept = widget.dock.review_panel._accept
+    assert accept.mapTo(area.viewport(), accept.rect().bottomLeft()).y() < area.viewport().height()
 
 
 def test_letters_act_while_a_number_field_has_the_keyboard_and_digits_are_typed_there(

@@ -19,7 +19,9 @@ from napari_medseg.workflow.case_list.order import ORDER_EXPLANATIONS, ORDER_TIT
 from napari_medseg.workflow.preferences import change_preferences, read_preferences
 from napari_medseg.workflow.workspace import Workspace
 
-HEIGHT_IN_DOCK_PX = 190
+LEAST_HEIGHT_IN_DOCK_PX, MOST_HEIGHT_IN_DOCK_PX = 126, 400
+REST_OF_DOCK_PX = 594
+"""What the window needs beside the table in the dock, down to the button that accepts."""
 SEARCH_AFTER_MS = 150
 SORTED_BY_COLUMN = "by a column"
 ORDER_TOOLTIP = "Order of the list. Accept and next, D and S follow it; the filter counts, too"
@@ -90,7 +92,7 @@ class ListPanel(QWidget):
             self.table.setMaximumHeight(2**24 - 1)
         else:
             self.table.show_columns(select_columns(preferences.list_columns, DOCK_COLUMNS))
-            self.table.setFixedHeight(HEIGHT_IN_DOCK_PX)
+            self._fit_height()
         self._move.setText("into the dock" if is_in_window else "window")
         self._move.setToolTip("Show the list in the dock" if is_in_window else "Show the list in a window of its own")
 
@@ -105,7 +107,14 @@ class ListPanel(QWidget):
         """Show what changed while the list was hidden."""
         super().showEvent(event)
         self._open_id = None
+        self._fit_height()
         self.refresh()
+
+    def _fit_height(self) -> None:
+        """Use the height of the window in the dock, but leave in view what is below, down to the decision."""
+        if not self._is_in_window:
+            free = self.window().height() - REST_OF_DOCK_PX
+            self.table.setFixedHeight(max(LEAST_HEIGHT_IN_DOCK_PX, min(free, MOST_HEIGHT_IN_DOCK_PX)))
 
     def _make_widgets(self) -> None:
         self._search = QLineEdit()

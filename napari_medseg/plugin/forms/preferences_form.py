@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from magicgui import magicgui
 from magicgui.widgets import FunctionGui
+from qtpy.QtWidgets import QAbstractSpinBox
 
 from napari_medseg.inference.device_status import DeviceStatus
 from napari_medseg.plugin.forms.export_form import EXPORT_FORMATS
@@ -46,7 +47,7 @@ def make_preferences_form(
         others = preferences.model_dump()  # they are set elsewhere
         save(Preferences.model_validate(others | chosen | _name_reader(reader, preferences)))
 
-    return magicgui(
+    form = magicgui(
         save_preferences,
         call_button=False,
         predict_automatically={
@@ -78,6 +79,9 @@ def make_preferences_form(
             "0: a quarter of the free memory, and 200 times the size of the file",
         },
     )
+    spin_box: QAbstractSpinBox = form.max_memory_gb.native
+    spin_box.setSpecialValueText("automatic")  # instead of 0.00
+    return form
 
 
 def _name_reader(name: str, preferences: Preferences) -> dict[str, str]:

@@ -88,9 +88,9 @@ class CasePanel(CollapsibleSection):
         self._show_warnings(None if row is None else row.prediction)
         self._held_out.setVisible(row is not None and row.case.held_out)
         self._held_out.setToolTip("" if row is None else explain_hold_out(get_group_noun(row.case.group)))
-        self.set_status(case_list.counts.progress.short_text, case_list.counts.progress.text)
-        is_elsewhere = current is not None and current.case.task != self._worklist.task.name
-        self._use.setVisible(is_elsewhere)
+        progress, has_badge = case_list.counts.progress, not self._held_out.isHidden()
+        self.set_status(progress.shortest_text if has_badge else progress.short_text, progress.text)
+        self._use.setVisible(current is not None and current.case.task != self._worklist.task.name)
         self._use.setText(theme.escape_mnemonic(f"Use this image for {self._worklist.task.title}"))
         self._hint.setVisible(current is None and not case_list.n_cases)
         n_shown = len(case_list.shown_ids)
@@ -103,8 +103,8 @@ class CasePanel(CollapsibleSection):
 
     def _show_warnings(self, prediction: Prediction | None) -> None:
         """Say that the image is unlike the training images, and what is suspicious about the prediction."""
-        lines = [f"! {UNLIKE}"] if prediction is not None and prediction.is_unlike else []
-        lines += [f"! {prediction.remark}"] if prediction is not None and prediction.remark else []
+        unlike, remark = (False, "") if prediction is None else (prediction.is_unlike, prediction.remark)
+        lines = [f"! {text}" for text in (UNLIKE * bool(unlike), remark) if text]
         self._warnings.setText("\n".join(lines))
         self._warnings.setToolTip(WARNINGS_TOOLTIP if lines else "")
         self._warnings.setVisible(bool(lines))
@@ -160,7 +160,8 @@ class CasePanel(CollapsibleSection):
         self._hint = QLabel(DROP_HINT)
         self._hint.setWordWrap(True)
         self._hint.setObjectName("medseg-muted")
-        self.add_row(self._name, self._held_out, self._previous, self._next, self._unfold, self._open)
+        self.add_to_header(self._held_out)  # beside the name, it would leave no room for the name
+        self.add_row(self._name, self._previous, self._next, self._unfold, self._open)
         self.add(self._hint)
         self.add(self.list_place)
 
@@ -245,9 +246,8 @@ class CasePanel(CollapsibleSection):
     def _refresh_engine(self) -> None:
         engine = self._workspace.engine
         words = {"starting": "loading", "ready": "ready", "busy": "busy", "crashed": "restarting", "stopped": "stopped"}
-        device = engine.device.split(":")[0].strip()
         state = words.get(engine.state, engine.state)
-        self._engine.setText(f"{device} {state}".strip())
+        self._engine.setText(f"{engine.device.split(':')[0].strip()} {state}".strip())
         lines = [f"The prediction process: {engine.device or 'device not known yet'}, {state}", engine.cpu_reason]
         self._engine.setToolTip("\n".join(filter(None, lines)))
 

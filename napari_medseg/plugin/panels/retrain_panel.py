@@ -79,7 +79,8 @@ class RetrainPanel(CollapsibleSection):
             live = self._workspace.registry.get_live_id(self._task)
             waiting = retrain.count_unlearnt_corrections(self._workspace, self._task)
             counted = f"{waiting} correction{'s' * (waiting != 1)}"
-            self.set_status(f"{counted} since {live}" if live else f"{counted}, no model yet")
+            since = f"{counted} since @{live.rpartition('@')[2]}"  # the name is above, and may be long
+            self.set_status(since if live else f"{counted}, no model yet", live)
             self._retrain.setText("Retrain on corrections" if live else "Train first model")
             why_not = self._get_run_blocker()
             why_not = why_not or ("" if waiting else "No new correction: accept cases outside the hold-out first")

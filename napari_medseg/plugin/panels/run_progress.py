@@ -103,7 +103,8 @@ class RunProgress(QWidget):
         """Show the estimated remaining time."""
         left_s = self._ends_at - time.time()
         phase = f"{self._title}: {self._phase}" if self._title else self._phase
-        self.status_label.setText(f"{phase}, {left_s:.0f} s left" if left_s > 0 else f"{phase} …")
+        # first, because the end of a long text is not shown
+        self.status_label.setText(f"{left_s:.0f} s left, {phase}" if left_s > 0 else f"{phase} …")
         self.status_label.setToolTip(phase)
 
     def end(self) -> None:

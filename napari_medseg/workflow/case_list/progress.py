@@ -34,6 +34,12 @@ class Progress:
         return f"{self.n_accepted:,} of {self.n_cases:,} accepted{left}" if self.n_cases else ""
 
     @property
+    def shortest_text(self) -> str:
+        """As the short text; it leaves room for a badge beside it."""
+        text = self.short_text.replace(" accepted,", ",")
+        return text.replace(" min left", " left") if " h " in text else text
+
+    @property
     def text(self) -> str:
         """Accepted and rejected cases, and the time that is left."""
         rejected = f", {self.n_rejected:,} rejected" * bool(self.n_rejected)

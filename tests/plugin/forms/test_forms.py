@@ -65,6 +65,7 @@ def test_preferences_survive_a_restart(open_workspace: Callable[[], Workspace], 
     ws = open_workspace()
     form = make_preferences_form(lambda made: write_preferences(ws.registry, made), read_preferences(ws.registry))
     form.predict_automatically.value, form.budget_s.value, form.export_suffix.value = False, 300.0, ".png"
+    assert form.max_memory_gb.native.text() == "automatic"
     form.max_memory_gb.value = 8.0
     form()
     expected = Preferences(predict_automatically=False, budget_s=300.0, export_suffix=".png", max_memory_gb=8.0)

@@ -31,6 +31,7 @@ def test_counts_and_hours() -> None:
     found = measure(make_features(*rows))
     assert found.text == "212 of 500 accepted, 38 rejected, about 4 h 10 min left"
     assert found.short_text == "212 of 500 accepted, 4 h 10 min left"
+    assert found.shortest_text == "212 of 500, 4 h 10 left"
 
 
 def test_no_time_before_there_are_enough_cases() -> None:
