@@ -31,7 +31,9 @@ QToolButton#medseg-icon {{ background: transparent; border: 1px solid transparen
 QToolButton#medseg-icon:hover:enabled {{ background-color: {highlight}; }}
 QToolButton#medseg-icon:checked {{ background-color: {current}; }}
 QToolButton#medseg-icon::menu-indicator {{ image: none; width: 0px; }}
-QToolButton#medseg-badge {{ background: transparent; border: 1px solid {warning}; border-radius: 6px; padding: 0 5px; }}
+QToolButton#medseg-badge {{
+  background: transparent; border: 1px solid {warning}; border-radius: 6px; padding: 0 5px; margin-left: 4px;
+}}
 QToolButton#medseg-badge:hover {{ background-color: {highlight}; }}
 QToolButton#medseg-plain {{ background: transparent; color: {muted}; padding: 1px 4px; }}
 QToolButton#medseg-plain:hover {{ color: {text}; }}
