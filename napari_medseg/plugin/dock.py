@@ -114,9 +114,9 @@ class Dock(QWidget):
 
     def set_theme(self, theme_name: str) -> None:
         """Use the colours of a napari theme."""
-        self.retrain_panel.progress.curve.set_theme(theme_name)
-        self.correction.row.set_theme(theme_name)
-        self.meter.set_theme(theme_name)
+        curve, row, table = self.retrain_panel.progress.curve, self.correction.row, self.case_panel.list_panel.model
+        for themed in (curve, row, table, self.meter):
+            themed.set_theme(theme_name)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Accept dragged files."""

@@ -194,6 +194,7 @@ class MedSegWidget(QWidget):
         self._close_project()
         self.workspace = workspace
         self.dock = Dock(self._viewer, workspace, self)
+        self.dock.set_theme(self._viewer.theme)
         self._layout.insertWidget(0, self.dock, stretch=1)
         folder = workspace.project.folder
         self._project_button.setText(f"Project: {folder.name} ▾")

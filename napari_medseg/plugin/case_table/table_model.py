@@ -18,7 +18,7 @@ from napari_medseg.workflow.cases import CaseRow
 NO_PARENT = QModelIndex()
 MAX_SINGLE_REMOVALS = 50
 """If more rows leave the list, such as by a filter, the view starts anew."""
-STATE_COLOURS = {"accepted": theme.GOOD, "rejected": theme.BAD, "draft": theme.DRAFT}
+STATE_COLOURS = {"accepted": "good", "rejected": "bad", "draft": "draft"}
 NAMES = tuple(COLUMNS)
 SORT_HINT = "Click: sort by this column; the cases open in this order. Right click: choose columns"
 
@@ -40,7 +40,13 @@ class CaseTableModel(QAbstractTableModel):
         self._thumbnails = thumbnails
         self._ids: NDArray[np.int64] = case_list.shown_ids
         self._open_id: int | None = None
+        self._colours = theme.get_state_colours("dark")
         thumbnails.made.connect(self._repaint)
+
+    def set_theme(self, theme_name: str) -> None:
+        """Use the colours of a napari theme."""
+        self._colours = theme.get_state_colours(theme_name)
+        self._repaint()
 
     def follow(self, case_list: CaseList, open_id: int | None) -> None:
         """Show a list as it is now. Rows move and change; the selection stays on its cases."""
@@ -99,7 +105,8 @@ class CaseTableModel(QAbstractTableModel):
             case Qt.ItemDataRole.ToolTipRole:
                 return _describe(row, name)
             case Qt.ItemDataRole.ForegroundRole:
-                return _choose_colour(row, name)
+                colour = _choose_colour(row, name)
+                return QColor(self._colours[colour]) if colour else None  # `None`: that of the theme
             case Qt.ItemDataRole.FontRole if name == "case" and row.case.id == self._open_id:
                 font = QFont()
                 font.setBold(True)
@@ -144,7 +151,7 @@ def _describe(row: CaseRow, name: str) -> str:
     return "\n".join(filter(None, (row.case.name, row.case.file_name, held)))
 
 
-def _choose_colour(row: CaseRow, name: str) -> QColor | None:
-    if name == "state" and row.state in STATE_COLOURS:
-        return QColor(STATE_COLOURS[row.state])
-    return QColor(theme.BAD) if name in ("unsure", "unlike") and row.is_unlike else None  # `None`: that of the theme
+def _choose_colour(row: CaseRow, name: str) -> str:
+    if name == "state":
+        return STATE_COLOURS.get(row.state, "")
+    return "bad" if name in ("unsure", "unlike") and row.is_unlike else ""

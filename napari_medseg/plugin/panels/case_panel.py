@@ -197,7 +197,7 @@ class CasePanel(CollapsibleSection):
         self.add(self._pages)
         self._warnings = QLabel()
         self._warnings.setWordWrap(True)
-        self._warnings.setStyleSheet(f"color: {theme.BAD}")
+        self._warnings.setObjectName("medseg-warning")
         self._warnings.hide()
         self.add(self._warnings)
 

@@ -17,7 +17,7 @@ QLabel#medseg-muted {{ color: {muted}; }}
 QLabel#medseg-title {{ font-weight: 600; }}
 QLabel#medseg-verdict {{ font-weight: 600; }}
 QLabel#medseg-verdict[decision="better"] {{ color: {good}; }}
-QLabel#medseg-verdict[decision="worse"] {{ color: {bad}; }}
+QLabel#medseg-verdict[decision="worse"], QLabel#medseg-warning {{ color: {bad}; }}
 QToolButton#medseg-tool {{ background-color: {primary}; border-radius: 2px; min-height: 18px; padding: 3px 6px; }}
 QToolButton#medseg-tool:hover {{ background-color: {highlight}; }}
 QToolButton#medseg-tool:checked {{ background-color: {current}; }}
@@ -65,9 +65,15 @@ def make_style_sheet(theme_name: str) -> str:
     names = ("background", "foreground", "primary", "highlight", "text", "warning", "current")
     colours = {name: getattr(theme, name).as_hex(format="long") for name in names}
     muted = "#A9ADB5" if is_dark(theme_name) else "#55585E"
-    good = "#2FBF94" if is_dark(theme_name) else "#00694D"
-    bad = "#F08A3C" if is_dark(theme_name) else "#A84600"
-    return STYLE_TEMPLATE.format(**colours, muted=muted, good=good, bad=bad, highlight_text=muted)
+    states = get_state_colours(theme_name)
+    return STYLE_TEMPLATE.format(**colours, **states, muted=muted, highlight_text=muted)
+
+
+def get_state_colours(theme_name: str) -> dict[str, str]:
+    """Return the colours of texts that say something good, bad, or a draft, as hex: with contrast on this theme."""
+    if is_dark(theme_name):
+        return {"good": "#2FBF94", "bad": "#F08A3C", "draft": DRAFT}
+    return {"good": "#00694D", "bad": "#A84600", "draft": "#7A5400"}
 
 
 def is_dark(theme_name: str) -> bool:

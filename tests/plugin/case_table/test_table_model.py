@@ -14,6 +14,7 @@ from napari_medseg.inference.events import PredictionResult
 from napari_medseg.plugin.case_table.table_model import NAMES, CaseTableModel
 from napari_medseg.plugin.case_table.table_view import CaseTableView
 from napari_medseg.plugin.case_table.thumbnails import Thumbnails, get_thumbnail_path, load_thumbnail
+from napari_medseg.plugin.widgets.theme import get_state_colours
 from napari_medseg.workflow import review
 from napari_medseg.workflow.case_list.case_list import CaseList
 from napari_medseg.workflow.case_list.filters import CaseFilter
@@ -70,6 +71,15 @@ def test_rows_follow_the_order_and_the_selection_stays_on_its_cases(table: Table
     table.predict(3, 0.5)
     assert [name[-1] for name in table.names()] == ["5", "4", "1", "2", "3"]
     assert [case.id for case in table.view.list_selected()] == [table.cases[3].id, table.cases[1].id]
+
+
+def test_states_have_the_colours_of_the_theme(table: Table) -> None:
+    table.predict(0, 0.1, 99.0)
+    for name in ("dark", "light"):
+        table.model.set_theme(name)
+        shown = table.text(0, "unlike", Qt.ItemDataRole.ForegroundRole)
+        assert shown.name().upper() == get_state_colours(name)["bad"]
+    assert table.text(0, "case", Qt.ItemDataRole.ForegroundRole) is None
 
 
 def test_rows_come_and_go_with_the_list_and_the_filter(table: Table) -> None:
