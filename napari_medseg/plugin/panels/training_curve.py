@@ -9,6 +9,7 @@ from training.run_folder import EpochEnded
 
 HEIGHT_PX = 84
 AXIS_WIDTH_PX = 38
+TOP_MARGIN_PX = 7
 
 
 class TrainingCurve(pg.PlotWidget):
@@ -23,6 +24,7 @@ class TrainingCurve(pg.PlotWidget):
         self.hideButtons()
         item = self.getPlotItem()
         self._loss_view = pg.ViewBox(enableMouse=False, enableMenu=False)
+        item.setContentsMargins(0, TOP_MARGIN_PX, 0, 0)  # else the topmost number is cut
         item.showAxis("right")
         item.scene().addItem(self._loss_view)
         item.getAxis("right").linkToView(self._loss_view)
