@@ -50,10 +50,7 @@ def make_preferences_form(
     form = magicgui(
         save_preferences,
         call_button=False,
-        predict_automatically={
-            "text": "predict what I drop",
-            "value": preferences.predict_automatically,
-        },
+        predict_automatically={"text": "predict what I drop", "value": preferences.predict_automatically},
         budget_s={"label": "Retrain", "choices": TIME_BUDGETS, "value": preferences.budget_s},
         export_suffix={"label": "Export as", "choices": EXPORT_FORMATS, "value": preferences.export_suffix},
         export_with_images={"text": "write images beside labels", "value": preferences.export_with_images},
@@ -79,9 +76,12 @@ def make_preferences_form(
             "0: a quarter of the free memory, and 200 times the size of the file",
         },
     )
-    spin_box: QAbstractSpinBox = form.max_memory_gb.native
-    spin_box.setSpecialValueText("automatic")  # instead of 0.00
+    _show_zero_as_automatic(form.max_memory_gb.native)
     return form
+
+
+def _show_zero_as_automatic(spin_box: QAbstractSpinBox) -> None:
+    spin_box.setSpecialValueText("automatic")
 
 
 def _name_reader(name: str, preferences: Preferences) -> dict[str, str]:
