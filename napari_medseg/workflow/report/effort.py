@@ -11,8 +11,6 @@ from napari_medseg.workflow.meter.trend import VersionWork
 from napari_medseg.workflow.report.people import Names
 from training.reports.html import Cell, Table
 
-Format = Callable[[float], str]
-
 
 def build_work_table(rows: Sequence[MeterRow], names: Names) -> Table | None:
     """Return the work of each reader with the drafts of each version, in order of first use; all corrections count."""
@@ -71,15 +69,22 @@ def _list_version_cells(work: VersionWork, worst: float | None) -> list[Cell]:
         work.model,
         work.kind,
         work.n_cases,
-        _format(work.seconds, work.n_timed, format_minutes),
-        _format(work.edited_share, work.n_cases, "{:.1%}".format),
+        _format(work.seconds, work.n_timed, _format_clock, " min"),
+        _format(work.edited_share, work.n_cases, _format_per_cent, " %"),
         _format(work.dice, work.n_cases, "{:.3f}".format),
         "" if worst is None else f"{worst:.3f}",
     ]
 
 
-def _format(estimate: Estimate | None, n_known: int, show: Format) -> str:
+def _format(estimate: Estimate | None, n_known: int, show: Callable[[float], str], unit: str = "") -> str:
     if estimate is None:
-        return f"{n_known} of {MIN_CASES} cases" if n_known < MIN_CASES else "not measured"
-    low, high = show(estimate.low).removesuffix(" min"), show(estimate.high).removesuffix(" min")
-    return f"{show(estimate.value)} ({low} to {high})"
+        return f"{n_known} of {MIN_CASES} needed" if n_known < MIN_CASES else "not measured"
+    return f"{show(estimate.value)}{unit} ({show(estimate.low)} to {show(estimate.high)})"
+
+
+def _format_clock(seconds: float) -> str:
+    return format_minutes(seconds).removesuffix(" min")
+
+
+def _format_per_cent(share: float) -> str:
+    return f"{100 * share:.1f}"

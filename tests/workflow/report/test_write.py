@@ -69,7 +69,7 @@ def test_it_tells_who_did_what_and_what_it_was_good_for(worked: Workspace, tmp_p
     text = strip(page)
     assert "cases 3 accepted 2 rejected 1" in text
     assert re.search(r"reader 1 lungs-unet@1 2 \d+ s 28\d 0", text)
-    assert re.search(r"lungs-unet@1 images 2 [02] of 8 cases 2 of 8 cases 2 of 8 cases 0\.83", text)
+    assert re.search(r"lungs-unet@1 images 2 0 of 8 needed 2 of 8 needed 2 of 8 needed 0\.83", text)
     assert "No figure of minutes saved: it needs two versions with 8 timed cases each" in text
     assert "No case was read twice." in text
     assert "no reason given 1" in text
@@ -102,7 +102,7 @@ def test_the_readers_and_what_they_said_of_cases_are_told_without_names(worked: 
     work_with_names(worked, tmp_path)
     page = write(worked, tmp_path / "out", pictures=False)
     text = strip(page)
-    assert re.search(r"reader 2 lungs-unet@1 1 \d+ s 400 0", text)
+    assert re.search(r"reader 2 lungs-unet@2 1 \d+ s 400 0", text)
     assert "cases 7 accepted 3 rejected 4 flagged 1" in text
     assert "right lung 1 0.783 0.783 7.0 mm 7.0 mm left lung 1 0.783 0.783 7.0 mm 7.0 mm" in text
     assert "1 case read twice" in text
@@ -140,7 +140,7 @@ def test_minutes_saved_have_an_interval_and_old_corrections_are_measured_for_the
     ws.project._connection.execute("DELETE FROM draft_agreements")
     text = strip(write(ws, tmp_path / "out", pictures=False))
     assert re.search(r"lungs-unet@2 saved 2\d \(2\d to 2\d\) min on 8 cases against lungs-unet@1", text)
-    assert re.search(r"lungs-unet@1 images 8 5:0\d min \(5:0\d to 5:0\d\) 0\.1% \(0\.1% to 0\.1%\) 1\.000", text)
+    assert re.search(r"lungs-unet@1 images 8 5:0\d min \(5:0\d to 5:0\d\) 0\.1 % \(0\.1 to 0\.1\) 1\.000", text)
     assert ws.project.read_records(DraftAgreement) == []
 
 
