@@ -1,16 +1,19 @@
 """Phantoms and shortcuts that the tests of the workflow share."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from napari_medseg.core import formats
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, Lineage, ModelCard, Preprocessing, write_card
 from napari_medseg.core.records import Case, Prediction, now
 from napari_medseg.inference.events import PredictionResult
-from napari_medseg.workflow.cases import add_cases
-from napari_medseg.workflow.review import accept, open_review, record_prediction
+from napari_medseg.workflow.case_notes import notes
+from napari_medseg.workflow.cases import add_cases, get_case_row
+from napari_medseg.workflow.review import accept, open_review, record_prediction, reject
 from napari_medseg.workflow.workspace import Workspace
 from training.from_folders.default_recipe import RecipeOverrides
 
@@ -73,6 +76,35 @@ def accepted(ws: Workspace, number: int, group: str = "") -> Case:
     draft.record([number], 0, 1)
     accept(ws, draft, draft.labels, image)
     return case
+
+
+READER, SECOND_READER = "Vera Stein", "Paul Kern"
+FILE_NAME, GROUP, SERIES = "Blank_Ute_1970", "Blank^Ute", "1.2.777.88"
+TYPED_REASON, NOTE = "Ute moved on the table", "ask the sister of Ute"
+CLEAR_NAMES = (READER, SECOND_READER, FILE_NAME, GROUP, SERIES, TYPED_REASON, NOTE)
+"""What stands in the table `identities` after `work_with_names`."""
+
+
+def work_with_names(ws: Workspace, folder: Path) -> None:
+    """Two readers correct a case, the second one blind; others are rejected: for a typed reason, a preset, and none."""
+    images = []
+    for number in range(20, 24):
+        path = folder / f"{FILE_NAME}_{number}.tif"
+        formats.write_image(path, phantom(number))
+        images.append(replace(formats.read(path), group=GROUP, series=f"{SERIES}.{number}"))
+    ws.reader.set_name(READER)
+    twice, *rejected = [predicted(ws, image) for image in images]
+    accept(ws, open_review(ws, *twice), phantom_labels(), images[0])
+    for (case, prediction), reason in zip(rejected, (TYPED_REASON, "not usable: quality", ""), strict=True):
+        reject(ws, open_review(ws, case, prediction))
+        notes.set_reason(ws, case, reason)
+    ws.second_readings.choose(twice[0], is_chosen=True)
+    ws.reader.set_name(SECOND_READER)
+    notes.set_flag(ws, rejected[0][0], True)
+    notes.set_note(ws, twice[0], NOTE)
+    labels = phantom_labels()
+    labels[10:20] = 0
+    accept(ws, open_review(ws, twice[0], get_case_row(ws, twice[0]).prediction), labels, images[0])
 
 
 def real_version(folder: Path, version: int = 1) -> None:

@@ -10,6 +10,8 @@ N_REMEMBERED = 5
 _ALL_IMAGES = ("wrong kind of image", "not usable: quality")
 _MEDICAL = ("motion or metal artefacts", "organ cut off by the image", "wrong body part or view")
 _COLOUR = ("out of focus or blurred", "artefact: fold, glare, smoke or blood")
+PRESETS = frozenset((*_ALL_IMAGES, *_MEDICAL, *_COLOUR))
+"""All of them; a reason that is none of these was typed, and may name someone."""
 
 
 def list_presets(task: Task) -> tuple[str, ...]:

@@ -53,6 +53,18 @@ def describe_saving(saving: Saving) -> str:
     return line + ("; not the same people worked with both" if saving.other_readers else "")
 
 
+def explain_no_saving(work: Sequence[VersionWork]) -> str:
+    """Return why there is no figure of minutes saved: how many timed cases each version has."""
+    line = f"No figure of minutes saved: it needs two versions with {MIN_CASES} timed cases each, of one kind of image."
+    if not work:
+        return f"{line} No case was corrected from the draft of a model."
+    kinds = []
+    for kind in dict.fromkeys(one.kind for one in work):
+        known = ", ".join(f"{one.model} {one.n_timed:,}" for one in work if one.kind == kind)
+        kinds.append(f"{kind}: {known}")
+    return f"{line} Timed cases so far: {'; '.join(kinds)}."
+
+
 def describe_forecast(forecast: Forecast) -> str:
     """Return what is left as a line."""
     if not forecast.n_left:

@@ -42,7 +42,7 @@ def draw_case(folder: Path, accepted: AcceptedCase) -> NDArray[np.uint8]:
     part = _find_part((planes[0] > 0) | (planes[1] > 0))
     grey = _scale_grey_values(_take_plane(image, index), image)[part]
     zoom = SIDE_PX / max(grey.shape[:2])
-    rgb: NDArray[np.uint8] = ndimage.zoom(grey, (zoom, zoom, 1), order=1).clip(0, 255).astype(np.uint8)
+    rgb: NDArray[np.uint8] = ndimage.zoom(grey, (zoom, zoom, 1), order=1, mode="nearest").clip(0, 255).astype(np.uint8)
     for plane, colour in ((planes[1], DRAFT_RGB), (planes[0], CORRECTION_RGB)):
         rgb[_find_contour(plane[part], rgb.shape[:2])] = colour
     return rgb

@@ -1,9 +1,8 @@
-"""One pass over the accepted labels of a task: sizes of labels, and how far the drafts were from the corrections.
+"""One pass over the accepted labels of a task: sizes of labels.
 
 One case is in memory at a time, so a project of any number of cases is read within the memory of its largest image.
 """
 
-import heapq
 import statistics
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,6 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.project.review_region import read_reviewed_pixels
 from napari_medseg.core.quality.measurements import Measurement, measure_labels
-from napari_medseg.core.quality.metrics import compute_dice, compute_dice_per_label
 from napari_medseg.core.records import Case, Correction, Prediction
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow.storage.pack import Progress
@@ -48,27 +46,15 @@ class LabelTotal:
         return statistics.median(self.values)
 
 
-@dataclass(frozen=True)
-class DraftDice:
-    """Dice of draft and correction: mean of the labels that occur, or of all objects together."""
-
-    dice: float
-    accepted: AcceptedCase
-
-
 @dataclass
 class LabelScan:
-    """What a pass over the labels found. `dices` is by model version, `worst` has the lowest Dice first."""
+    """What a pass over the labels found: the sizes by name of the label and unit."""
 
     totals: dict[tuple[str, str], LabelTotal] = field(default_factory=dict)
-    dices: dict[str, list[float]] = field(default_factory=dict)
-    worst: list[DraftDice] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
-def scan_labels(
-    folder: Path, task: Task, cases: Sequence[AcceptedCase], n_worst: int
-) -> Generator[Progress, None, LabelScan]:
+def scan_labels(folder: Path, task: Task, cases: Sequence[AcceptedCase]) -> Generator[Progress, None, LabelScan]:
     """Read the labels of a task.
 
     Parameters
@@ -77,8 +63,6 @@ def scan_labels(
         Project folder.
     task, cases
         The task and its accepted cases.
-    n_worst
-        How many cases with the lowest Dice are kept.
 
     Yields
     ------
@@ -86,35 +70,17 @@ def scan_labels(
         In cases.
     """
     scan = LabelScan()
-    worst: list[tuple[float, int, AcceptedCase]] = []  # a heap of negated Dice: its first is the best of the worst
     for number, accepted in enumerate(cases, start=1):
         try:
-            labels = _read_reviewed_labels(folder, accepted, accepted.correction)
-            _add_sizes(scan, task, accepted.case, labels)
-            if accepted.prediction is not None and not accepted.correction.imported:
-                dice = compute_mean_dice(_read_reviewed_labels(folder, accepted, accepted.prediction), labels, task)
-                scan.dices.setdefault(accepted.correction.model, []).append(dice)
-                heapq.heappush(worst, (-dice, -number, accepted))
-                if len(worst) > n_worst:
-                    heapq.heappop(worst)
+            _add_sizes(scan, task, accepted.case, _read_reviewed_labels(folder, accepted))
         except MedSegError as error:
             scan.problems.append(str(error))
         yield Progress(number, len(cases))
-    scan.worst = [DraftDice(-negated, accepted) for negated, _, accepted in sorted(worst, reverse=True)]
     return scan
 
 
-def compute_mean_dice(draft: NDArray[Any], labels: NDArray[Any], task: Task) -> float:
-    """Return the mean Dice over the labels that occur in either array; 1 if none does."""
-    if task.instances:
-        return compute_dice(draft > 0, labels > 0)
-    present = [label.value for label in task.labels if (draft == label.value).any() or (labels == label.value).any()]
-    values = compute_dice_per_label(draft, labels, present).values() if present else [1.0]
-    return statistics.fmean(values)
-
-
-def _read_reviewed_labels(folder: Path, accepted: AcceptedCase, record: Prediction | Correction) -> NDArray[Any]:
-    labels = read_case_labels(folder, accepted.case, record)
+def _read_reviewed_labels(folder: Path, accepted: AcceptedCase) -> NDArray[Any]:
+    labels = read_case_labels(folder, accepted.case, accepted.correction)
     seen = read_reviewed_pixels(folder, accepted.case, accepted.correction)
     return labels if seen is None else np.where(seen, labels, 0)
 

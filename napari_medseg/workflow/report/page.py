@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.project.case_history import CaseHistory
+from napari_medseg.core.readings.records import SECOND
 from napari_medseg.core.records import Correction, ReviewState
 from napari_medseg.core.tasks.bundled_tasks import Task
+from napari_medseg.workflow.meter.figures import MeterFigures
+from napari_medseg.workflow.report import agreement, effort, remarks
 from napari_medseg.workflow.report.data_card import DataCard, is_closed_as
-from napari_medseg.workflow.report.effort import Work, format_seconds, summarise_models, summarise_work
+from napari_medseg.workflow.report.effort import format_seconds
 from napari_medseg.workflow.report.label_scan import LabelScan
 from napari_medseg.workflow.report.lineage import LineageGraph
 from napari_medseg.workflow.report.people import Names
@@ -21,37 +24,50 @@ _UNITS = {"ml": "ml", "mm2": "mm²", "px": "px"}
 
 @dataclass
 class TaskReport:
-    """All that is known of one task."""
+    """All that is known of one task; `notes` has the newest note of each case by the id of the case."""
 
     task: Task
     histories: Sequence[CaseHistory]
-    corrections: Sequence[Correction]
+    notes: remarks.Notes
+    figures: MeterFigures
     data: DataCard
     scan: LabelScan
     retrains: Sequence[Retrain]
     lineage: LineageGraph
     live: ModelCard | None
-    figures: Sequence[Figure] = field(default_factory=list)
+    pictures: Sequence[Figure] = field(default_factory=list)
+
+    @property
+    def corrections(self) -> list[Correction]:
+        """All corrections of the task, in the order of acceptance."""
+        return [row.correction for row in self.figures.records.rows]
 
 
 def build_section(report: TaskReport, names: Names) -> dict[str, object]:
     """Return what the template shows of a task."""
+    read_twice = report.figures.records.read_twice
     return {
         "title": report.task.title,
         "tiles": _build_tiles(report),
-        "work": _build_work_table(report, names),
-        "models": _build_model_table(report),
+        "work": effort.build_work_table(report.figures.records.rows, names),
+        "versions": effort.build_version_table(report.figures),
+        "savings": effort.list_savings(report.figures),
+        "n_read_twice": len(read_twice),
+        "agreement": agreement.build_agreement_table(report.figures.agreement),
+        "read_twice": _cut(agreement.build_read_twice_table(report.task, read_twice, names)),
         "retrains": _build_retrain_table(report),
         "verdicts": _list_verdicts(report),
         "lineage": report.lineage,
         "live": report.live.id if report.live else "",
-        "figures": report.figures,
+        "pictures": report.pictures,
         "hold_out": _describe_hold_out(report.data),
         "hold_out_groups": _build_hold_out_table(report, names),
         "data": _build_data_table(report),
         "labels": _build_label_table(report.scan),
         "sources": _build_source_table(report.live),
-        "rejected": _build_rejected_table(report, names),
+        "reasons": remarks.build_reason_table(report.histories, report.notes, names),
+        "rejected": _cut(remarks.build_rejected_table(report.histories, report.notes, names)),
+        "remarks": _cut(remarks.build_remark_table(report.histories, report.notes, names)),
         "cases": _build_case_table(report, names),
         "n_cases_left_out": max(0, len(report.corrections) - MAX_LISTED_CASES),
     }
@@ -62,6 +78,8 @@ def _build_tiles(report: TaskReport) -> list[tuple[str, str]]:
     tiles = [("cases", f"{data.n_cases:,}"), ("accepted", f"{data.n_accepted:,}")]
     if data.n_rejected:
         tiles.append(("rejected", f"{data.n_rejected:,}"))
+    if n_flagged := remarks.count_flags(report.histories, report.notes):
+        tiles.append(("flagged", f"{n_flagged:,}"))
     if report.corrections:
         tiles.append(("time of work", format_seconds(sum(one.seconds for one in report.corrections))))
     if report.live is not None:
@@ -72,31 +90,8 @@ def _build_tiles(report: TaskReport) -> list[tuple[str, str]]:
     return tiles
 
 
-def _build_work_table(report: TaskReport, names: Names) -> Table | None:
-    work = summarise_work(report.corrections)
-    header = ["reader", "model of the draft", "cases", "time per case", "edited voxels", "unchanged", "first", "last"]
-    rows: list[list[Cell]] = [[names.name_reader(one.reader), *_list_work(one), one.first, one.last] for one in work]
-    return Table(header, rows) if rows else None
-
-
-def _build_model_table(report: TaskReport) -> Table | None:
-    """Return the effort for each version, with the Dice of its drafts."""
-    rows: list[list[Cell]] = []
-    for one in summarise_models(report.corrections):
-        dices = report.scan.dices.get(one.model, [])
-        rows.append([*_list_work(one), sum(dices) / len(dices) if dices else "", min(dices) if dices else ""])
-    header = ["model", "cases", "time per case", "edited voxels", "unchanged", "Dice of its drafts", "worst"]
-    return Table(header, rows) if rows else None
-
-
-def _list_work(work: Work) -> list[Cell]:
-    return [
-        work.model or "drawn without a model",
-        work.n_cases,
-        format_seconds(work.median_seconds),
-        f"{work.median_voxels:,.0f}",
-        work.n_unchanged,
-    ]
+def _cut(table: Table | None) -> Table | None:
+    return table and Table(table.header, table.rows[:MAX_LISTED_CASES])
 
 
 def _build_retrain_table(report: TaskReport) -> Table | None:
@@ -203,29 +198,20 @@ def _build_source_table(live: ModelCard | None) -> Table | None:
     return Table(["data of the live model", "images", "groups", "licence"], rows)
 
 
-def _build_rejected_table(report: TaskReport, names: Names) -> Table | None:
-    rows: list[list[Cell]] = [
-        [names.name_case(history.case), names.name_reader(review.who), (review.closed or "")[:10]]
-        for history in report.histories
-        if is_closed_as(history, ReviewState.REJECTED) and (review := history.closed_review) is not None
-    ]
-    return Table(["case", "rejected by", "on"], rows[:MAX_LISTED_CASES]) if rows else None
-
-
 def _build_case_table(report: TaskReport, names: Names) -> Table | None:
-    cases = {history.case.id: history.case for history in report.histories}
     rows: list[list[Cell]] = []
-    for one in list(report.corrections)[-MAX_LISTED_CASES:][::-1]:
-        case = cases.get(one.case_id)
+    for row in report.figures.records.rows[-MAX_LISTED_CASES:][::-1]:
+        one = row.correction
+        remark = ("hold-out" * row.case.held_out, "second reading" * (one.reading == SECOND))
         rows.append(
             [
-                names.name_case(case) if case else f"case {one.case_id}",
+                names.name_case(row.case),
                 names.name_reader(one.who),
                 one.created[:16].replace("T", " "),
-                one.model or ("mask of elsewhere" if one.imported else "drawn without a model"),
+                effort.describe_draft(one),
                 format_seconds(one.seconds),
                 f"{one.changed_voxels:,}",
-                "hold-out" if case and case.held_out else "",
+                ", ".join(filter(None, remark)),
             ]
         )
     header = ["case", "accepted by", "at (UTC)", "model of the draft", "time", "edited voxels", ""]

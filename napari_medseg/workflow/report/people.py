@@ -1,12 +1,10 @@
-"""Names on the page: labels by default, clear names if they are asked for."""
+"""Names on the page: labels by default; clear names and typed texts if they are asked for."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from napari_medseg.core.grouping.keyed_groups import get_group_label
 from napari_medseg.core.project.database import Project
-from napari_medseg.core.records import Case, Correction, Review
-from napari_medseg.workflow.storage.deidentify import number_readers
+from napari_medseg.core.records import Case
 
 
 @dataclass(frozen=True)
@@ -18,16 +16,16 @@ class Names:
     are_clear
         Whether they are clear names.
     readers, groups
-        Label of an account, and clear name of a keyed group; both by what the database holds.
+        Clear name by the label of a reader, and by a keyed group; empty unless they are shown.
     """
 
     are_clear: bool
     readers: dict[str, str] = field(repr=False)
     groups: dict[str, str] = field(repr=False)
 
-    def name_reader(self, account: str) -> str:
-        """Return ``reader 1``, or the account."""
-        return account if self.are_clear else self.readers.get(account, account)
+    def name_reader(self, label: str) -> str:
+        """Return ``reader 1``, or the name of that person."""
+        return self.readers.get(label, label)
 
     def name_group(self, group: str) -> str:
         """Return ``patient 12``, or its clear name."""
@@ -39,9 +37,7 @@ class Names:
 
 
 def choose_names(project: Project, *, clear: bool) -> Names:
-    """Return the names for a page, in the order of work: the first reader is the one who reviewed first."""
-    accounts: Iterable[str] = [
-        *(review.who for review in project.read_records(Review)),
-        *(correction.who for correction in project.read_records(Correction)),
-    ]
-    return Names(clear, number_readers(list(accounts)), project.identities.read_groups() if clear else {})
+    """Return the names for a page; without `clear`, nothing is read from the table of clear names."""
+    if not clear:
+        return Names(are_clear=False, readers={}, groups={})
+    return Names(are_clear=True, readers=project.identities.read_readers(), groups=project.identities.read_groups())

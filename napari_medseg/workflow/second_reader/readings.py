@@ -46,15 +46,17 @@ class ReadTwice:
 class LabelSummary:
     """Agreement of two readers on one label over all cases in which at least one of them has it.
 
-    `dice` and `lowest_dice` are its mean and minimum; `hd95` is the median of the distances in `unit`, over the cases
-    in which both have it, or `None` if there are none.
+    `dice`, `median_dice` and `lowest_dice` are its mean, median and minimum; `hd95` and `highest_hd95` are the median
+    and the maximum of the distances in `unit`, over the cases in which both have it, or `None` if there are none.
     """
 
     label: str
     n_cases: int
     dice: float
+    median_dice: float
     lowest_dice: float
     hd95: float | None
+    highest_hd95: float | None
     unit: str
 
 
@@ -133,9 +135,18 @@ def summarise_agreement(task: Task, read: Sequence[ReadTwice]) -> list[LabelSumm
     rows = []
     for (value, unit), scores in sorted(found.items()):
         dices, distances = [dice for dice, _ in scores], [hd95 for _, hd95 in scores if hd95 is not None]
-        name = names.get(value, f"label {value}")
-        middle = median(distances) if distances else None
-        rows.append(LabelSummary(name, len(scores), fmean(dices), min(dices), middle, unit))
+        rows.append(
+            LabelSummary(
+                label=names.get(value, f"label {value}"),
+                n_cases=len(scores),
+                dice=fmean(dices),
+                median_dice=median(dices),
+                lowest_dice=min(dices),
+                hd95=median(distances) if distances else None,
+                highest_hd95=max(distances, default=None),
+                unit=unit,
+            )
+        )
     return rows
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from workflow_phantoms import accepted, phantom, predicted, write_version
+from workflow_phantoms import CLEAR_NAMES, accepted, phantom, predicted, work_with_names, write_version
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.project.database import DATABASE, Project
-from napari_medseg.core.records import Case, Correction, Review, Run, RunState, now
+from napari_medseg.core.records import Case, CaseNote, Correction, Review, Run, RunState, now
 from napari_medseg.core.replay import ReplayImage, read_replay_images, write_replay_images
 from napari_medseg.core.snapshot import write_snapshot
 from napari_medseg.inference.engine.client import Engine
@@ -23,7 +23,6 @@ from napari_medseg.workflow.hold_out.held_out_groups import set_held_out
 from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.storage import unpack as unpacking
 from napari_medseg.workflow.storage.check import check_archive, check_project
-from napari_medseg.workflow.storage.deidentify import READER_LABEL
 from napari_medseg.workflow.storage.manifest import MANIFEST_FILE
 from napari_medseg.workflow.storage.pack import PackedProject, pack_project
 from napari_medseg.workflow.storage.unpack import UnpackedProject, unpack_project
@@ -116,22 +115,23 @@ def test_work_goes_on_in_an_unpacked_project(worked: Workspace, tmp_path: Path) 
 
 def test_an_archive_without_identities_names_nobody_and_still_opens(worked: Workspace, tmp_path: Path) -> None:
     target = tmp_path / "shared.medseg.zip"
+    work_with_names(worked, tmp_path)
     (worked.project.folder / "exports" / "Anna Berg.csv").write_text("Anna Berg")
-    account = worked.project.read_records(Review)[0].who.encode()
     key = worked.project._connection.execute("SELECT value FROM identities WHERE kind = 'key'").fetchone()[0]
     pack(worked, target, with_identities=False)
     with zipfile.ZipFile(target) as archive:
         content = b"".join(archive.read(name) + name.encode() for name in archive.namelist())
-        rows = archive.read(f"project/{DATABASE}")
-    names = [b"Anna Berg", b"Otto Roth", b"slice 1", str(tmp_path).encode(), key.encode()]
-    assert not [name for name in names if name in content]
-    assert READER_LABEL.fullmatch(account.decode()) or account not in rows
+    names = [*CLEAR_NAMES, "Blank", "Ute", "Anna Berg", "Otto Roth", "slice 1", str(tmp_path), key]
+    assert not [name for name in names if name.encode() in content]
     done = unpack(target, tmp_path / "elsewhere", ModelRegistry(tmp_path / "other", tmp_path / "bundled"))
     assert any("become another patient" in notice for notice in done.notices)
     moved = Project.open(tmp_path / "elsewhere")
     try:
         assert [case.name for case in moved.read_records(Case)] == [c.name for c in worked.project.read_records(Case)]
-        assert {review.who for review in moved.read_records(Review)} == {"reader 1"}
+        assert {review.who for review in moved.read_records(Review)} == {"reader 1", "reader 2"}
+        assert moved.identities.read_readers() == {}
+        notes = {note.case_id: note for note in moved.read_records(CaseNote)}.values()
+        assert [(note.is_flagged, note.note, note.reason) for note in notes if note.is_flagged] == [(True, "", "")]
         assert moved.identities.key_group("Anna Berg").startswith("patient ")
         with pytest.raises(sqlite3.IntegrityError, match="immutable"), moved.transaction():
             moved._connection.execute("UPDATE corrections SET who = 'x'")
