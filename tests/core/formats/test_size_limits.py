@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import struct
 import tracemalloc
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -273,3 +274,16 @@ def test_pictures_above_the_limit_of_pillow_open(name: str, tmp_path: Path, monk
 def _save_grey(path: Path) -> Path:
     Picture.fromarray(np.full((50, 60), 255, np.uint8)).save(path)
     return path
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_an_archive_whose_header_is_a_bomb_is_refused(packing: int, tmp_path: Path) -> None:
+    path, long = tmp_path / "a.npz", 40 * MB
+    with zipfile.ZipFile(path, "w", packing) as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x02\x00" + long.to_bytes(4, "little") + b" " * long)
+
+    def read() -> None:
+        with pytest.raises(MedSegError, match=r"would take 40 MB|does not write"):
+            formats.read(path)
+
+    assert measure_peak(read) < FLOOR_BYTES
