@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.decoded_size.limit import LABEL_BYTES
 from napari_medseg.core.errors import GridMismatchError, HeaderMismatchError, MedSegError
+from napari_medseg.core.formats.content import refuse_other_content
 from napari_medseg.core.formats.discovery import (
     DICOM_SUFFIXES,
     JPEG_SUFFIXES,
@@ -147,6 +148,7 @@ def _get_mask_suffix(path: Path) -> str:
     if suffix not in known_suffixes:
         known = ", ".join(sorted(known_suffixes))
         raise MedSegError(f"{path.name}: masks are read from {known}. Convert them.")
+    refuse_other_content(path)
     return suffix
 
 
