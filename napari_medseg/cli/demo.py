@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from napari_medseg.core.atomic_io import refuse_unwritable_folder
+
 
 def demo(
     scripted: Annotated[bool, typer.Option("--scripted", help="Run all steps without a user.")] = False,
@@ -20,4 +22,6 @@ def demo(
     # Not at the top of the file: the other commands must run where no Qt is installed.
     from napari_medseg.plugin.demo.demo import run_demo
 
+    if scripted:
+        refuse_unwritable_folder(out)
     run_demo(out if scripted else None)

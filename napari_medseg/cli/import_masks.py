@@ -22,8 +22,10 @@ from napari_medseg.cli.options import (
     MaxMemoryOption,
     ProjectOption,
     RegistryOption,
+    get_project_dir,
     open_workspace,
 )
+from napari_medseg.core.atomic_io import refuse_unwritable_folder
 from napari_medseg.core.formats.mask_placement import MaskPlacement
 
 if TYPE_CHECKING:
@@ -102,6 +104,7 @@ def import_masks(
     from napari_medseg.workflow.masks.pairs import find_pairs
     from napari_medseg.workflow.masks.read_pair import MaskSettings
 
+    refuse_unwritable_folder(get_project_dir(project))
     pairs, lacking = find_pairs(images, masks)
     console = make_progress_console(quiet=as_json)
     outcomes = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_medseg.core.atomic_io import refuse_unwritable_folder
+from napari_medseg.core.atomic_io import refuse_unwritable_file, refuse_unwritable_folder
 from napari_medseg.core.decoded_size.limit import MAX_MEMORY_OPTION, allow_memory, parse_size
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.label_files.registry import LABEL_FORMATS
@@ -38,6 +38,13 @@ def check_output_folder(folder: Path | None) -> Path | None:
     if folder is not None:
         refuse_unwritable_folder(folder)
     return folder
+
+
+def check_output_file(file: Path | None) -> Path | None:
+    """Refuse a file that cannot be written before the command starts its work: a callback of options."""
+    if file is not None:
+        refuse_unwritable_file(file)
+    return file
 
 
 ProjectOption = Annotated[

@@ -90,6 +90,13 @@ def refuse_unwritable_folder(folder: Path) -> None:
         raise MedSegError(f"cannot write to {folder}: {reason}") from error
 
 
+def refuse_unwritable_file(path: Path) -> None:
+    """Refuse a file that cannot be written, or replaced if it exists; as `refuse_unwritable_folder`."""
+    if os.path.isdir(path):
+        raise MedSegError(f"cannot write to {path}: it is a folder. Give the name of a file.")
+    refuse_unwritable_folder(path.parent if os.path.lexists(path) else path)
+
+
 def make_temporary_path(path: Path) -> Path:
     """Return a free name beside `path` for a file that is not complete yet.
 

@@ -36,6 +36,7 @@ _ADVICE = {
     errno.EROFS: "Choose a folder on another disk; this one cannot be written to.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
     errno.ENOENT: "Check the name, or whether a drive is disconnected.",
+    errno.EAGAIN: "The system allows no more processes or threads; close other programs.",
     errno.EMFILE: "Close other files and programs.",
     errno.EIO: "The disk or network reports a fault; use another one.",
 }
@@ -144,8 +145,8 @@ def explain(error: Exception) -> MedSegError | None:
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename is not None else ""
         return MedSegError(f"{place}{format_os_error(error)}")
-    if any(text in str(error) for text in _FULL_DISK_TEXTS) or _is_caused_by_full_disk(error):
-        return MedSegError(f"the disk is full: {get_reason(error)}. {_FREE_SPACE}")
+    if (full := _explain_full_system(error)) is not None:
+        return full
     if _is_failed_installation(error):
         return MedSegError(
             f"a library cannot be loaded: {get_reason(error)}. Close other programs if memory is short; otherwise "
@@ -154,6 +155,17 @@ def explain(error: Exception) -> MedSegError | None:
     is_of_file = _is_of_file_library(type(error)) or _is_of_parser(error)
     if is_of_file or isinstance(error, UnicodeError | struct.error | zlib.error):
         return MedSegError(f"a file cannot be used: {get_reason(error)} ({kind}). Check it, or copy it again.")
+    return None
+
+
+def _explain_full_system(error: Exception) -> MedSegError | None:
+    """Return a message if libraries report a full disk, or Python that the system gives no further thread."""
+    if any(text in str(error) for text in _FULL_DISK_TEXTS) or _is_caused_by_full_disk(error):
+        return MedSegError(f"the disk is full: {get_reason(error)}. {_FREE_SPACE}")
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return MedSegError(
+            "the system allows no more threads. Close other programs, or raise the limit on processes (ulimit -u)."
+        )
     return None
 
 

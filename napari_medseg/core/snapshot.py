@@ -58,6 +58,7 @@ class SnapshotItem(BaseModel):
     """One image with its labels. Paths are absolute, or relative to the folder of the snapshot file, with slashes.
 
     `labels` is empty for the role `UNLABELLED`, and only for it. `image_sha256` is the hash of the image, if known.
+    `image_shape` is its shape, with channels, if the image is a copy in a project: then its size is no surprise.
     `edited_planes` are the planes of a volume that a person changed, if known: the trainer samples them more often.
     `weight` is the relative sampling frequency of the image; the default is 1. `field_labels` are the labels of the
     region of interest (ROI) that the image is cropped to, if the model has one. If only a part was reviewed, the review
@@ -88,6 +89,7 @@ class SnapshotItem(BaseModel):
     certain_mask: str = ""
     certain_sha256: str = ""
     image_sha256: str = ""
+    image_shape: tuple[int, ...] = ()
 
     @field_validator("image", "labels", "field_labels", "reviewed_mask", "certain_mask")
     @classmethod

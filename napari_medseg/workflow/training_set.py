@@ -109,6 +109,7 @@ def _make_item(folder: Path, case: Case, correction: Correction, role: Role) -> 
     return SnapshotItem(
         name=case.name,
         image=str((folder / correction.image_file).absolute()),
+        image_shape=case.shape,
         labels=str((folder / correction.labels_file).absolute()),
         group=case.group,
         role=role,

@@ -79,3 +79,8 @@ def test_a_library_that_cannot_be_loaded_is_a_message(error: ImportError) -> Non
 def test_a_wrong_import_of_ours_is_a_fault_of_ours() -> None:
     assert explain(ImportError("cannot import name 'Image' from 'napari_medseg.core.image'")) is None
     assert explain(ModuleNotFoundError("No module named 'training.loss'", name="training.loss")) is None
+
+
+def test_too_many_threads_and_processes_are_a_message() -> None:
+    for error in (RuntimeError("can't start new thread"), BlockingIOError(errno.EAGAIN, "Resource temporarily busy")):
+        assert re.search("no more .*threads", str(explain(error)))

@@ -16,7 +16,8 @@ class LabelledCase:
     """An image with reference labels, both as files.
 
     `reviewed_part` is set if only a part is reviewed; `labels_sha256` is the hash of the labels in a snapshot.
-    `label_sets` names the values that stand for several classes, see `training.data.label_sets`.
+    `label_sets` names the values that stand for several classes, see `training.data.label_sets`. `image_shape` is set
+    if the image is a copy in a project, see `SnapshotItem`.
     """
 
     name: str
@@ -27,6 +28,7 @@ class LabelledCase:
     reviewed_part: ReviewedPart | None = None
     labels_sha256: str = ""
     label_sets: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    image_shape: tuple[int, ...] = ()
 
 
 def pair_by_stem(images: Path, labels: Path) -> list[LabelledCase]:

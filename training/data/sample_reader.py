@@ -166,11 +166,11 @@ def read_item(item: SnapshotItem, root: Path, task: Task) -> tuple[Image, NDArra
         If a file is missing or damaged, the grids differ, or the labels changed after the snapshot.
     """
     if item.role is Role.UNLABELLED:
-        image = formats.read(root / item.image)
+        image = read_item_image(item, root)
         return image, np.zeros(image.spatial_shape, np.uint8), np.zeros(image.spatial_shape, bool)
     labels_path = root / item.labels
     check_labels_file(item.name, labels_path, item.labels_sha256)
-    image = formats.read(root / item.image)
+    image = read_item_image(item, root)
     # Labels of a project have the size of their image; empty ones shrink far more than a foreign file may.
     labels = formats.read_labels(labels_path, image, expected_shape=image.spatial_shape)
     part = get_reviewed_part(item, root)
@@ -179,6 +179,11 @@ def read_item(item: SnapshotItem, root: Path, task: Task) -> tuple[Image, NDArra
         labels = np.where(labels == item.ignored_value, 0, labels)
     check_label_values(item.name, labels, task)
     return image, labels, unseen
+
+
+def read_item_image(item: SnapshotItem, root: Path) -> Image:
+    """Read the image of an item: that of a project by the shape that the project knows, others up to the two limits."""
+    return formats.read(root / item.image, expected_shape=item.image_shape or None)
 
 
 def check_labels_file(name: str, path: Path, sha256: str) -> None:
@@ -201,7 +206,7 @@ def check_label_values(name: str, labels: NDArray[np.integer], task: Task) -> No
 
 def find_largest_label(item: SnapshotItem, root: Path) -> int:
     """Return the largest label value of an item, or 0 if nothing is labelled; `ignored_value` does not count."""
-    labels = formats.read_labels(root / item.labels, None)
+    labels = formats.read_labels(root / item.labels, None, expected_shape=item.image_shape or None)
     return int(labels.max(initial=0, where=labels != item.ignored_value))
 
 

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -57,14 +58,18 @@ class LoadedCase:
 def load_case(case: LabelledCase, read_labels: LabelReader = formats.read_labels) -> LoadedCase:
     """Read the image and the reference labels of a case; `read_labels` gives the values of a file their meaning.
 
+    Labels of a project, whose images have a known shape, need no meaning.
+
     Raises
     ------
     MedSegError
         If a file cannot be read, the grids differ, or the reviewed region is empty.
     """
-    image = formats.read(case.image)
+    image = formats.read(case.image, expected_shape=case.image_shape or None)
     if not case.group:
         case = replace(case, group=image.group)
+    if case.image_shape:
+        read_labels = partial(formats.read_labels, expected_shape=image.spatial_shape)
     reference = read_labels(case.labels, image)
     part = case.reviewed_part
     return LoadedCase(case, image, reference, None if part is None else part.compute_ignore_mask(reference, image))

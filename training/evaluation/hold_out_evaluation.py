@@ -76,9 +76,8 @@ def read_evaluation_request(run_dir: Path) -> EvaluationRequest | None:
 def make_labelled_case(item: SnapshotItem, run_dir: Path) -> LabelledCase:
     """Return the case of a snapshot's item."""
     files, part = (run_dir / item.image, run_dir / item.labels), get_reviewed_part(item, run_dir)
-    return LabelledCase(
-        item.name, *files, item.group, item.source or "hold-out", part, item.labels_sha256, item.label_sets
-    )
+    source, sha256 = item.source or "hold-out", item.labels_sha256
+    return LabelledCase(item.name, *files, item.group, source, part, sha256, item.label_sets, item.image_shape)
 
 
 def load_hold_out_case(case: LabelledCase, task: Task) -> LoadedCase:

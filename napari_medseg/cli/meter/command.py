@@ -14,6 +14,7 @@ from napari_medseg.cli.options import (
     MaxMemoryOption,
     RegistryOption,
     TaskOption,
+    check_output_file,
     open_workspace,
 )
 from napari_medseg.workflow.cases import list_cases
@@ -43,7 +44,10 @@ def meter(
     ] = None,
     task: TaskOption = DEFAULT_TASK,
     csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Also write one row for each correction.")
+        Path | None,
+        typer.Option(
+            "--csv", metavar="FILE", callback=check_output_file, help="Also write one row for each correction."
+        ),
     ] = None,
     compare: Annotated[
         bool,

@@ -10,7 +10,14 @@ from rich.progress import Progress as ProgressBar
 from rich.table import Column, Table
 
 from napari_medseg.cli.console import echo, echo_json, echo_notice, make_progress_console
-from napari_medseg.cli.options import JsonOption, RegistryOption, open_registry, open_workspace
+from napari_medseg.cli.options import (
+    JsonOption,
+    RegistryOption,
+    check_output_file,
+    check_output_folder,
+    open_registry,
+    open_workspace,
+)
 from napari_medseg.core.decoded_size.limit import format_bytes
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.workflow.storage.pack import Progress
@@ -23,7 +30,10 @@ Result = TypeVar("Result")
 @app.command()
 def pack(
     project: ProjectArgument,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Archive to write, such as lungs.medseg.zip.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", callback=check_output_file, help="Archive to write, such as lungs.medseg.zip."),
+    ],
     without_identities: Annotated[
         bool,
         typer.Option(
@@ -59,7 +69,7 @@ def pack(
 @app.command()
 def unpack(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Archive of a project.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New project folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", callback=check_output_folder, help="New project folder.")],
     as_json: JsonOption = False,
     registry: RegistryOption = None,
 ) -> None:

@@ -6,13 +6,16 @@ from typing import Annotated
 import typer
 
 from napari_medseg.cli.console import echo, echo_json
-from napari_medseg.cli.options import JsonOption, RegistryOption, open_registry
+from napari_medseg.cli.options import JsonOption, RegistryOption, check_output_folder, open_registry
 from napari_medseg.cli.project.group import ProjectArgument, run_to_end
 
 
 def report(
     project: ProjectArgument,
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder of report.html.")],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", metavar="DIR", callback=check_output_folder, help="Folder of report.html."),
+    ],
     names: Annotated[
         bool, typer.Option("--names", help="Show clear names of patients, files and readers; the page says so.")
     ] = False,

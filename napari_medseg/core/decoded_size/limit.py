@@ -34,6 +34,8 @@ DEFLATE_MAX_RATIO = 1032
 """Bytes that deflate makes of one byte at most (https://zlib.net/zlib_tech.html): what claims more is damaged."""
 LABEL_BYTES = 4
 """Of the largest type of labels."""
+MAX_VALUE_BYTES = 8
+"""Of the largest type of images."""
 MAX_MEMORY_OPTION = "--max-memory"
 """Of the commands that read images, and of the processes that they start; there it is in bytes."""
 _AS_EXPECTED = "what the image that it belongs to needs"

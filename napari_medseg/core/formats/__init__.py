@@ -2,12 +2,14 @@
 exactly.
 """
 
+import math
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from napari_medseg.core.decoded_size.limit import MAX_VALUE_BYTES
 from napari_medseg.core.dicom.bare_files import looks_like_dataset
 from napari_medseg.core.dicom.image_reader import read_dicom, read_series, read_series_with_headers
 from napari_medseg.core.errors import IrregularSlicesError, MedSegError, translate_errors
@@ -140,8 +142,16 @@ def can_read(path: Path) -> bool:
         return False
 
 
-def read(path: Path) -> Image:
+def read(path: Path, *, expected_shape: tuple[int, ...] | None = None) -> Image:
     """Read one file, or a folder that holds exactly one image.
+
+    Parameters
+    ----------
+    path
+        The file or folder.
+    expected_shape
+        Shape that an image copy of this program must have, with channels. Such a TIFF, NIfTI or PNG file is read
+        however small it is on disk, or however little memory is free; a larger one is refused. `None` for other files.
 
     Returns
     -------
@@ -165,8 +175,17 @@ def read(path: Path) -> Image:
                 f"the folder {path.name} holds {len(sources)} images: {format_sources(sources)}. Open one of them."
             )
         return read_source(sources[0])
-    image = _find_reader(path)(path)
+    image = _read_file(path, expected_shape)
     return image if image.group else replace(image, group=find_group(path, is_volume=image.axes.startswith("Z")))
+
+
+def _read_file(path: Path, expected_shape: tuple[int, ...] | None) -> Image:
+    reader = _find_reader(path)
+    if expected_shape is not None:
+        for sized in (read_tiff, read_nifti, read_png_jpeg):
+            if reader is sized:
+                return sized(path, math.prod(expected_shape) * MAX_VALUE_BYTES)
+    return reader(path)
 
 
 def read_source(source: ImageSource) -> Image:

@@ -4,6 +4,10 @@ import gzip
 import zlib
 from pathlib import Path
 
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.formats.decode_errors import translate_decode_errors
+from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, PNG_JPEG_SUFFIXES, TIFF_SUFFIXES, get_suffix
+
 N_START_BYTES = 352
 """So many bytes tell the kind: a NIfTI-1 header has 348."""
 _GZIP = b"\x1f\x8b"
@@ -31,6 +35,12 @@ _KINDS: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs", "a pointer of Git LFS, without the file itself (git lfs pull fetches it)"),
 )
 _PICTURE_KINDS: tuple[tuple[bytes, str], ...] = ((b"GIF8", "a GIF picture"), (b"BM", "a BMP picture"))
+_KINDS_OF_MASKS: tuple[tuple[tuple[str, ...], frozenset[str]], ...] = (
+    (tuple(NIFTI_SUFFIXES), frozenset()),
+    (tuple(PNG_JPEG_SUFFIXES), frozenset({"a PNG picture", "a JPEG picture", "a TIFF file"})),
+    (tuple(TIFF_SUFFIXES), frozenset({"a TIFF file"})),
+)
+"""What a reader of masks takes under these suffixes; NIfTI is known by its header."""
 _TEXT_BYTES = frozenset({*range(0x20, 0x7F), *b"\t\n\r"})
 _WEB_PAGE_STARTS = ("<!doctype html", "<html")
 
@@ -64,6 +74,32 @@ def describe_content(path: Path, start: bytes, *, is_picture: bool) -> str:
     kinds = _KINDS if is_picture else (*_KINDS, *_PICTURE_KINDS)
     known = next((name for magic, name in kinds if start.startswith(magic)), "")
     return known or _describe_text(start)
+
+
+def refuse_other_content(path: Path) -> None:
+    """Refuse a mask that is of another kind than its name says, such as an archive or a text file named ``.png``.
+
+    Raises
+    ------
+    MedSegError
+        Says what it is; also if it is empty or cannot be read.
+    """
+    suffix = get_suffix(path)
+    own_kinds = next((kinds for suffixes, kinds in _KINDS_OF_MASKS if suffix in suffixes), None)
+    if own_kinds is None:
+        return
+    with translate_decode_errors(path, "a mask"):
+        with path.open("rb") as file:
+            start = file.read(N_START_BYTES)
+        if suffix in NIFTI_SUFFIXES and holds_nifti(path, start):
+            return
+        kind = describe_content(path, start, is_picture=suffix in PNG_JPEG_SUFFIXES)
+    if not start:
+        raise MedSegError(f"{path.name} is empty (0 bytes). Copy or export it again.")
+    if kind and kind not in own_kinds:
+        raise MedSegError(
+            f"{path.name} is {kind}; its name stands for another format. Unpack or convert it, or copy the right file."
+        )
 
 
 def _describe_text(start: bytes) -> str:

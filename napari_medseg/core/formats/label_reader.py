@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.decoded_size.limit import LABEL_BYTES
 from napari_medseg.core.errors import GridMismatchError, HeaderMismatchError, MedSegError
+from napari_medseg.core.formats.content import refuse_other_content
 from napari_medseg.core.formats.discovery import (
     DICOM_SUFFIXES,
     JPEG_SUFFIXES,
@@ -91,7 +92,7 @@ def read_mask(
     """Read a mask in canonical order. Values are not changed: fractions and JPEG values are allowed.
 
     Parameters are those of `read_labels`; the file may also be JPEG. `expected_bytes` is what it takes at most, if that
-    is known (of TIFF and NIfTI).
+    is known.
 
     Raises
     ------
@@ -106,7 +107,7 @@ def read_mask(
     if suffix in DICOM_SUFFIXES:
         return read_dicom_mask(path, image)
     is_tiff = suffix in TIFF_SUFFIXES
-    found, notes, is_stated = _read_tiff_mask(path, expected_bytes) if is_tiff else _read_picture_mask(path)
+    found, notes, is_stated = (_read_tiff_mask if is_tiff else _read_picture_mask)(path, expected_bytes)
     if image is None:
         return PlacedMask(found.pixels, notes)
     if placement.same_voxels and found.storage is not None:
@@ -138,7 +139,7 @@ def read_mask_image(path: Path) -> Image:
         return read_volume_mask_image(path)
     if suffix in DICOM_SUFFIXES:
         raise MedSegError(f"{path.name} is laid on its own series only; it is not resampled to another grid.")
-    return (_read_tiff_mask(path, None) if suffix in TIFF_SUFFIXES else _read_picture_mask(path))[0]
+    return (_read_tiff_mask if suffix in TIFF_SUFFIXES else _read_picture_mask)(path, None)[0]
 
 
 def _get_mask_suffix(path: Path) -> str:
@@ -147,6 +148,7 @@ def _get_mask_suffix(path: Path) -> str:
     if suffix not in known_suffixes:
         known = ", ".join(sorted(known_suffixes))
         raise MedSegError(f"{path.name}: masks are read from {known}. Convert them.")
+    refuse_other_content(path)
     return suffix
 
 
@@ -163,13 +165,14 @@ def _get_default(image: Image, for_nifti: MaskOrientation) -> MaskOrientation | 
     return None if _read_grid(image.sources[0]).storage is not None else MaskOrientation.SHOWN
 
 
-def _read_picture_mask(path: Path) -> tuple[Image, tuple[str, ...], bool]:
+def _read_picture_mask(path: Path, expected_bytes: int | None) -> tuple[Image, tuple[str, ...], bool]:
     """Return a PNG or JPEG mask as an image, remarks, and whether the file states how it lies."""
-    found = read_png_jpeg(path)
-    channel = read_picture_channel(path)
+    found = read_png_jpeg(path, expected_bytes)
+    channel = read_picture_channel(path, expected_bytes)
     storage = found.storage or make_identity_storage(2)
     is_turned = not _is_identity(storage)
-    is_stated = is_turned or (get_suffix(path) == ".png" and read_png_grid(path).storage is not None)
+    has_grid = get_suffix(path) == ".png" and read_png_grid(path, expected_bytes).storage is not None
+    is_stated = is_turned or has_grid
     if channel is None:
         return found, (), is_stated
     pixels = reorient_to_canonical(channel.values, storage)

@@ -28,15 +28,17 @@ class MaskChannel:
     notes: tuple[str, ...] = ()
 
 
-def read_picture_channel(path: Path) -> MaskChannel | None:
+def read_picture_channel(path: Path, expected_bytes: int | None = None) -> MaskChannel | None:
     """Return the channel of a PNG or JPEG that holds the labels; `None` for a plain grey picture.
+
+    `expected_bytes` is as of `compute_limit`.
 
     Raises
     ------
     MedSegError
         If the file is damaged, or several channels hold different drawings.
     """
-    with translate_decode_errors(path, "a picture"), open_picture(path) as picture:
+    with translate_decode_errors(path, "a picture"), open_picture(path, expected_bytes) as picture:
         mode, is_lossy = picture.mode, picture.format == "JPEG"
         if mode == "P":
             return _choose_from_palette(np.asarray(picture), np.asarray(picture.convert("RGBA")), path.name)

@@ -82,12 +82,16 @@ def _open_array(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _open_only_member(path: Path) -> Iterator[BinaryIO]:
-    with zipfile.ZipFile(path) as archive:
+    with SizedFile(path) as file, zipfile.ZipFile(file) as archive:
         names = [name for name in archive.namelist() if name.endswith(_ZIP_ARRAY)]
         if len(names) != 1:
             listed = ", ".join(name.removesuffix(_ZIP_ARRAY) for name in names[:6]) or "none"
             raise MedSegError(f"{path.name} holds {len(names)} arrays ({listed}); one is expected. Save it as .npy.")
-        with archive.open(names[0]) as member:
+        entry = archive.getinfo(names[0])
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError("it is packed in a way that NumPy does not write")
+        refuse_above_limit(entry.file_size, path.stat().st_size, path.name)  # a header alone can be a bomb
+        with archive.open(entry) as member:
             yield member  # type: ignore[misc]
 
 

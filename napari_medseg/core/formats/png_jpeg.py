@@ -37,10 +37,11 @@ _PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"acTL", b"fcTL", b"fdAT")
 PNG_GREY, _PNG_COLOUR_TYPES_OF_SEVERAL_CHANNELS = 0, (2, 4, 6)
 
 
-def read_png_jpeg(path: Path) -> Image:
+def read_png_jpeg(path: Path, expected_bytes: int | None = None) -> Image:
     """Read a PNG or JPEG as ``"YX"`` (grey) or ``"YXC"`` (RGB).
 
     Transparency is dropped; an RGB image whose channels are all equal becomes grey. 16-bit values are kept.
+    `expected_bytes` is what it takes at most, if that is known (see `compute_limit`).
 
     Raises
     ------
@@ -48,8 +49,8 @@ def read_png_jpeg(path: Path) -> Image:
         If the file is damaged (a checksum of a PNG fails), not a PNG or JPEG image, has no pixels, or would take too
         much memory.
     """
-    _refuse_failed_checksum(path)
-    with translate_decode_errors(path, "a picture"), open_picture(path) as picture:
+    _refuse_failed_checksum(path, expected_bytes)
+    with translate_decode_errors(path, "a picture"), open_picture(path, expected_bytes) as picture:
         grid = parse_grid_json(str(picture.info.get(GRID_KEY, "")))
         turned = make_turned_storage(_read_exif_orientation(path, picture), 2)
         n_frames = getattr(picture, "n_frames", 1) if picture.format in ("PNG", "WEBP") else 1
@@ -78,8 +79,10 @@ def _decode(path: Path, picture: Picture.Image, *, is_plain: bool) -> NDArray[An
     return _decode_pixels(picture)
 
 
-def open_picture(path: Path) -> Picture.Image:
+def open_picture(path: Path, expected_bytes: int | None = None) -> Picture.Image:
     """Open a PNG or JPEG, whose pixels are decoded later, if they do not take too much memory.
+
+    `expected_bytes` is as of `compute_limit`.
 
     `PIL.Image.open` refuses pictures of more than 179 million pixels, however much memory there is. Other formats under
     the name of a picture keep that limit.
@@ -96,7 +99,8 @@ def open_picture(path: Path) -> Picture.Image:
     kind = PngImageFile if start == _PNG_START else JpegImageFile if start.startswith(_JPEG_START) else None
     picture = Picture.open(path, formats=_OTHER_FORMATS) if kind is None else kind(path)
     try:
-        refuse_above_limit(_compute_pixel_bytes(picture, path), path.stat().st_size, path.name)
+        n_bytes, disk_bytes = _compute_pixel_bytes(picture, path), path.stat().st_size
+        refuse_above_limit(n_bytes, disk_bytes, path.name, expected_bytes=expected_bytes)
         if picture.format in ("JPEG2000", "WEBP"):
             _refuse_larger_codestream(path, picture)
         if kind is JpegImageFile:
@@ -152,9 +156,9 @@ def _make_chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def read_png_grid(path: Path) -> GridMetadata:
+def read_png_grid(path: Path, expected_bytes: int | None = None) -> GridMetadata:
     """Return the grid stored in a PNG file of this program; an empty grid for files of other programs."""
-    with translate_decode_errors(path, "a picture"), open_picture(path) as picture:
+    with translate_decode_errors(path, "a picture"), open_picture(path, expected_bytes) as picture:
         return parse_grid_json(str(picture.info.get(GRID_KEY, "")))
 
 
@@ -238,9 +242,9 @@ def _convert_rows(picture: Picture.Image, row: int, count: int) -> NDArray[Any]:
     return np.asarray(rows.convert("RGB"))
 
 
-def _refuse_failed_checksum(path: Path) -> None:
+def _refuse_failed_checksum(path: Path, expected_bytes: int | None) -> None:
     """Check the checksum of each PNG chunk: Pillow decodes pixels without looking at it. JPEG has none."""
-    with translate_decode_errors(path, "a picture"), open_picture(path) as picture:
+    with translate_decode_errors(path, "a picture"), open_picture(path, expected_bytes) as picture:
         picture.verify()
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from napari_medseg.core.acquisition import Acquisition
 from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, sync_folder
-from napari_medseg.core.decoded_size.limit import LABEL_BYTES
+from napari_medseg.core.decoded_size.limit import LABEL_BYTES, MAX_VALUE_BYTES
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.file_names import use_slashes
 from napari_medseg.core.image import Image, StorageLayout
@@ -56,7 +56,6 @@ class _Origin(BaseModel):
         return self
 
 
-_MAX_VALUE_BYTES = 8
 _N_AFFINE_BYTES = 4 * 4 * 8
 _TIFF_HEAD_BYTES = 2**24  # of tags, for each slice
 _N_NIFTI_HEADER_BYTES = (0, 348, 540)
@@ -105,7 +104,7 @@ def read_image_copy(folder: Path, case: Case) -> Image:
     origin = read_json_model(path.with_suffix(".json"), _Origin, complaint, "Restore the files from a backup.")
     try:
         # The row knows the size; how far the file shrank and how much memory is free say nothing about damage.
-        image = formats.read_tiff(path, math.prod(case.shape) * _MAX_VALUE_BYTES)
+        image = formats.read_tiff(path, math.prod(case.shape) * MAX_VALUE_BYTES)
         # TIFF returns a stack of one slice as a plane.
         image = replace(image, pixels=image.pixels.reshape(case.shape), axes=case.axes, spacing_mm=case.spacing_mm)
     except (OSError, ValueError, MedSegError) as error:

@@ -1,4 +1,4 @@
-"""Read the NumPy archives (`.npz`) that this program writes; whatever is damaged in one is a `ValueError`."""
+"""Read the NumPy files (`.npz`, `.npy`) that this program writes; whatever is damaged in one is a `ValueError`."""
 
 import math
 import struct
@@ -6,8 +6,8 @@ import zlib
 from io import BytesIO
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any
-from zipfile import BadZipFile, ZipFile, ZipInfo
+from typing import IO, Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,20 +35,33 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             n_bytes = sum(entry.file_size for entry in archive.infolist())
             if n_bytes > DEFLATE_MAX_RATIO * len(content):
                 raise ValueError(f"it claims to hold {n_bytes} bytes")
+            refuse_above_limit(n_bytes, len(content), path.name)  # before the first byte is inflated
             for entry in archive.infolist():
-                _refuse_larger_array(archive, entry)
-        refuse_above_limit(n_bytes, len(content), path.name)
+                with archive.open(entry) as file:
+                    _refuse_larger_array(file, entry.filename, entry.file_size)
         with np.load(BytesIO(content), allow_pickle=False) as kept:
             return {name: np.asarray(kept[name]) for name in kept.files}
     except (*_DAMAGE, MedSegError, BadZipFile, struct.error, zlib.error) as error:
         raise ValueError(f"{path} is damaged: {str(error) or type(error).__name__}") from error
 
 
-def _refuse_larger_array(archive: ZipFile, entry: ZipInfo) -> None:
-    """Compare the size of an array by its header with that of its entry: NumPy allocates the first one."""
-    with archive.open(entry) as file:
-        version = np.lib.format.read_magic(file)
-        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        shape, _, dtype = read_header[version](file)
-    if (n_bytes := math.prod(shape) * dtype.itemsize) > entry.file_size:
-        raise ValueError(f"{entry.filename} claims {n_bytes} bytes, and has {entry.file_size}")
+def read_array(path: Path, max_bytes: int) -> NDArray[Any]:
+    """Read the one array of a `.npy` file of at most so many bytes; errors are those of `read_arrays`."""
+    content = read_file(path, max_bytes)
+    file = BytesIO(content)
+    try:
+        _refuse_larger_array(file, path.name, len(content))
+        file.seek(0)
+        array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    except _DAMAGE as error:
+        raise ValueError(f"{path} is damaged: {str(error) or type(error).__name__}") from error
+    return array
+
+
+def _refuse_larger_array(file: IO[bytes], name: str, file_bytes: int) -> None:
+    """Compare the size of an array by its header with that of its file: NumPy allocates the first one."""
+    version = np.lib.format.read_magic(file)
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    shape, _, dtype = read_header[version](file)
+    if (n_bytes := math.prod(shape) * dtype.itemsize) > file_bytes:
+        raise ValueError(f"{name} claims {n_bytes} bytes, and has {file_bytes}")

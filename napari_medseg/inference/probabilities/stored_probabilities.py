@@ -5,6 +5,7 @@ No torch here, because the window reads the file.
 
 import contextlib
 import io
+import struct
 import threading
 import zipfile
 import zlib
@@ -26,6 +27,18 @@ DECODED_BYTES = 64 << 20
 """Decoded chunks that stay in memory, so that a tool under the mouse reads each once."""
 
 _SLAB_PX = 1 << 22
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    RuntimeError,
+    MedSegError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+)
 
 Box = tuple[slice, ...]
 
@@ -160,7 +173,7 @@ class StoredProbabilities:
             yield
         except FileNotFoundError:
             raise
-        except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        except _DAMAGE as error:
             raise DamagedProbabilities(
                 f"{self._path} with the model's probabilities is damaged ({get_reason(error)}). It holds nothing that "
                 "a person made: they are computed again."

@@ -1,6 +1,5 @@
 """Thumbnails of cases: made in a thread, kept in memory and in the cache of the project."""
 
-import io
 import logging
 from collections import OrderedDict
 from collections.abc import Generator
@@ -12,9 +11,10 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtGui import QColor, QImage, QPixmap
 
-from napari_medseg.core.atomic_io import atomic_write, read_file
+from napari_medseg.core.atomic_io import atomic_write
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
+from napari_medseg.core.quality.array_archive import read_array
 from napari_medseg.core.records import Case
 from napari_medseg.plugin.layers import compute_contrast_limits
 from napari_medseg.plugin.widgets.worker import Worker
@@ -149,8 +149,8 @@ def make_thumbnail(image: Image) -> NDArray[np.uint8]:
 
 def _read_thumbnail(path: Path) -> NDArray[np.uint8] | None:
     try:
-        found = np.load(io.BytesIO(read_file(path, MAX_FILE_BYTES)), allow_pickle=False)
-    except (OSError, ValueError, EOFError, MedSegError):  # there is none, or it is damaged
+        found = read_array(path, MAX_FILE_BYTES)
+    except (OSError, ValueError, MedSegError):  # there is none, or it is damaged
         return None
     is_sound = found.dtype == np.uint8 and found.ndim == 2 and 0 < max(found.shape) <= MAX_THUMBNAIL_PX
     return found if is_sound else None

@@ -159,9 +159,12 @@ def refuse_foreign_files(plans: Sequence[ExportPlan], earlier: Provenance) -> No
 def _holds_same(kind: str, path: Path, item: ExportItem) -> bool:
     """Whether a file already holds what the export would write: an export by an older version was interrupted."""
     try:
+        shape = item.image.pixels.shape
         if kind == "image_file":
-            return np.array_equal(formats.read(path).pixels, item.image.pixels)
+            return np.array_equal(formats.read(path, expected_shape=shape).pixels, item.image.pixels)
         expected = item.labels if kind == "labels_file" else item.reviewed_mask
-        return expected is not None and np.array_equal(formats.read_labels(path, item.image), expected)
+        return expected is not None and np.array_equal(
+            formats.read_labels(path, item.image, expected_shape=shape), expected
+        )
     except MedSegError:
         return False

@@ -3,7 +3,9 @@
 import contextlib
 import hashlib
 import stat
+import struct
 import zipfile
+import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import BinaryIO
 
 from napari_medseg.core.atomic_io import CHUNK_BYTES
 from napari_medseg.core.decoded_size.limit import DEFLATE_MAX_RATIO, format_bytes
+from napari_medseg.core.decoded_size.sized_file import SizedFile
 from napari_medseg.core.errors import MedSegError, format_os_error, get_reason
 from napari_medseg.workflow.storage.manifest import (
     MANIFEST_FILE,
@@ -22,6 +25,16 @@ from napari_medseg.workflow.storage.manifest import (
 
 _ENCRYPTED = 0x1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    LookupError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    zlib.error,
+    struct.error,
+)
 _DAMAGED = "The archive is damaged or was changed. Use another copy, or pack the project again."
 
 
@@ -66,7 +79,7 @@ class ProjectArchive:
                     if n_bytes > file.size:
                         break
                     yield chunk
-        except (zipfile.BadZipFile, zipfile.LargeZipFile, KeyError, EOFError, NotImplementedError, OSError) as error:
+        except (*_DAMAGE, OSError) as error:
             raise MedSegError(
                 f"{file.path} in {self.path.name} cannot be read: {get_reason(error)}. {_DAMAGED}"
             ) from error
@@ -99,7 +112,7 @@ def open_archive(path: Path) -> Iterator[ProjectArchive]:
             archive = ProjectArchive(
                 path, stack.enter_context(zipfile.ZipFile(stack.enter_context(_open_regular(path))))
             )
-        except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError) as error:
+        except _DAMAGE as error:
             raise MedSegError(f"{path} is not an archive of a project: {get_reason(error)}. {_DAMAGED}") from error
         except OSError as error:
             raise MedSegError(f"{path} cannot be read: {format_os_error(error)}") from error
@@ -109,7 +122,7 @@ def open_archive(path: Path) -> Iterator[ProjectArchive]:
 def _open_regular(path: Path) -> BinaryIO:
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError("it is not a file")
-    return path.open("rb")
+    return SizedFile(path)
 
 
 def _find_fault(entry: zipfile.ZipInfo) -> str:

@@ -75,6 +75,25 @@ def test_what_is_no_image_is_named(content: bytes, kind: str, suffix: str, tmp_p
     path.write_bytes(content)
     with pytest.raises(MedSegError, match=f"scan{suffix} is {kind}"):
         formats.read(path)
+    if suffix != ".dcm":
+        for read in (formats.read_labels, formats.read_mask_image):
+            with pytest.raises(MedSegError, match=f"scan{suffix} is {kind}|labels are read from"):
+                read(path)
+
+
+def test_a_mask_may_have_another_suffix_of_its_own_kind_only(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(make_picture("PNG"))
+    with pytest.raises(MedSegError, match="is a PNG picture; its name stands for another format"):
+        formats.read_labels(path)
+    path.write_bytes(b"")
+    with pytest.raises(MedSegError, match=r"is empty \(0 bytes\)"):
+        formats.read_labels(path)
+    for kind in ("PNG", "BMP", "TIFF"):
+        (tmp_path / "a.png").write_bytes(make_picture(kind))
+        assert formats.read_labels(tmp_path / "a.png").shape == (8, 8)
+    (tmp_path / "a.nii.gz").write_bytes(make_nifti())
+    assert formats.read_labels(tmp_path / "a.nii.gz").size == VOXELS.size
 
 
 @pytest.mark.parametrize("kind", ["BMP", "GIF", "WEBP"])

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import struct
 import tracemalloc
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -199,6 +200,23 @@ def test_labels_of_a_known_size_are_read_however_empty_and_whatever_memory_is_fr
         formats.read_labels(path, expected_shape=(5, 512, 512))
 
 
+@pytest.mark.parametrize("suffix", [".tif", ".nii.gz", ".png"])
+def test_a_plane_of_a_known_size_is_read_as_labels_and_as_an_image(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, plane = tmp_path / f"a{suffix}", np.zeros((2600, 2600), np.uint8)
+    plane[3, 4] = 7
+    formats.write_labels(path, plane, Image(plane, "YX", (1.0, 1.0)))
+    monkeypatch.setattr(limit, "measure_free_bytes", lambda: 0)
+    for read in (formats.read, formats.read_labels):
+        with pytest.raises(MedSegError, match="would take"):
+            read(path)
+        with pytest.raises(MedSegError, match="belongs to another image"):
+            read(path, expected_shape=(200, 200))
+    assert formats.read(path, expected_shape=plane.shape).pixels.sum() == 7
+    assert formats.read_labels(path, expected_shape=plane.shape).sum() == 7
+
+
 @pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
 def test_text_and_profiles_of_a_png_do_not_inflate_without_end(kind: bytes, tmp_path: Path) -> None:
     start = {b"zTXt": b"a\0\0", b"iTXt": b"a\0\1\0\0\0", b"iCCP": b"a\0\0"}[kind]
@@ -214,7 +232,7 @@ def test_text_and_profiles_of_a_png_do_not_inflate_without_end(kind: bytes, tmp_
 def test_gzip_in_gzip_is_no_image(tmp_path: Path) -> None:
     path = a_gzip_of_zeros(tmp_path)
     path.write_bytes(gzip.compress(path.read_bytes()))
-    with pytest.raises(MedSegError, match="cannot be read as NIfTI"):
+    with pytest.raises(MedSegError, match="a gzip file in gzip"):
         formats.read(path)
 
 
@@ -256,3 +274,16 @@ def test_pictures_above_the_limit_of_pillow_open(name: str, tmp_path: Path, monk
 def _save_grey(path: Path) -> Path:
     Picture.fromarray(np.full((50, 60), 255, np.uint8)).save(path)
     return path
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_an_archive_whose_header_is_a_bomb_is_refused(packing: int, tmp_path: Path) -> None:
+    path, long = tmp_path / "a.npz", 40 * MB
+    with zipfile.ZipFile(path, "w", packing) as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x02\x00" + long.to_bytes(4, "little") + b" " * long)
+
+    def read() -> None:
+        with pytest.raises(MedSegError, match=r"would take 40 MB|does not write"):
+            formats.read(path)
+
+    assert measure_peak(read) < FLOOR_BYTES

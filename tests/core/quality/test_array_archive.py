@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_medseg.core.decoded_size.limit import allow_memory
-from napari_medseg.core.quality.array_archive import read_arrays
+from napari_medseg.core.quality.array_archive import read_array, read_arrays
 
 
 def test_arrays_come_back(tmp_path: Path) -> None:
@@ -78,3 +78,21 @@ def test_an_array_larger_than_its_entry_takes_no_memory(tmp_path: Path, kind: by
         read_arrays(path)
     assert tracemalloc.get_traced_memory()[1] < 10**7
     tracemalloc.stop()
+
+
+def test_one_array_is_read_by_its_header(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.arange(6, dtype=np.uint8).reshape(2, 3))
+    assert read_array(path, 1000).tolist() == [[0, 1, 2], [3, 4, 5]]
+    huge = b"{'descr': '<f8', 'fortran_order': False, 'shape': (9000000000000,), }".ljust(117) + b"\n"
+    np.savez(tmp_path / "b.npz", np.zeros(3))
+    for content in (
+        b"",
+        b"\x93NUMPY\x01\x00" + len(huge).to_bytes(2, "little") + huge,
+        path.read_bytes()[:-1],
+        path.read_bytes().replace(b"'|u1'", b"'|O' "),
+        (tmp_path / "b.npz").read_bytes(),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="is damaged"):
+            read_array(path, 1000)

@@ -7,12 +7,15 @@ import tifffile
 from training_phantoms import item, small_card
 
 from napari_medseg.core.atomic_io import compute_file_sha256
+from napari_medseg.core.decoded_size import limit
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import InstanceSeparation, PostprocessingStep, RegionOfInterest
 from napari_medseg.core.snapshot import IGNORE_INDEX, Box, Role, SnapshotItem
 from napari_medseg.core.tasks.bundled_tasks import TASKS
 from training.data.label_sets import encode_label_set, unmark_certain
-from training.data.sample_reader import MAX_PLANES_PER_IMAGE, SampleReader, choose_training_planes
+from training.data.sample_reader import MAX_PLANES_PER_IMAGE, SampleReader, choose_training_planes, find_largest_label
+from training.evaluation.evaluate import load_case
+from training.evaluation.hold_out_evaluation import make_labelled_case
 
 LUNGS = TASKS["lungs"]
 
@@ -29,6 +32,17 @@ def test_a_picture_becomes_one_plane_as_the_predictor_sees_it(tmp_path: Path) ->
     assert float(plane.views[0].min()) == -1
     assert float(plane.views[0].max()) == 1
     assert set(np.unique(plane.labels)) == {0, 1, 2}
+
+
+def test_the_copy_of_a_project_is_read_whatever_memory_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = item(tmp_path, "a", Role.TRAIN)
+    monkeypatch.setattr(limit, "measure_free_bytes", lambda: 0)
+    of_project = one.model_copy(update={"image_shape": (64, 64)})
+    reader(tmp_path).read_image(of_project)
+    assert load_case(make_labelled_case(of_project, tmp_path)).image.pixels.shape == (64, 64)
+    assert find_largest_label(of_project, tmp_path) == 2
+    with pytest.raises(MedSegError, match="of free memory"):
+        reader(tmp_path).read_image(one)
 
 
 def test_labels_that_changed_after_the_snapshot_are_refused(tmp_path: Path) -> None:
