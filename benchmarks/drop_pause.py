@@ -89,7 +89,7 @@ def _write_set(folder: Path, step: int) -> None:
     formats.write_image(folder / "ct.nii.gz", Image(pixels, "ZYX", (1.0, 0.7, 0.7), name="ct", units="HU"))
     _write_series(folder / "series", pixels)
     tile = formats.read(sorted((SAMPLES / "nuclei_dsb" / "images").glob("*.png"))[0]).pixels
-    for name, side in (("picture.tif", 3_000), ("slide.tif", 12_000)):
+    for name, side in (("tile.tif", 1_000), ("picture.tif", 3_000), ("slide.tif", 12_000)):
         times = [-(-side // length) for length in tile.shape[:2]]
         slide = np.tile(tile, (*times, *[1] * (tile.ndim - 2)))[:side, :side][::step]
         axes = "YXC" if slide.ndim == 3 else "YX"
@@ -211,6 +211,7 @@ def _find_or_write(folder: Path) -> dict[str, tuple[Path, str]]:
     first = folder / "first"
     return {
         "slice of 512 px": (first / "slice.dcm", "lungs"),
+        "1,000 px, RGB tile": (first / "tile.tif", "nuclei"),
         "3,000 px, RGB TIFF": (first / "picture.tif", "nuclei"),
         "300 slices, NIfTI": (first / "ct.nii.gz", "lungs"),
         "300 slices, DICOM": (first / "series", "lungs"),
@@ -220,12 +221,13 @@ def _find_or_write(folder: Path) -> dict[str, tuple[Path, str]]:
 
 
 def _print(name: str, steps: dict[str, list[Pause]]) -> None:
-    print(f"{name:<28} processor   clock")
+    print(f"{name:<28} processor   clock   complete after")
     for step, pauses in steps.items():
         worst = max(pauses, key=lambda pause: pause.longest_busy_ms)
         busy = statistics.median(pause.longest_busy_ms for pause in pauses)
         clock = statistics.median(pause.longest_ms for pause in pauses)
-        print(f"  {step:<26}{busy:>6.0f} ms{clock:>8.0f} ms   {worst.seconds} s; {worst.where}", flush=True)
+        took = statistics.median(pause.seconds for pause in pauses)
+        print(f"  {step:<26}{busy:>6.0f} ms{clock:>8.0f} ms{took:>8.2f} s   {worst.where}", flush=True)
         for stack, count in worst.deepest.items():
             print(f"      {count:>4} {stack}")
 

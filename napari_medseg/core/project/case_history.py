@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from napari_medseg.core.project.rows import TABLES, decode_record, decode_rows, quote_column
 from napari_medseg.core.project.sqlite_errors import translate_sqlite_errors
 from napari_medseg.core.readings.records import FIRST
-from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState
+from napari_medseg.core.records import Case, CaseNote, Correction, Prediction, Review, ReviewState
 
 Span = tuple[int, int]
 """First and last id."""
@@ -120,6 +121,12 @@ class ListedCases:
         """Return the ids of the next `n_cases` listed cases of a task, fewer at the end."""
         query = f"SELECT id FROM cases AS c WHERE c.task = ? AND c.id > ? AND {_IS_LISTED} ORDER BY id LIMIT ?"
         return [int(case_id) for (case_id,) in self._fetch(query, task, after_id, n_cases)]
+
+    def read_notes(self, first_id: int, last_id: int) -> list[CaseNote]:
+        """Read the notes of the cases with these ids and those between, earlier notes first."""
+        names = ", ".join(quote_column(each.name) for each in fields(CaseNote))
+        query = f"SELECT {names} FROM {TABLES[CaseNote].read} WHERE case_id BETWEEN ? AND ? ORDER BY id"
+        return decode_rows(self._connection, self._fetch(query, first_id, last_id), partial(decode_record, CaseNote))
 
     def is_removed(self, case_id: int) -> bool:
         """Whether a case left the list of its task."""

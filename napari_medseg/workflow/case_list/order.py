@@ -61,6 +61,7 @@ FEATURES = np.dtype(
         *(("id", np.int64), ("group", np.int64), ("state", np.int8), ("held_out", np.bool_), ("unlike", np.bool_)),
         *(("uncertainty", np.float64), ("planes", np.int64), ("drafted_s", np.float64), ("shuffled", np.uint64)),
         *(("correction", np.int64), ("seconds", np.float64), ("imported", np.bool_)),
+        *(("flagged", np.bool_), ("read_twice", np.bool_)),
     ]
 )
 """What orders and filters need of a case. `uncertainty` is NaN without a prediction, `drafted_s` without a review."""
@@ -77,6 +78,7 @@ def extract_features(row: "CaseRow", group: int) -> tuple[Any, ...]:
         np.nan if row.review is None else datetime.fromisoformat(row.review.opened).timestamp(),
         int.from_bytes(digest),
         *((0, 0.0, False) if correction is None else (correction.id, correction.seconds, bool(correction.imported))),
+        *(row.note.is_flagged, row.is_read_twice),
     )
 
 
