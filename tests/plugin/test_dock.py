@@ -353,8 +353,8 @@ def test_the_reject_menu_keeps_reason_flag_and_note(dock: Dock, qtbot: QtBot, tm
     row = dock.worklist.case_list.get_row(first.id)
     assert (row.note.is_flagged, row.note.note) == (True, "vessel or lesion?"), "the list follows at once"
     dock.case_commands.set_flagged([first], is_flagged=False)
-    assert panel._status.text().startswith("✎"), "a command of the list is shown in the dock"
-    dock.case_commands.set_flagged([first], is_flagged=True)
+    qtbot.waitUntil(lambda: panel._status.text().startswith("✎"))  # a command of the list is shown in the dock
+    notes.set_flag(dock._workspace, first, True)
     choose_in_reject_menu(dock, "Reject: motion")
     qtbot.waitUntil(lambda: dock.case_panel._name.text() == "patient 2 case 2")
     note = notes.get_case_note(dock._workspace, first)

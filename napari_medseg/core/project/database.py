@@ -47,6 +47,7 @@ class Project:
         self._connection = connection
         self.identities = Identities(folder / DATABASE, connection, self.transaction)
         self.listed = ListedCases(folder / DATABASE, connection)
+        self._accepted_cases = case_history.AcceptedCases(connection)
         self._accepted: tuple[int, str | None, tuple[tuple[Case, Correction], ...]] | None = None
         watch_folder(
             folder,
@@ -202,8 +203,7 @@ class Project:
         """
         if self._accepted is None or self._accepted[:2] != (self.n_changes, task):
             with translate_sqlite_errors(self.folder / DATABASE):
-                found = case_history.read_accepted_cases(self._connection, task)
-            self._accepted = (self.n_changes, task, tuple(found))
+                self._accepted = (self.n_changes, task, self._accepted_cases.read(task))
         return self._accepted[2]
 
     def close_review(self, review: Review) -> None:

@@ -12,6 +12,7 @@ from napari_medseg.core.records import UNLIKE
 from napari_medseg.workflow.case_list.filters import get_person
 from napari_medseg.workflow.case_list.order import STATES, count_planes
 from napari_medseg.workflow.cases import CaseRow
+from napari_medseg.workflow.meter.statistics import MIN_CASES
 
 STATE_MARKS = {"new": "·", "predicted": "○", "draft": "✎", "accepted": "✓", "rejected": "✗"}
 HELD_OUT_BADGE = "H"
@@ -114,7 +115,7 @@ COLUMNS: Mapping[str, Column] = {
     ),
     "minutes": Column(
         "min",
-        "Minutes of work expected, from the cases of this kind that were accepted; empty before there are five",
+        f"Minutes of work expected, from the cases of this kind that were accepted; empty before there are {MIN_CASES}",
         _format_minutes,
         count_planes,
     ),
