@@ -32,6 +32,7 @@ from napari_medseg.inference.events import PredictionEvent, PredictionProgress, 
 from napari_medseg.plugin.demo.demo import open_window
 from napari_medseg.plugin.demo.window_driver import WindowDriver
 from napari_medseg.plugin.sample_data import SAMPLES
+from napari_medseg.workflow.case_list.order import CaseOrder
 from napari_medseg.workflow.workspace import Workspace
 
 STEPS = (
@@ -149,6 +150,7 @@ def _run_steps(stage: WindowDriver, path: Path, task: str, workspace: Workspace)
     desk, worklist = stage.dock.case_controller, stage.dock.worklist
     stage.process_events(START_S)
     worklist.choose_task(task)
+    worklist.case_list.set_order(CaseOrder.LISTED)  # else the X-ray, of another patient, comes before the second slice
     worklist.predicts_automatically = False
     if isinstance(workspace.engine, StandInEngine):
         workspace.engine.labels = make_labels(formats.read(path).spatial_shape, task)
