@@ -222,8 +222,10 @@ class Dock(QWidget):
         self.case_commands.connect_list(self.case_panel.list_panel)
         self.case_commands.groups_requested.connect(self.group_editor.show_form)
         self.case_commands.share_requested.connect(self.hold_out.show_form)
+        self.case_commands.notes_changed.connect(self.review_panel.read_note)
+        self.review_panel.note_changed.connect(self.worklist.update_case)
         self.case_commands.export_requested.connect(self.show_export_form)
-        self.case_controller.opened.connect(self._on_opened)
+        self.case_controller.opened.connect(lambda: self.labels_panel.show_task(self.worklist.open_task))
         self.review_panel.export_requested.connect(lambda: self.show_export_form())
         self.labels_panel.uncertainty_toggled.connect(self._on_uncertainty_toggled)
         self._overlays.changed.connect(
@@ -245,9 +247,6 @@ class Dock(QWidget):
         self.labels_panel.set_task(self.worklist.open_task)
         self.retrain_panel.set_task(self.worklist.task.name)
         self._on_list_changed()
-
-    def _on_opened(self) -> None:
-        self.labels_panel.show_task(self.worklist.open_task)
 
     def _get_open_task(self) -> Task:
         return self.worklist.open_task

@@ -1,7 +1,7 @@
 """Cases: imported images, each stored once, and the list of them with their state."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,9 +16,10 @@ from napari_medseg.core.project.case_history import CaseHistory
 from napari_medseg.core.project.journal_records import has_manual_strokes
 from napari_medseg.core.project.undo_journal import get_journal_path
 from napari_medseg.core.readings.records import FIRST
-from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
+from napari_medseg.core.records import NO_NOTE, Case, CaseNote, Correction, Prediction, Review, ReviewState, now
 from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.core.tasks.detection import check_axes_fit_task, check_image_fits_task
+from napari_medseg.workflow.case_notes.notes import select_note
 from napari_medseg.workflow.hold_out.groups import choose_groups
 from napari_medseg.workflow.hold_out.held_out_groups import assign_sides
 from napari_medseg.workflow.tasks.custom_tasks import save_task_to_project
@@ -33,7 +34,8 @@ CaseState = Literal["new", "predicted", "draft", "accepted", "rejected"]
 class CaseRow:
     """A row of the case list: case, state, newest prediction and correction, and open review.
 
-    Of a second reading (`reading` 2), correction and reviews are those of the person who works now: it is blind.
+    Of a second reading (`reading` 2), correction, reviews and note are those of the person who works now: it is blind.
+    `is_read_twice` tells that a second person reads the case, or has read it.
     """
 
     case: Case
@@ -42,6 +44,13 @@ class CaseRow:
     correction: Correction | None
     review: Review | None
     reading: int = FIRST
+    note: CaseNote = NO_NOTE
+    is_read_twice: bool = False
+
+    @property
+    def reason(self) -> str:
+        """Why the case is rejected; empty if it is not, or if no one said it."""
+        return self.note.reason if self.state == "rejected" else ""
 
     @property
     def uncertainty(self) -> float | None:
@@ -122,8 +131,7 @@ def load_image(ws: Workspace, case: Case) -> Image:
 
 def list_cases(ws: Workspace, task: str | None = None, *, with_open_review: bool = False) -> list[CaseRow]:
     """Return the listed cases (of one task or of all, or only those under review), in the order of import."""
-    histories = ws.project.read_case_histories(task, with_open_review=with_open_review)
-    return [_make_case_row(ws, history) for history in histories]
+    return _make_case_rows(ws, ws.project.read_case_histories(task, with_open_review=with_open_review))
 
 
 def read_case_rows(ws: Workspace, task: str, after_id: int, n_rows: int) -> tuple[list[CaseRow], int | None]:
@@ -134,12 +142,12 @@ def read_case_rows(ws: Workspace, task: str, after_id: int, n_rows: int) -> tupl
     if not (ids := ws.project.listed.find_ids(task, after_id, n_rows)):
         return [], None
     histories = ws.project.read_case_histories(task, (ids[0], ids[-1]))  # without damaged ones
-    return [_make_case_row(ws, history) for history in histories], ids[-1] if len(ids) == n_rows else None
+    return _make_case_rows(ws, histories), ids[-1] if len(ids) == n_rows else None
 
 
 def get_case_row(ws: Workspace, case: Case) -> CaseRow:
     """Return the current row of one case; much faster than `list_cases`."""
-    return _make_case_row(ws, ws.project.read_case_history(case.id))
+    return _make_case_rows(ws, [ws.project.read_case_history(case.id)])[0]
 
 
 def find_last_task(ws: Workspace) -> Task:
@@ -186,10 +194,27 @@ def _add_case(ws: Workspace, image: Image, task: str, group: str) -> Case:
     return ws.project.insert(case)
 
 
-def _make_case_row(ws: Workspace, history: CaseHistory) -> CaseRow:
+def _make_case_rows(ws: Workspace, histories: Sequence[CaseHistory]) -> list[CaseRow]:
+    """Return the rows of cases in insertion order."""
+    notes: dict[int, list[CaseNote]] = {}
+    if histories:
+        for note in ws.project.listed.read_notes(histories[0].case.id, histories[-1].case.id):
+            notes.setdefault(note.case_id, []).append(note)
+    return [_make_case_row(ws, history, notes.get(history.case.id, ())) for history in histories]
+
+
+def _make_case_row(ws: Workspace, history: CaseHistory, notes: Iterable[CaseNote]) -> CaseRow:
     history = ws.second_readings.show_to_reader(history)
-    state = _detect_state(ws, history)
-    return CaseRow(history.case, state, history.prediction, history.correction, history.open_review, history.reading)
+    return CaseRow(
+        history.case,
+        _detect_state(ws, history),
+        history.prediction,
+        history.correction,
+        history.open_review,
+        history.reading,
+        select_note(notes, ws.reader.label, history.reading) if notes else NO_NOTE,
+        ws.second_readings.is_selected(history.case),
+    )
 
 
 def _detect_state(ws: Workspace, history: CaseHistory) -> CaseState:

@@ -350,6 +350,11 @@ def test_the_reject_menu_keeps_reason_flag_and_note(dock: Dock, qtbot: QtBot, tm
     assert not panel.prompt.isVisible()
     assert panel._status.text().startswith("⚑✎")
     assert "flagged: ask a colleague; vessel or lesion?" in panel._status.toolTip()
+    row = dock.worklist.case_list.get_row(first.id)
+    assert (row.note.is_flagged, row.note.note) == (True, "vessel or lesion?"), "the list follows at once"
+    dock.case_commands.set_flagged([first], is_flagged=False)
+    qtbot.waitUntil(lambda: panel._status.text().startswith("✎"))  # a command of the list is shown in the dock
+    notes.set_flag(dock._workspace, first, True)
     choose_in_reject_menu(dock, "Reject: motion")
     qtbot.waitUntil(lambda: dock.case_panel._name.text() == "patient 2 case 2")
     note = notes.get_case_note(dock._workspace, first)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from napari_medseg.core.readings.records import DraftAgreement
 from napari_medseg.core.records import Case, Correction
-from napari_medseg.workflow.meter.rows import MeterRow, describe_kind
+from napari_medseg.workflow.meter.kinds import describe_kind
+from napari_medseg.workflow.meter.rows import MeterRow
 
 OLD, NEW = "lungs-unet@1", "lungs-unet@2"
 

@@ -47,6 +47,7 @@ class Project:
         self._connection = connection
         self.identities = Identities(folder / DATABASE, connection, self.transaction)
         self.listed = ListedCases(folder / DATABASE, connection)
+        self._accepted_cases = case_history.AcceptedCases(connection)
         self._accepted: tuple[int, str | None, tuple[tuple[Case, Correction], ...]] | None = None
         watch_folder(
             folder,
@@ -200,11 +201,13 @@ class Project:
 
         The result is cached until something is written: no other process writes while this one holds the lock.
         """
-        if self._accepted is None or self._accepted[:2] != (self.n_changes, task):
-            with translate_sqlite_errors(self.folder / DATABASE):
-                found = case_history.read_accepted_cases(self._connection, task)
-            self._accepted = (self.n_changes, task, tuple(found))
-        return self._accepted[2]
+        if self._accepted is not None and self._accepted[:2] == (self.n_changes, task):
+            return self._accepted[2]
+        with translate_sqlite_errors(self.folder / DATABASE):
+            found = self._accepted_cases.read(task)
+        if not self._connection.in_transaction:  # what is rolled back was counted as a change, too
+            self._accepted = (self.n_changes, task, found)
+        return found
 
     def close_review(self, review: Review) -> None:
         """Write the final state, seconds, changed voxels, doubtful places, person and end time of an open review.

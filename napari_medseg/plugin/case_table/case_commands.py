@@ -18,6 +18,7 @@ from napari_medseg.plugin.widgets.inline_prompt import PromptAnswer
 from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow.case_list import many_cases
 from napari_medseg.workflow.case_list.many_cases import Change, Outcome, count_cases
+from napari_medseg.workflow.cases import CaseRow
 from napari_medseg.workflow.workspace import Workspace
 
 Ask = Callable[[str, Sequence[PromptAnswer]], None]
@@ -37,13 +38,15 @@ class CaseCommands(QObject):
     Notes
     -----
     `export_requested` carries cases; `groups_requested` a case whose group should be changed, or `None` for all;
-    `group_filter_requested` a group; `share_requested` asks for the form of the hold-out.
+    `group_filter_requested` a group; `share_requested` asks for the form of the hold-out; `notes_changed` tells that
+    flags were set or taken away.
     """
 
     export_requested = Signal(list)
     groups_requested = Signal(object)
     group_filter_requested = Signal(str)
     share_requested = Signal()
+    notes_changed = Signal()
 
     def __init__(
         self,
@@ -90,6 +93,7 @@ class CaseCommands(QObject):
         for title, use in self._task_assigner.list_tasks(chosen):
             tasks.addAction(theme.escape_mnemonic(title), use)
         tasks.setEnabled(not tasks.isEmpty())
+        self._fill_note_part(menu, [row for row in rows if row is not None])
         menu.addAction("Remove from the list\tDel", partial(self.remove, chosen))
         menu.addSeparator()
         self._fill_group_part(menu, chosen)
@@ -140,6 +144,35 @@ class CaseCommands(QObject):
             text = many_cases.describe_sides(changed, reasons, held_out)
             undo = partial(self.set_held_out, changed, not held_out)
             self._ask(text, [("Undo", undo), OK] if changed else [OK])
+
+    def set_flagged(self, chosen: Sequence[Case], is_flagged: bool) -> None:
+        """Flag cases for a colleague, or take the flags away."""
+
+        def tell(outcome: Outcome) -> None:
+            self.notes_changed.emit()
+            self._ask(outcome.describe("flagged: ask a colleague" if is_flagged else "not flagged any more"), [OK])
+
+        self._run(chosen, many_cases.make_flagging(self._workspace, is_flagged), "Changing", tell)
+
+    def set_second_reading(self, chosen: Sequence[Case], is_chosen: bool) -> None:
+        """Give cases to a second reader, or to none."""
+        what = "for a second person, once the first one has accepted" if is_chosen else "not for a second person"
+
+        def tell(outcome: Outcome) -> None:
+            self._ask(outcome.describe(what), [OK])
+
+        self._run(chosen, many_cases.make_second_reading(self._workspace, is_chosen), "Changing", tell)
+
+    def _fill_note_part(self, menu: QMenu, rows: Sequence[CaseRow]) -> None:
+        for wanted, flag, second in (
+            (True, "Flag: ask a colleague", "A second person reads {}"),
+            (False, "Take the flag away", "No second person reads {}"),
+        ):
+            if cases := [row.case for row in rows if row.note.is_flagged != wanted]:
+                menu.addAction(flag, partial(self.set_flagged, cases, wanted))
+            if cases := [row.case for row in rows if row.is_read_twice != wanted]:
+                names = theme.escape_mnemonic(count_cases(cases))
+                menu.addAction(second.format(names), partial(self.set_second_reading, cases, wanted))
 
     def _fill_group_part(self, menu: QMenu, chosen: Sequence[Case]) -> None:
         group = chosen[0].group

@@ -120,7 +120,7 @@ class ListPanel(QWidget):
         self._search = QLineEdit()
         self._search.setPlaceholderText("search")
         self._search.setClearButtonEnabled(True)
-        self._search.setToolTip("Part of the name, the file name, the patient or the person")
+        self._search.setToolTip("Part of the name, the file name, the patient, the person or the note")
         self._kind = theme.CompactComboBox("Show only these cases")
         self._kind.addItems(list(KINDS))
         self._order = theme.CompactComboBox(ORDER_TOOLTIP)

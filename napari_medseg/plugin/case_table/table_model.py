@@ -12,7 +12,8 @@ from napari_medseg.core.records import UNLIKE, Case
 from napari_medseg.plugin.case_table.thumbnails import Thumbnails
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.workflow.case_list.case_list import CaseList
-from napari_medseg.workflow.case_list.columns import COLUMNS, explain_hold_out
+from napari_medseg.workflow.case_list.columns import COLUMNS, SECOND_READING_EXPLANATION, explain_hold_out
+from napari_medseg.workflow.case_notes.notes import describe_note
 from napari_medseg.workflow.cases import CaseRow
 
 NO_PARENT = QModelIndex()
@@ -147,11 +148,19 @@ def _describe(row: CaseRow, name: str) -> str:
         return explain_hold_out(get_group_noun(row.case.group)) if row.case.held_out else ""
     if name in ("unsure", "unlike"):
         return f"! {UNLIKE}.\n{COLUMNS[name].tooltip}" if row.is_unlike else COLUMNS[name].tooltip
+    said = describe_note(row.note, is_rejected=row.state == "rejected")
+    if name in ("flag", "note", "reason"):
+        return said
+    if name == "second":
+        return SECOND_READING_EXPLANATION if row.is_read_twice else ""
     held = explain_hold_out(get_group_noun(row.case.group)) if row.case.held_out else ""
-    return "\n".join(filter(None, (row.case.name, row.case.file_name, held)))
+    second = SECOND_READING_EXPLANATION if row.is_read_twice else ""
+    return "\n".join(filter(None, (row.case.name, row.case.file_name, said, held, second)))
 
 
 def _choose_colour(row: CaseRow, name: str) -> str:
+    if name == "flag":
+        return "draft"
     if name == "state":
         return STATE_COLOURS.get(row.state, "")
     return "bad" if name in ("unsure", "unlike") and row.is_unlike else ""

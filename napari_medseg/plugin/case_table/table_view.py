@@ -13,7 +13,19 @@ from napari_medseg.plugin.case_table.thumbnails import SHOWN_PX
 from napari_medseg.workflow.case_list.columns import COLUMNS
 
 ROW_PX = SHOWN_PX + 4
-WIDTHS_PX = {"state": 80, "unsure": 48, "unlike": 58, "minutes": 44, "held": 18, "group": 90, "size": 110}
+WIDTHS_PX = {
+    "state": 80,
+    "unsure": 48,
+    "unlike": 58,
+    "minutes": 44,
+    "held": 18,
+    "flag": 18,
+    "second": 44,
+    "note": 150,
+    "reason": 120,
+    "group": 90,
+    "size": 110,
+}
 OTHER_WIDTH_PX = 86
 NO_MODIFIER = Qt.KeyboardModifier.NoModifier
 

@@ -18,10 +18,11 @@ from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection
 from napari_medseg.plugin.widgets.idle_timer import IdleTimer
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice
+from napari_medseg.workflow.case_list.columns import FLAG_MARK
 from napari_medseg.workflow.workspace import Workspace
 
 TICK_MS = 1000
-FLAG_MARK, NOTE_MARK = "⚑", "✎"
+NOTE_MARK = "✎"
 WRITE_INTERVAL_S = 5
 STATUS_TOOLTIP = (
     "Time since the draft was saved, minutes of work, voxels that differ from the prediction.\n"
@@ -112,6 +113,11 @@ class ReviewPanel(CollapsibleSection):
         shown = parts[:-1] if marks and len(parts) > 2 else parts  # all of it would be too wide
         tooltip = "\n".join(filter(None, (self._reject.describes, STATUS_TOOLTIP, " · ".join(parts))))
         self.set_status(f"{marks} {' · '.join(shown)}".strip(), tooltip)
+
+    def read_note(self) -> None:
+        """Read the note of the open case again, as it may have changed elsewhere."""
+        self._reject.read_note()
+        self._show_progress()
 
     def accept(self) -> None:
         """Accept the case if the button is enabled; ask before about labels layers that the user added."""

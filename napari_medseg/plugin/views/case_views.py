@@ -1,4 +1,4 @@
-"""All that changes how the open case is seen: window and level, and the slices in the other two planes."""
+"""All that changes how the open case is seen: window and level, place on the screen, slices in the other planes."""
 
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QMainWindow
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.views.display_window import DisplayWindow
 from napari_medseg.plugin.views.planes_dock import PlanesDock
+from napari_medseg.plugin.views.view_anchor import ViewAnchor
 from napari_medseg.plugin.views.window_drag import WindowDrag
 from napari_medseg.plugin.views.window_selector import WindowSelector
 from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection
@@ -31,6 +32,7 @@ class CaseViews:
         self.display_window = DisplayWindow(case_controller, workspace)
         self.planes = PlanesDock(viewer, workspace, case_controller, self.display_window)
         self._drag = WindowDrag(self.display_window)
+        self._anchor = ViewAnchor(viewer)
 
     def add_to(self, section: CollapsibleSection) -> None:
         """Add the combo box of the window to the header of a section, and the box for the planes below."""
@@ -39,8 +41,11 @@ class CaseViews:
 
     def attach(self, window: QMainWindow) -> None:
         """Handle the middle button on the canvas of a window, and show the planes below it."""
+        canvases = window.findChildren(QOpenGLWidget)
         self.planes.attach(window)
-        self._drag.watch(window.findChildren(QOpenGLWidget))
+        self._drag.watch(canvases)
+        if canvases:
+            self._anchor.attach(window, canvases[0])
 
     def show_preset(self, preset: str) -> None:
         """Show the open image with a preset of window and level, or say why this makes no sense."""
@@ -50,5 +55,6 @@ class CaseViews:
     def close_down(self) -> None:
         """Store what was chosen, and remove the planes from the window."""
         self._drag.close()
+        self._anchor.close()
         self.display_window.close()
         self.planes.close_down()

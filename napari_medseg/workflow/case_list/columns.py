@@ -7,13 +7,17 @@ from functools import lru_cache
 from typing import Any
 
 from napari_medseg.core.grouping.keyed_groups import get_group_label
+from napari_medseg.core.readings.records import SECOND
 from napari_medseg.core.records import UNLIKE
 from napari_medseg.workflow.case_list.filters import get_person
 from napari_medseg.workflow.case_list.order import STATES, count_planes
 from napari_medseg.workflow.cases import CaseRow
+from napari_medseg.workflow.meter.statistics import MIN_CASES
 
 STATE_MARKS = {"new": "·", "predicted": "○", "draft": "✎", "accepted": "✓", "rejected": "✗"}
 HELD_OUT_BADGE = "H"
+FLAG_MARK = "⚑"
+SECOND_READING_EXPLANATION = "A second person reads this case, without seeing what the first one did"
 HELD_OUT_EXPLANATION = (
     "Held out: this {noun} only evaluates models, so that a new version is compared on images that it never saw."
 )
@@ -61,6 +65,15 @@ def _put_nothing_last(value: float | None) -> tuple[int, float]:
     return _NOTHING if value is None else (0, value)
 
 
+def _format_second_reading(row: CaseRow) -> str:
+    return "yours" if row.reading == SECOND else "2nd" * row.is_read_twice
+
+
+def _show_said(get: Callable[[CaseRow], str]) -> dict[str, Callable[..., Any]]:
+    """Show free text, by which cases without one come last."""
+    return {"text": lambda row, _seconds: get(row), "key": lambda row: (not get(row), make_natural_key(get(row)))}
+
+
 def _show(get: Callable[[CaseRow], str]) -> dict[str, Callable[..., Any]]:
     return {"text": lambda row, _seconds: get(row), "key": lambda row: make_natural_key(get(row))}
 
@@ -102,7 +115,7 @@ COLUMNS: Mapping[str, Column] = {
     ),
     "minutes": Column(
         "min",
-        "Minutes of work expected, from the cases of this kind that were accepted; empty before there are five",
+        f"Minutes of work expected, from the cases of this kind that were accepted; empty before there are {MIN_CASES}",
         _format_minutes,
         count_planes,
     ),
@@ -112,6 +125,20 @@ COLUMNS: Mapping[str, Column] = {
         lambda row, _seconds: HELD_OUT_BADGE * row.case.held_out,
         lambda row: not row.case.held_out,
     ),
+    "flag": Column(
+        FLAG_MARK,
+        f"{FLAG_MARK}: flagged for a colleague",
+        lambda row, _seconds: FLAG_MARK * row.note.is_flagged,
+        lambda row: not row.note.is_flagged,
+    ),
+    "second": Column(
+        "2nd",
+        "2nd: a second person reads the case; yours: it waits for you, and you see nothing of the first one",
+        lambda row, _seconds: _format_second_reading(row),
+        lambda row: (row.reading != SECOND, not row.is_read_twice),
+    ),
+    "note": Column("note", "What was noted on the case", **_show_said(lambda row: row.note.note)),
+    "reason": Column("reason", "Why the case was rejected", **_show_said(lambda row: row.reason)),
     "who": Column("who", "Who accepted the case, or works on it", **_show(get_person)),
     "file": Column("file", "File of the image; its name stays here", **_show(lambda row: row.case.file_name)),
     "model": Column(
@@ -138,9 +165,9 @@ COLUMNS: Mapping[str, Column] = {
     "added": Column("added", "When the image was added", **_show(lambda row: row.case.created[:10])),
 }
 """All columns by name; a new one is an entry here."""
-DOCK_COLUMNS = ("case", "state", "unsure", "held")
+DOCK_COLUMNS = ("case", "state", "unsure", "held", "flag")
 """What fits into the dock."""
-WINDOW_COLUMNS = ("case", "group", "state", "unsure", "unlike", "minutes", "held", "who")
+WINDOW_COLUMNS = ("case", "group", "state", "unsure", "unlike", "minutes", "held", "flag", "second", "note", "who")
 
 
 def select_columns(chosen: tuple[str, ...], usual: tuple[str, ...]) -> tuple[str, ...]:

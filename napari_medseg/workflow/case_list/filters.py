@@ -23,6 +23,8 @@ KINDS: dict[str, Callable[[Features], Mask]] = {
     **{state: _has_state(state) for state in STATES},
     "held out": lambda features: np.asarray(features["held_out"]),
     "unlike": lambda features: np.asarray(features["unlike"]),
+    "flagged": lambda features: np.asarray(features["flagged"]),
+    "second reading": lambda features: np.asarray(features["read_twice"]),
 }
 """What the list can be restricted to, by name."""
 
@@ -34,11 +36,11 @@ class CaseFilter:
     Parameters
     ----------
     kind
-        A key of `KINDS`: a state, or ``held out``, ``unlike``, ``to do``, ``all``.
+        A key of `KINDS`: a state, or such as ``held out``, ``flagged``, ``to do``, ``all``.
     group
         A keyed group; empty for all groups.
     text
-        Part of the name, the file name, the group or the person of a case; capitals do not matter.
+        Part of the name, the file name, the group, the person, the note or the reason; capitals do not matter.
     """
 
     kind: str = "all"
@@ -62,7 +64,8 @@ class CaseFilter:
 
 def make_search_text(row: CaseRow) -> str:
     """Return the text in which a search looks, in small letters."""
-    return "\n".join((row.case.name, row.case.file_name, get_group_label(row.case.group), get_person(row))).lower()
+    case, said = row.case, (row.note.note, row.reason)
+    return "\n".join((case.name, case.file_name, get_group_label(case.group), get_person(row), *said)).lower()
 
 
 def get_person(row: CaseRow) -> str:

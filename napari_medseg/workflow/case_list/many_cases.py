@@ -7,6 +7,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.grouping.keyed_groups import get_group_label
 from napari_medseg.core.records import Case
 from napari_medseg.workflow import review
+from napari_medseg.workflow.case_notes import notes
 from napari_medseg.workflow.cases import CaseRow, get_case_row
 from napari_medseg.workflow.hold_out.held_out_groups import set_held_out
 from napari_medseg.workflow.tasks import assignment
@@ -90,6 +91,24 @@ def make_return(ws: Workspace) -> Change:
         assignment.return_to_list(ws, [case])
 
     return put_back
+
+
+def make_flagging(ws: Workspace, is_flagged: bool) -> Change:
+    """Return what flags a case for a colleague, or takes the flag away."""
+
+    def flag(case: Case) -> None:
+        notes.set_flag(ws, case, is_flagged)
+
+    return flag
+
+
+def make_second_reading(ws: Workspace, is_chosen: bool) -> Change:
+    """Return what gives a case to a second reader, or to none, whatever the share of second readings says."""
+
+    def choose(case: Case) -> None:
+        ws.second_readings.choose(case, is_chosen)
+
+    return choose
 
 
 def set_groups_held_out(ws: Workspace, groups: Sequence[str], held_out: bool) -> tuple[list[str], list[str]]:

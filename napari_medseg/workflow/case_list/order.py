@@ -8,6 +8,7 @@ prediction. Equal cases follow in the order of import.
 """
 
 import hashlib
+import zlib
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from napari_medseg.workflow.meter.kinds import describe_kind
 
 if TYPE_CHECKING:  # preferences, which a workspace reads, know the orders
     from napari_medseg.workflow.cases import CaseRow
@@ -61,9 +64,12 @@ FEATURES = np.dtype(
         *(("id", np.int64), ("group", np.int64), ("state", np.int8), ("held_out", np.bool_), ("unlike", np.bool_)),
         *(("uncertainty", np.float64), ("planes", np.int64), ("drafted_s", np.float64), ("shuffled", np.uint64)),
         *(("correction", np.int64), ("seconds", np.float64), ("imported", np.bool_)),
+        *(("kind", "U32"), ("version", np.uint32)),
+        *(("flagged", np.bool_), ("read_twice", np.bool_)),
     ]
 )
-"""What orders and filters need of a case. `uncertainty` is NaN without a prediction, `drafted_s` without a review."""
+"""What orders, filters and forecast need of a case. `uncertainty` is NaN without a prediction, `drafted_s` without a
+review. `version` is a checksum of the model version that made the draft of the correction; 0 without one."""
 
 
 def extract_features(row: "CaseRow", group: int) -> tuple[Any, ...]:
@@ -77,6 +83,8 @@ def extract_features(row: "CaseRow", group: int) -> tuple[Any, ...]:
         np.nan if row.review is None else datetime.fromisoformat(row.review.opened).timestamp(),
         int.from_bytes(digest),
         *((0, 0.0, False) if correction is None else (correction.id, correction.seconds, bool(correction.imported))),
+        *(describe_kind(case), 0 if correction is None else zlib.crc32(correction.model.encode())),
+        *(row.note.is_flagged, row.is_read_twice),
     )
 
 

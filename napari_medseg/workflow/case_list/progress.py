@@ -1,17 +1,21 @@
-"""How far the work on a list is, and how long the rest will take, from the seconds that people spent on its cases."""
+"""How far the work on a list is, and how long the rest will take.
 
+The time is that of the meter (`workflow.meter.trend`), so that list, meter and report say the same: cases of one kind,
+the newest version that drafted enough of them, the mean of their seconds, and a range. Only of a case that was accepted
+again, the list knows the newest time, while the meter uses the first one.
+"""
+
+from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.workflow.case_list.order import ACCEPTED, REJECTED, Features, is_decided
+from napari_medseg.workflow.meter.statistics import MIN_CASES
+from napari_medseg.workflow.meter.trend import Forecast, forecast_kinds, select_recent_seconds
 
-MIN_CASES = 5
-"""With fewer accepted cases of a kind there is no estimate."""
-N_RECENT = 50
-"""The newest corrections count: people and models become faster."""
 _MINUTE_S = 60
 _HOUR_MIN = 60
 _ROUNDED_MIN = 5
@@ -20,12 +24,18 @@ _EXACT_H = 10
 
 @dataclass(frozen=True)
 class Progress:
-    """Counts of a list, and the seconds of work that are expected for the rest; `None` if nothing can be said."""
+    """Counts of a list, and the seconds of work that are expected for the rest, with a range."""
 
     n_cases: int
     n_accepted: int
     n_rejected: int
-    seconds_left: float | None
+    forecast: Forecast
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The seconds of work on all cases that are left; `None` if the time of one of them is not known."""
+        left = self.forecast.seconds
+        return None if left is None or self.forecast.n_unknown else left.value
 
     @property
     def short_text(self) -> str:
@@ -41,13 +51,23 @@ class Progress:
 
     @property
     def text(self) -> str:
-        """Accepted and rejected cases, and the time that is left."""
+        """Accepted and rejected cases, and the time that is left with its range."""
+        if not self.n_cases:
+            return ""
         rejected = f", {self.n_rejected:,} rejected" * bool(self.n_rejected)
-        return f"{self.n_accepted:,} of {self.n_cases:,} accepted{rejected}{self._time_text}" if self.n_cases else ""
+        return f"{self.n_accepted:,} of {self.n_cases:,} accepted{rejected}{self._time_text}{self._range_text}"
 
     @property
     def _time_text(self) -> str:
         return "" if not self.seconds_left else f", about {format_minutes(self.seconds_left)} left"
+
+    @property
+    def _range_text(self) -> str:
+        left = self.forecast.seconds
+        if not self.seconds_left or left is None:
+            return ""
+        low, high = format_minutes(left.low), format_minutes(left.high)
+        return f" ({low} to {high})" * (low != high)
 
 
 class ListCounts:
@@ -58,15 +78,34 @@ class ListCounts:
 
     @cached_property
     def expected_seconds(self) -> NDArray[np.float64]:
-        """The seconds of work expected for each case, see `estimate_seconds`."""
-        return estimate_seconds(self._features)
+        """The seconds of work expected for each case, NaN if unknown; shape (n,)."""
+        expected = np.full(len(self._features), np.nan)
+        for kind, seconds in self._known_seconds.items():
+            if len(seconds) >= MIN_CASES:
+                expected[self._features["kind"] == kind] = np.mean(seconds)
+        return expected
 
     @cached_property
     def progress(self) -> Progress:
         """Decided cases, and the time for the others."""
-        left = self.expected_seconds[~is_decided(self._features)]
-        known = None if np.isnan(left).any() else float(left.sum())
-        return Progress(len(self._features), self._count_state(ACCEPTED), self._count_state(REJECTED), known)
+        left = Counter(self._features["kind"][~is_decided(self._features)].tolist())
+        known = tuple((kind, tuple(seconds)) for kind, seconds in self._known_seconds.items())
+        forecast = _forecast(known, tuple(sorted(left.items())))
+        return Progress(len(self._features), self._count_state(ACCEPTED), self._count_state(REJECTED), forecast)
+
+    @cached_property
+    def _known_seconds(self) -> dict[str, list[float]]:
+        """The seconds of timed cases by their kind; labels that came from a mask of elsewhere do not count."""
+        features = self._features
+        is_timed = (features["seconds"] > 0) & (features["version"] > 0) & ~features["imported"]
+        timed = features[is_timed]
+        timed = timed[np.argsort(timed["correction"])]
+        known = {}
+        for kind in np.unique(timed["kind"]).tolist():
+            of_kind = timed[timed["kind"] == kind]
+            pairs = zip(of_kind["version"].tolist(), of_kind["seconds"].tolist(), strict=True)
+            known[kind] = select_recent_seconds(list(pairs))
+        return known
 
     @cached_property
     def case_seconds(self) -> float | None:
@@ -89,20 +128,10 @@ class ListCounts:
         return int(np.count_nonzero(self._features["state"] == state))
 
 
-def estimate_seconds(features: Features) -> NDArray[np.float64]:
-    """Return the seconds of work expected for each case, NaN if unknown; shape (n,).
-
-    It is the median of the newest accepted cases of its kind, single planes or series; a series is estimated by its
-    number of planes. Labels that came from a mask of elsewhere do not count.
-    """
-    expected = np.full(len(features), np.nan)
-    is_series = features["planes"] > 1
-    for kind in (is_series, ~is_series):
-        done = features[kind & (features["correction"] > 0) & (features["seconds"] > 0) & ~features["imported"]]
-        if len(done) >= MIN_CASES:
-            recent = done[np.argsort(done["correction"])[-N_RECENT:]]
-            expected[kind] = features["planes"][kind] * np.median(recent["seconds"] / recent["planes"])
-    return expected
+@lru_cache(maxsize=8)
+def _forecast(known: tuple[tuple[str, tuple[float, ...]], ...], left: tuple[tuple[str, int], ...]) -> Forecast:
+    """Forecast; a case that opens or gets a prediction changes nothing, and the range takes some milliseconds."""
+    return forecast_kinds(dict(known), dict(left))
 
 
 def format_minutes(seconds: float) -> str:

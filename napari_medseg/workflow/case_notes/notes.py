@@ -1,11 +1,15 @@
 """Note, flag and reason for rejection of each case: written, and read for a whole list at once.
 
+In a second reading, a person sees and changes only the own notes of a case: those of the first reader would tell what
+that one thought. After both readings the newest note of the case counts, whoever wrote it.
 Earlier notes are kept as history. Call all functions in the main thread, as they use the database.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.readings.records import SECOND
 from napari_medseg.core.records import NO_NOTE, Case, CaseNote, now
 from napari_medseg.workflow.workspace import Workspace
 
@@ -22,9 +26,18 @@ def read_case_notes(ws: Workspace) -> dict[int, CaseNote]:
 
 
 def get_case_note(ws: Workspace, case: Case) -> CaseNote:
-    """Return the current note of one case; `NO_NOTE` if there is none."""
-    found = ws.project.read_records(CaseNote, "case_id", case.id)
-    return found[-1] if found else NO_NOTE
+    """Return the note of one case that the person who works now sees; `NO_NOTE` if there is none."""
+    found = ws.project.listed.read_notes(case.id, case.id)
+    if not found:
+        return NO_NOTE
+    reading = ws.second_readings.show_to_reader(ws.project.read_case_history(case.id)).reading
+    return select_note(found, ws.reader.label, reading)
+
+
+def select_note(found: Iterable[CaseNote], reader: str, reading: int) -> CaseNote:
+    """Return the note that counts among those of a case, earlier ones first; in a second reading, that of `reader`."""
+    visible = [note for note in found if reading != SECOND or note.who == reader]
+    return visible[-1] if visible else NO_NOTE
 
 
 def set_note(ws: Workspace, case: Case, text: str) -> CaseNote:

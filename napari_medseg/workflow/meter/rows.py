@@ -11,10 +11,8 @@ from napari_medseg.core.readings.agreement import compute_agreement
 from napari_medseg.core.readings.records import DraftAgreement
 from napari_medseg.core.records import Case, Correction, Prediction, now
 from napari_medseg.core.tasks.bundled_tasks import Task
+from napari_medseg.workflow.meter.kinds import describe_kind
 from napari_medseg.workflow.workspace import Workspace
-
-LARGE_IMAGE_PIXELS = 4_000_000
-SLICES_OF_KINDS = (50, 200)
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class MeterRow:
     case, correction
         The case and its correction; seconds are those of work, without idle time.
     kind
-        Kind of image, as of `describe_kind`: only cases of one kind are compared.
+        Kind of image, as of `kinds.describe_kind`: only cases of one kind are compared.
     agreement
         Of the draft as it was proposed and the correction; `None` if it is not measured (yet).
     is_repeat
@@ -66,17 +64,6 @@ class MeterRow:
             return None
         changed = self.correction.changed_voxels
         return min(1.0, changed / self.agreement.labelled_voxels) if self.agreement.labelled_voxels else 0.0
-
-
-def describe_kind(case: Case) -> str:
-    """Return the kind of an image by its size: seconds per case are compared within a kind only."""
-    if not case.axes.startswith("Z"):
-        height, width = case.spatial_shape[-2:]
-        return "large images" if height * width > LARGE_IMAGE_PIXELS else "images"
-    few, many = SLICES_OF_KINDS
-    if case.shape[0] < few:
-        return f"volumes under {few} slices"
-    return f"volumes of {few} to {many - 1} slices" if case.shape[0] < many else f"volumes of {many} slices or more"
 
 
 def list_meter_rows(ws: Workspace, task: str) -> list[MeterRow]:

@@ -18,7 +18,8 @@ from napari_medseg.core.readings.records import VersionAgreement
 from napari_medseg.core.records import Case, Prediction, Run, RunState, now
 from napari_medseg.inference.events import PredictionResult
 from napari_medseg.workflow.cases import CaseRow, load_image
-from napari_medseg.workflow.meter.rows import MeterRow, describe_kind
+from napari_medseg.workflow.meter.kinds import describe_kind
+from napari_medseg.workflow.meter.rows import MeterRow
 from napari_medseg.workflow.meter.statistics import MIN_CASES, Estimate, estimate_mean, estimate_median_change
 from napari_medseg.workflow.workspace import Workspace
 

@@ -4,11 +4,12 @@ Seconds are compared within a kind of image only. A figure needs `statistics.MIN
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from napari_medseg.core.records import Case
-from napari_medseg.workflow.meter.rows import MeterRow, describe_kind
+from napari_medseg.workflow.meter.kinds import describe_kind
+from napari_medseg.workflow.meter.rows import MeterRow
 from napari_medseg.workflow.meter.statistics import (
     MIN_CASES,
     Estimate,
@@ -98,21 +99,42 @@ def list_savings(rows: Sequence[MeterRow]) -> list[Saving]:
 
 
 def forecast_rest(rows: Sequence[MeterRow], waiting: Iterable[Case]) -> Forecast:
-    """Predict the seconds of work on undecided cases, with a range.
+    """Predict the seconds of work on undecided cases, with a range; see `select_recent_seconds`."""
+    timed: dict[str, list[tuple[str, float]]] = {}
+    for row in rows:
+        if row.is_timed:
+            timed.setdefault(row.kind, []).append((row.model, row.correction.seconds))
+    known = {kind: select_recent_seconds(pairs) for kind, pairs in timed.items()}
+    return forecast_kinds(known, Counter(describe_kind(case) for case in waiting))
 
-    For each kind it is made from the cases of the newest version that drafted `MIN_CASES`, else from the last
-    `N_RECENT` of any version.
+
+def select_recent_seconds(timed: Sequence[tuple[Hashable, float]]) -> list[float]:
+    """Return the seconds of cases from which the time of others of their kind is forecast.
+
+    They are those of the newest version that drafted `MIN_CASES`, else the last `N_RECENT` of any version.
+
+    Parameters
+    ----------
+    timed
+        Version and seconds of each timed case of a kind, in the order of acceptance.
     """
-    counts = Counter(describe_kind(case) for case in waiting)
+    for version in reversed(list(dict.fromkeys(version for version, _ in timed))):  # second readings come late
+        of_version = [seconds for each, seconds in timed if each == version]
+        if len(of_version) >= MIN_CASES:
+            return of_version
+    return [seconds for _, seconds in timed[-N_RECENT:]]
+
+
+def forecast_kinds(known: Mapping[str, Sequence[float]], n_waiting: Mapping[str, int]) -> Forecast:
+    """Predict the seconds for some waiting cases of each kind, from known seconds of cases of the kind."""
     parts, n_unknown = [], 0
-    for kind, n_waiting in counts.items():
-        estimate = estimate_sum(_list_recent_seconds(rows, kind), n_waiting)
+    for kind, number in n_waiting.items():
+        estimate = estimate_sum(known.get(kind, ()), number)
         if estimate is None:
-            n_unknown += n_waiting
+            n_unknown += number
         else:
             parts.append(estimate)
-    total = _add_estimates(parts) if parts else None
-    return Forecast(counts.total(), n_unknown, total)
+    return Forecast(sum(n_waiting.values()), n_unknown, _add_estimates(parts) if parts else None)
 
 
 def _group(rows: Sequence[MeterRow]) -> dict[tuple[str, str], list[MeterRow]]:
@@ -145,15 +167,6 @@ def _list_seconds(rows: Iterable[MeterRow]) -> list[float]:
 
 def _list_readers(rows: Iterable[MeterRow]) -> tuple[str, ...]:
     return tuple(sorted({row.correction.who for row in rows}))
-
-
-def _list_recent_seconds(rows: Sequence[MeterRow], kind: str) -> list[float]:
-    timed = [row for row in rows if row.is_timed and row.kind == kind]
-    for model in reversed(list(dict.fromkeys(row.model for row in timed))):  # second readings come late, of old drafts
-        of_version = [row for row in timed if row.model == model]
-        if len(of_version) >= MIN_CASES:
-            return _list_seconds(of_version)
-    return _list_seconds(timed[-N_RECENT:])
 
 
 def _add_estimates(parts: Sequence[Estimate]) -> Estimate:

@@ -1,5 +1,6 @@
 """A case with the newest of what was made of it, against the same put together record by record."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +113,21 @@ def test_accepted_cases_are_read_again_when_something_was_written(project: Proje
     assert project.read_accepted_cases()[0][1].id > correction.id
 
 
+def test_an_accepted_case_is_decoded_once_and_nothing_of_a_transaction_that_fails_is_kept(project: Project) -> None:
+    first, second = add_case(project, 0), add_case(project, 1)
+    add_review(project, first, ReviewState.ACCEPTED)
+    (before,) = project.read_accepted_cases()
+    with contextlib.suppress(MedSegError), project.transaction():
+        add_review(project, second, ReviewState.ACCEPTED)
+        assert len(project.read_accepted_cases()) == 2
+        raise MedSegError("the disk is full")
+    assert project.read_accepted_cases() == (before,)
+    add_review(project, second, ReviewState.ACCEPTED)
+    again, other = project.read_accepted_cases()
+    assert again is before
+    assert other[0] == second
+
+
 def test_each_is_one_query_and_unchanged_accepted_cases_none(project: Project) -> None:
     fill(project)
     asked: list[str] = []
@@ -122,7 +138,7 @@ def test_each_is_one_query_and_unchanged_accepted_cases_none(project: Project) -
     assert len(asked) == 2
     for _ in range(3):
         project.read_accepted_cases("lungs")
-    assert len(asked) == 3
+    assert len(asked) == 4, "which they are, and those that were not read before"
 
 
 def test_a_case_that_is_not_there_is_named(project: Project) -> None:

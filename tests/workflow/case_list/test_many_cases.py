@@ -2,20 +2,27 @@
 
 from workflow_phantoms import accepted, phantom, predicted
 
+from napari_medseg.workflow.case_list.case_list import CaseList
+from napari_medseg.workflow.case_list.columns import COLUMNS
+from napari_medseg.workflow.case_list.filters import CaseFilter
 from napari_medseg.workflow.case_list.many_cases import (
     CASES_PER_STEP,
     Outcome,
     change_cases,
     describe_sides,
+    make_flagging,
     make_rejection,
     make_removal,
     make_return,
+    make_second_reading,
     select_to_predict_again,
     set_groups_held_out,
 )
+from napari_medseg.workflow.case_list.order import CaseOrder
+from napari_medseg.workflow.case_notes import notes
 from napari_medseg.workflow.cases import add_cases, get_case_row, list_cases
 from napari_medseg.workflow.hold_out.share import apply_share, plan_share
-from napari_medseg.workflow.review import open_review
+from napari_medseg.workflow.review import open_review, reject_unopened
 from napari_medseg.workflow.workspace import Workspace
 
 
@@ -44,6 +51,31 @@ def test_remove_keeps_what_was_accepted_and_is_undone(ws: Workspace) -> None:
     assert [row.case for row in list_cases(ws)] == [done]
     list(change_cases(ws, outcome.done, make_return(ws), Outcome()))
     assert [row.case for row in list_cases(ws)] == [done, new]
+
+
+def test_flags_and_second_readings_are_set_and_shown_in_columns_and_filters(ws: Workspace) -> None:
+    cases = add_cases(ws, [phantom(number) for number in range(3)], "lungs")
+    flagged, chosen, _ = cases
+    list(change_cases(ws, [flagged], make_flagging(ws, is_flagged=True), Outcome()))
+    list(change_cases(ws, [chosen], make_second_reading(ws, is_chosen=True), Outcome()))
+    notes.set_note(ws, chosen, "Vessel?")
+    notes.set_reason(ws, flagged, "blurred")
+    found = CaseList(ws, "lungs", CaseOrder.LISTED)
+    shown = {name: [COLUMNS[name].text(row, None) for row in found.rows] for name in ("flag", "second", "note")}
+    assert shown == {"flag": ["⚑", "", ""], "second": ["", "2nd", ""], "note": ["", "Vessel?", ""]}
+    assert COLUMNS["reason"].text(found.rows[0], None) == "", "it is not rejected"
+    reject_unopened(ws, flagged)
+    assert COLUMNS["reason"].text(get_case_row(ws, flagged), None) == "blurred"
+    for wanted, case in (("flagged", flagged), ("second reading", chosen)):
+        found.set_filter(CaseFilter(wanted))
+        assert found.shown_ids.tolist() == [case.id]
+    found.set_filter(CaseFilter(text="vessel"))
+    assert found.shown_ids.tolist() == [chosen.id]
+    found.set_filter(CaseFilter())
+    found.sort_by(COLUMNS["note"].key, descending=False)
+    assert found.shown_ids[0] == chosen.id, "cases without a note come last"
+    list(change_cases(ws, [flagged], make_flagging(ws, is_flagged=False), Outcome()))
+    assert not get_case_row(ws, flagged).note.is_flagged
 
 
 def test_groups_change_sides_and_the_others_say_why_not(ws: Workspace) -> None:

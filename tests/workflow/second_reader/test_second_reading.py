@@ -10,8 +10,10 @@ from workflow_phantoms import SHAPE, accepted, phantom, phantom_labels, predicte
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.readings.records import FIRST, SECOND
-from napari_medseg.core.records import Case, Correction, Review
-from napari_medseg.workflow.cases import get_case_row, list_cases, list_current_corrections
+from napari_medseg.core.records import NO_NOTE, Case, Correction, Review
+from napari_medseg.workflow.case_list.filters import make_search_text
+from napari_medseg.workflow.case_notes import notes
+from napari_medseg.workflow.cases import get_case_row, list_cases, list_current_corrections, read_case_rows
 from napari_medseg.workflow.output.export import export_corrections, list_accepted_rows, read_export_items
 from napari_medseg.workflow.review import accept, list_draft_cases, open_review, reject
 from napari_medseg.workflow.second_reader.readings import (
@@ -44,6 +46,25 @@ def first(ws: Workspace) -> Case:
     assert get_case_row(ws, case).state == "accepted", "it is not blind for the one who read it"
     ws.reader.set_name(BEN)
     return case
+
+
+def test_notes_of_the_first_reader_are_hidden_until_the_second_has_read(ws: Workspace, first: Case) -> None:
+    ws.reader.set_name(ANNA)
+    notes.set_note(ws, first, "is this a vessel?")
+    notes.set_flag(ws, first, True)
+    seen = get_case_row(ws, first)
+    assert (seen.note.note, seen.note.is_flagged, seen.is_read_twice) == ("is this a vessel?", True, True)
+    ws.reader.set_name(BEN)
+    for row in (get_case_row(ws, first), list_cases(ws, "lungs")[0], read_case_rows(ws, "lungs", 0, 9)[0][0]):
+        assert (row.reading, row.note, row.reason) == (SECOND, NO_NOTE, "")
+        assert "vessel" not in make_search_text(row)
+    assert notes.get_case_note(ws, first) == NO_NOTE
+    own = notes.set_flag(ws, first, True)
+    assert own.note == "", "the first reader's text is not copied into what the second one says"
+    assert get_case_row(ws, first).note == notes.get_case_note(ws, first) == own
+    read_second(ws, first)
+    ws.reader.set_name("Carla")
+    assert get_case_row(ws, first).note == own, "the newest counts for everybody else"
 
 
 def test_the_other_person_gets_the_draft_of_the_model_and_nothing_else(ws: Workspace, first: Case) -> None:
