@@ -114,7 +114,7 @@ class Project:
 
     @property
     def n_changes(self) -> int:
-        """Number of rows written or taken back since the project was opened; what was read is current while it stays."""
+        """Number of rows written, and of rollbacks, since it was opened; while it stays, what was read is current."""
         return self._connection.total_changes + self._n_rollbacks
 
     @contextlib.contextmanager
