@@ -4,6 +4,7 @@
 copies the labels, which takes a second for a large volume; it only uses files and may run in a worker thread.
 """
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.project.review_region import read_review_region
 from napari_medseg.core.project.undo_journal import StrokeJournal, get_journal_path
@@ -95,6 +97,24 @@ def load_draft(start: ReviewStart, labels: NDArray[Any] | None = None) -> Draft:
     elif newest is not None and newest != start.first and not draft.edited.n_voxels and newest.model != draft.model:
         draft.merge(_read_paintable_labels(start, newest), newest.model)
     return draft
+
+
+def measure_draft(start: ReviewStart) -> tuple[float, int]:
+    """Return the seconds worked and the changed voxels of a review that is not loaded; nothing is written.
+
+    If the labels cannot be read, no voxel counts, and if the journal cannot be read, no second either: a case with
+    damaged files can still be rejected.
+    """
+    path = get_journal_path(start.folder, start.review.id)
+    if not path.exists():
+        return 0.0, 0
+    try:
+        draft = _make_draft(start, None)
+    except MedSegError:
+        with contextlib.suppress(MedSegError):
+            return StrokeJournal(path).seconds, 0
+        return 0.0, 0
+    return draft.seconds, draft.changed_voxels
 
 
 def _make_draft(start: ReviewStart, labels: NDArray[Any] | None) -> Draft:

@@ -23,7 +23,7 @@ from napari_medseg.core.tasks.custom_task import extends
 from napari_medseg.inference.events import PredictionEvent, PredictionResult
 from napari_medseg.workflow.accepted_files import AcceptedFiles, write_accepted_files
 from napari_medseg.workflow.cases import list_cases
-from napari_medseg.workflow.draft_opening import begin_review, load_draft
+from napari_medseg.workflow.draft_opening import begin_review, load_draft, measure_draft
 from napari_medseg.workflow.drafts import Draft
 from napari_medseg.workflow.guidance.probability_cache import evict_probabilities, get_probabilities_path
 from napari_medseg.workflow.guidance.seen_places import SeenPlaces, get_seen_places_path, read_seen_places
@@ -143,7 +143,7 @@ def merge_prediction(
 def record_correction(ws: Workspace, draft: Draft, labels: NDArray[Any], accepted: AcceptedFiles) -> Correction:
     """Write the database rows of an accepted review. The files exist already, so after a crash the draft is open."""
     draft.record_missed_changes(labels)
-    review = _make_closed_review(ws, draft, ReviewState.ACCEPTED)
+    review = _close(ws, draft.review, ReviewState.ACCEPTED, draft.seconds, draft.changed_voxels)
     imported = ws.project.read_records(ImportedMask, "review_id", review.id)
     with ws.project.transaction():
         correction = ws.project.insert(
@@ -185,14 +185,15 @@ def accept(ws: Workspace, draft: Draft, labels: NDArray[Any], image: Image) -> C
 
 def reject(ws: Workspace, draft: Draft) -> None:
     """Close the review without a correction, because the case is not usable. Its strokes stay in the journal."""
-    ws.project.close_review(_make_closed_review(ws, draft, ReviewState.REJECTED))
+    ws.project.close_review(_close(ws, draft.review, ReviewState.REJECTED, draft.seconds, draft.changed_voxels))
     draft.close()
 
 
 def reject_unopened(ws: Workspace, case: Case) -> None:
-    """Reject a case whose labels are not loaded: there may be none yet, or their layer was removed."""
+    """Reject a case whose labels are not loaded: there may be none yet, a draft, or their layer was removed."""
     start = begin_review(ws, case, None)
-    ws.project.close_review(replace(start.review, state=ReviewState.REJECTED, who=ws.reader.key(), closed=now()))
+    seconds, changed_voxels = measure_draft(start)
+    ws.project.close_review(_close(ws, start.review, ReviewState.REJECTED, seconds, changed_voxels))
 
 
 def reset(ws: Workspace, draft: Draft) -> NDArray[Any]:
@@ -236,14 +237,14 @@ def _check_model_labels(ws: Workspace, model: str, case: Case) -> None:
         )
 
 
-def _make_closed_review(ws: Workspace, draft: Draft, state: ReviewState) -> Review:
-    places = read_seen_places(get_seen_places_path(ws.project.folder, draft.review)) or SeenPlaces()
+def _close(ws: Workspace, review: Review, state: ReviewState, seconds: float, changed_voxels: int) -> Review:
+    places = read_seen_places(get_seen_places_path(ws.project.folder, review)) or SeenPlaces()
     return replace(
-        draft.review,
+        review,
         state=state,
         who=ws.reader.key(),
-        seconds=draft.seconds,
-        changed_voxels=draft.changed_voxels,
+        seconds=seconds,
+        changed_voxels=changed_voxels,
         closed=now(),
         doubtful_places=places.n_places,
         doubtful_places_seen=len(places.seen),

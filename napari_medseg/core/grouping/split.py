@@ -7,8 +7,7 @@ one in `VALIDATE_ONE_GROUP_IN` is used for validation, which selects the best ep
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Collection, Iterable, Mapping
 
 HOLD_OUT_ONE_GROUP_IN = 5
 """The usual share of a test set: enough groups for an evaluation, and four fifths are left for training."""
@@ -25,45 +24,46 @@ MIN_GROUPS_TO_VALIDATE_SNAPSHOT = 10
 MIN_GROUPS_TO_VALIDATE_RETRAIN = 3
 """A retrained version already knows the task and must not become worse, so one of three groups is used to validate."""
 
-NO_SIDES: Mapping[str, bool] = MappingProxyType({})
+
+def choose_hold_out_groups(groups: Iterable[str]) -> tuple[str, ...]:
+    """Choose the groups that a run on folders holds out, in the order of their hashes; repetitions are allowed."""
+    return tuple(group for group, held_out in choose_sides({}, dict.fromkeys(groups, False)).items() if held_out)
 
 
-def choose_hold_out_groups(
-    groups: Iterable[str],
-    sides: Mapping[str, bool] = NO_SIDES,
+def choose_sides(
+    fixed: Mapping[str, bool],
+    free: Mapping[str, bool],
+    one_in: int | None = None,
+    last: Collection[str] = (),
     n_needed: int = 0,
-    one_in: int = HOLD_OUT_ONE_GROUP_IN,
-) -> tuple[str, ...]:
-    """Choose which of the groups without a side are held out; at least one group is used for training.
+) -> dict[str, bool]:
+    """Choose which groups are held out, changing as few as possible; at least one group is used for training.
 
     A run on folders knows all its groups at once. In a project, groups are added one after the other, each gets its
     side before its labels are corrected, and a new version goes live only after a comparison on `n_needed` groups.
-    Therefore a project passes `sides` and `n_needed`.
 
     Parameters
     ----------
-    groups
-        Names in any order; repetitions are allowed. Those in `sides` keep their side.
-    sides
-        Groups that already have a side: True for the hold-out.
-    n_needed
-        Number of held-out groups that a comparison needs; until it is reached, one group in
-        `HOLD_OUT_ONE_GROUP_IN_AT_FIRST` is held out.
+    fixed
+        Groups that keep their side: True for the hold-out. They count.
+    free
+        The other groups with their present side, False for a new one. No name is in both.
     one_in
-        One group in so many is held out; 0 for none.
+        One group in so many is held out, 0 for none; `None` if nobody chose: one in `HOLD_OUT_ONE_GROUP_IN`, and one in
+        `HOLD_OUT_ONE_GROUP_IN_AT_FIRST` until `n_needed` groups are held out.
+    last
+        Free groups that are held out only if no others are left, as their work is lost for training.
+    n_needed
+        Number of held-out groups that a comparison needs.
 
     Returns
     -------
-    tuple of str
-        New groups of the hold-out, in the order of their hashes.
+    dict
+        The side of each free group, in the order in which they are held out: by present side, then by hash.
     """
-    new = sort_by_hash(set(groups) - sides.keys())
-    n_groups = len(sides) + len(new)
-    if n_groups < MIN_GROUPS_TO_HOLD_OUT or not one_in:
-        return ()
-    at_first = min(n_needed, n_groups // HOLD_OUT_ONE_GROUP_IN_AT_FIRST)
-    n_wanted = max(1, at_first, n_groups // one_in) - sum(sides.values())
-    return tuple(new[: max(0, n_wanted)])
+    ranked = sorted(sort_by_hash(free), key=lambda group: (not free[group], group in last))
+    n_free = _count_wanted(len(fixed) + len(free), one_in, n_needed) - sum(fixed.values())
+    return {group: place < n_free for place, group in enumerate(ranked)}
 
 
 def choose_validation_groups(
@@ -88,6 +88,14 @@ def choose_validation_groups(
     """
     ranked = sort_by_hash(groups)
     return tuple(ranked[: max(1, len(ranked) // one_in)]) if len(ranked) >= min_groups else ()
+
+
+def _count_wanted(n_groups: int, one_in: int | None, n_needed: int) -> int:
+    if n_groups < MIN_GROUPS_TO_HOLD_OUT or one_in == 0:
+        return 0
+    if one_in is not None:
+        return max(1, n_groups // one_in)
+    return max(1, min(n_needed, n_groups // HOLD_OUT_ONE_GROUP_IN_AT_FIRST), n_groups // HOLD_OUT_ONE_GROUP_IN)
 
 
 def sort_by_hash(groups: Iterable[str]) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
+from napari_medseg.core.project.identities import REASON
 from napari_medseg.core.project.rows import TABLES, decode_record, decode_rows, quote_column
 from napari_medseg.core.project.sqlite_errors import translate_sqlite_errors
 from napari_medseg.core.readings.records import FIRST
@@ -137,6 +138,14 @@ class ListedCases:
         query = "SELECT removed FROM removed_cases WHERE case_id = ? ORDER BY id DESC LIMIT 1"
         found = self._fetch(query, case_id)
         return bool(found and found[0][0])
+
+    def read_rejection_reasons(self, task: str, presets: Sequence[str], n_reasons: int) -> list[str]:
+        """Return the reasons, other than the presets, that were given for cases of a task, those given last first."""
+        query = f"""SELECT r.value FROM identities AS r JOIN case_notes AS n ON n.id = CAST(r.subject AS INTEGER)
+            JOIN cases AS c ON c.id = n.case_id
+            WHERE r.kind = ? AND c.task = ? AND r.value NOT IN ({", ".join("?" * len(presets))})
+            GROUP BY r.value ORDER BY max(n.id) DESC LIMIT ?"""
+        return [str(reason) for (reason,) in self._fetch(query, REASON, task, *presets, n_reasons)]
 
     def _fetch(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with translate_sqlite_errors(self._path):

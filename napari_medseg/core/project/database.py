@@ -48,6 +48,7 @@ class Project:
         self.identities = Identities(folder / DATABASE, connection, self.transaction)
         self.listed = ListedCases(folder / DATABASE, connection)
         self._accepted_cases = case_history.AcceptedCases(connection)
+        self._n_rollbacks = 0
         self._accepted: tuple[int, str | None, tuple[tuple[Case, Correction], ...]] | None = None
         watch_folder(
             folder,
@@ -114,12 +115,12 @@ class Project:
 
     @property
     def n_changes(self) -> int:
-        """Number of rows written since the project was opened; while it stays, what was read is current."""
-        return self._connection.total_changes
+        """Number of rows written, and of rollbacks, since it was opened; while it stays, what was read is current."""
+        return self._connection.total_changes + self._n_rollbacks
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Write all rows inside the context, or none of them.
+        """Write all rows inside the context, or none of them, also inside another transaction, which may go on.
 
         Raises
         ------
@@ -127,19 +128,24 @@ class Project:
             If the disk is full, the database is damaged, or the project folder was renamed while it is open.
         """
         if self._connection.in_transaction:
-            yield
+            yield from self._write_all_or_none("SAVEPOINT part", "RELEASE part", "ROLLBACK TO part; RELEASE part")
             return
         ensure_in_place(self.folder)
         with translate_sqlite_errors(self.folder / DATABASE):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    with contextlib.suppress(sqlite3.Error):  # a failed clean-up must not hide the error
-                        self._connection.execute("ROLLBACK")
-                raise
+            yield from self._write_all_or_none("BEGIN IMMEDIATE", "COMMIT", "ROLLBACK")
+
+    def _write_all_or_none(self, begin: str, commit: str, take_back: str) -> Iterator[None]:
+        self._connection.execute(begin)
+        try:
+            yield
+            self._connection.execute(commit)
+        except BaseException:
+            self._n_rollbacks += 1
+            if self._connection.in_transaction:
+                with contextlib.suppress(sqlite3.Error):  # a failed clean-up must not hide the error
+                    for statement in take_back.split("; "):
+                        self._connection.execute(statement)
+            raise
 
     def insert(self, record: Record) -> Record:
         """Write a new row and return the record with its id; a run has its own id, others must have id 0.

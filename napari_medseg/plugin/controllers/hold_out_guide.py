@@ -17,6 +17,7 @@ from napari_medseg.plugin.widgets.inline_prompt import PromptAnswer
 from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow.case_list.columns import explain_hold_out
 from napari_medseg.workflow.hold_out import share
+from napari_medseg.workflow.hold_out.held_out_groups import read_share
 from napari_medseg.workflow.hold_out.share import SharePlan
 from napari_medseg.workflow.workspace import Workspace
 
@@ -59,7 +60,7 @@ class HoldOutGuide(QObject):
     def show_form(self) -> None:
         """Ask for the share of groups that are held out."""
         with show_errors():
-            chosen = share.read_share(self._workspace)
+            chosen = read_share(self._workspace)
             one_in = HOLD_OUT_ONE_GROUP_IN if chosen is None else chosen
             form = make_hold_out_form(partial(share.plan_share, self._workspace), self._change, one_in)
             FormDialog(SHARES_TITLE, "Change", form, self._parent).show()

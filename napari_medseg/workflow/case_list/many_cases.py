@@ -46,14 +46,15 @@ def count_cases(cases: Sequence[Case]) -> str:
 def change_cases(ws: Workspace, cases: Sequence[Case], change: Change, outcome: Outcome) -> Iterator[list[Case]]:
     """Change cases in steps, each in one transaction; yield the changed cases of each step, so that a window can draw.
 
-    `change` raises `MedSegError` to refuse a case.
+    `change` raises `MedSegError` to refuse a case; what it wrote for that case is taken back.
     """
     for begin in range(0, len(cases), CASES_PER_STEP):
         changed: list[Case] = []
         with ws.project.transaction():
             for case in cases[begin : begin + CASES_PER_STEP]:
                 try:
-                    change(case)
+                    with ws.project.transaction():
+                        change(case)
                 except MedSegError as error:
                     outcome.reasons.append(str(error))
                 else:

@@ -1,6 +1,5 @@
 """Reasons for a rejection that the window offers: presets by kind of image, and those that people typed."""
 
-from napari_medseg.core.records import Case, CaseNote
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow.workspace import Workspace
 
@@ -23,7 +22,4 @@ def list_presets(task: Task) -> tuple[str, ...]:
 def list_rejection_reasons(ws: Workspace, task: Task) -> list[str]:
     """Return the presets of a task, then the typed reasons of its cases that were given last."""
     presets = list_presets(task)
-    ids = {case.id for case in ws.project.read_records(Case, "task", task.name)}
-    given = [note.reason for note in reversed(ws.project.read_records(CaseNote)) if note.case_id in ids and note.reason]
-    typed = [reason for reason in dict.fromkeys(given) if reason not in presets]
-    return [*presets, *typed[:N_REMEMBERED]]
+    return [*presets, *ws.project.listed.read_rejection_reasons(task.name, presets, N_REMEMBERED)]

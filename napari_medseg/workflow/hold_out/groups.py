@@ -15,11 +15,16 @@ from napari_medseg.core.file_names import use_slashes
 from napari_medseg.core.formats.discovery import NON_DICOM_SUFFIXES, get_suffix
 from napari_medseg.core.grouping.groups import GroupPattern, find_group, format_groups
 from napari_medseg.core.grouping.keyed_groups import get_group_label, get_group_noun
-from napari_medseg.core.grouping.split import choose_hold_out_groups
+from napari_medseg.core.grouping.split import choose_sides
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
-from napari_medseg.core.records import Case
-from napari_medseg.workflow.hold_out.held_out_groups import UsedCases, find_pretrained_groups, find_used_cases
+from napari_medseg.core.records import Case, Correction
+from napari_medseg.workflow.hold_out.held_out_groups import (
+    UsedCases,
+    find_pretrained_groups,
+    find_used_cases,
+    read_share,
+)
 from napari_medseg.workflow.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -133,10 +138,19 @@ def plan_group(ws: Workspace, chosen: Sequence[Case], group: str) -> GroupPlan:
 
 
 def apply_group_plan(ws: Workspace, plan: GroupPlan) -> None:
-    """Write the groups and sides of a plan; earlier ones are kept as history in the database."""
-    sides = ws.project.read_hold_out_groups()
+    """Write the groups and sides of a plan; earlier ones are kept as history in the database.
+
+    The sides are planned again, as cases may have been added or trained on since.
+    """
     identities = ws.project.identities
     with ws.project.transaction():
+        sides, present, cases = (
+            ws.project.read_hold_out_groups(),
+            identities.read_groups(),
+            ws.project.read_records(Case),
+        )
+        group_of = {case.id: plan.group_of.get(case.id, present.get(case.group, case.group)) for case in cases}
+        plan = _make_plan(ws, tuple(cases), group_of, plan.unmatched, plan.pattern)
         for case in plan.changed:
             identities.key_group(plan.group_of[case.id], get_group_noun(case.group))
         ws.project.set_case_groups({case.id: plan.group_of[case.id] for case in plan.changed})
@@ -187,7 +201,7 @@ def _make_plan(
     used, pretrained = find_used_cases(ws), find_pretrained_groups(ws)
     present = ws.project.identities.read_groups()
     sides: dict[str, bool] = {}
-    undecided: list[str] = []
+    undecided: dict[str, bool] = {}
     warnings: list[str] = []
     for group, members in _list_members(cases, group_of).items():
         is_pretrained = group in pretrained or any(
@@ -195,12 +209,13 @@ def _make_plan(
         )
         side, warning = _decide_side(group, members, used, is_pretrained, _is_unchanged(members, cases, group_of))
         if side is None:
-            undecided.append(group)
+            undecided[group] = all(case.held_out for case in members)
         else:
             sides[group] = side
         warnings += [warning] if warning else []
-    held_out = choose_hold_out_groups(undecided, sides, MIN_GROUPS)
-    sides |= {group: group in held_out for group in undecided}
+    corrected = {correction.case_id for correction in ws.project.read_records(Correction)}
+    worked_on = {group_of[case.id] for case in cases if case.id in corrected}
+    sides |= choose_sides(sides, undecided, read_share(ws), last=worked_on, n_needed=MIN_GROUPS)
     if lost := [case for case in cases if case.id in used.evaluated and sides[group_of[case.id]] != case.held_out]:
         warnings.append(
             f"the hold-out was used before, and {len(lost)} of its cases leave it: a later comparison is made on other "

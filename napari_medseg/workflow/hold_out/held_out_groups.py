@@ -1,13 +1,13 @@
 """Sides: whether a group is held out for evaluation or trained on. Both never change once a run has used them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.grouping.keyed_groups import get_group_label
-from napari_medseg.core.grouping.split import choose_hold_out_groups
+from napari_medseg.core.grouping.split import choose_sides
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
-from napari_medseg.core.records import Correction, HoldOutShare
+from napari_medseg.core.records import Case, Correction, HoldOutShare
 from napari_medseg.core.replay import find_replay_groups
 from napari_medseg.core.snapshot import Role
 from napari_medseg.workflow.workspace import Workspace
@@ -15,18 +15,28 @@ from napari_medseg.workflow.workspace import Workspace
 
 @dataclass(frozen=True)
 class UsedCases:
-    """Ids of the cases that runs trained on (or chose an epoch with), and of those that runs were evaluated on."""
+    """The cases that runs trained on (or chose an epoch with), and those that runs were evaluated on.
 
-    trained: frozenset[int]
-    evaluated: frozenset[int]
+    Both are the first run by the id of the case. Cases are used, not groups: a case may have another group since.
+    """
+
+    trained: Mapping[int, str]
+    evaluated: Mapping[int, str]
 
 
 def find_used_cases(ws: Workspace) -> UsedCases:
     """Return which cases the runs of the project used; failed and discarded runs do not count."""
     case_of = {correction.id: correction.case_id for correction in ws.project.read_records(Correction)}
-    items = [(case_of[item.correction_id], item.role is Role.HOLD_OUT) for item in ws.project.read_run_items()]
-    trained = frozenset(case_id for case_id, evaluates in items if not evaluates)
-    return UsedCases(trained, frozenset(case_id for case_id, evaluates in items if evaluates))
+    runs: dict[bool, dict[int, str]] = {False: {}, True: {}}
+    for item in ws.project.read_run_items():
+        runs[item.role is Role.HOLD_OUT].setdefault(case_of[item.correction_id], item.run_id)
+    return UsedCases(trained=runs[False], evaluated=runs[True])
+
+
+def read_share(ws: Workspace) -> int | None:
+    """Return the chosen share as one group in so many, 0 for none; `None` if nobody chose one."""
+    chosen = ws.project.read_records(HoldOutShare)
+    return chosen[-1].one_in if chosen else None
 
 
 def assign_sides(ws: Workspace, groups: Sequence[str]) -> None:
@@ -39,17 +49,15 @@ def assign_sides(ws: Workspace, groups: Sequence[str]) -> None:
     if not (new := [group for group in dict.fromkeys(groups) if group not in sides]):
         return
     clear = ws.project.identities.read_groups()
-    known = {clear.get(group, group): side for group, side in sides.items()}
+    present = {case.group for case in ws.project.read_records(Case)}  # a group that was renamed holds nothing out
+    fixed = {clear.get(group, group): side for group, side in sides.items() if group in present}
     names = {clear.get(group, group): group for group in new}
     pretrained = find_pretrained_groups(ws) & names.keys()
-    known |= dict.fromkeys(pretrained, False)
-    chosen = ws.project.read_records(HoldOutShare)
-    if chosen:
-        held_out = choose_hold_out_groups(names, known, one_in=chosen[-1].one_in)
-    else:
-        held_out = choose_hold_out_groups(names, known, MIN_GROUPS)
+    fixed |= dict.fromkeys(pretrained, False)
+    free = dict.fromkeys(names.keys() - pretrained, False)
+    chosen = choose_sides(fixed, free, read_share(ws), n_needed=MIN_GROUPS)
     for name, group in names.items():
-        ws.project.set_hold_out(group, name in held_out)
+        ws.project.set_hold_out(group, chosen.get(name, False))
 
 
 def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
@@ -69,12 +77,16 @@ def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
         raise MedSegError(
             f"the live model was trained on {label}, so it cannot be used for evaluation. Choose another group."
         )
-    runs = sorted({item.run_id for item in ws.project.read_run_items() if item.group == group})
-    if runs and held_out:
-        raise MedSegError(f"{label} was trained on (run {runs[0]}), so it cannot be held out. Choose another group.")
-    if runs:
+    used = find_used_cases(ws)
+    ids = [case.id for case in ws.project.read_records(Case) if case.group == group]
+    trained = [used.trained[case_id] for case_id in ids if case_id in used.trained]
+    evaluated = [used.evaluated[case_id] for case_id in ids if case_id in used.evaluated]
+    if trained and held_out:
+        raise MedSegError(f"{label} was trained on (run {trained[0]}), so it cannot be held out. Choose another group.")
+    if evaluated and not trained:  # one with both trains: it can never evaluate a model again
         raise MedSegError(
-            f"{label} was used to evaluate models (run {runs[0]}), so it cannot be trained on. Choose another group."
+            f"{label} was used to evaluate models (run {evaluated[0]}), so it cannot be trained on. "
+            "Choose another group."
         )
     ws.project.set_hold_out(group, held_out)
 

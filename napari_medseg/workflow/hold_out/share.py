@@ -6,10 +6,10 @@ used keep their side.
 
 from dataclasses import dataclass
 
-from napari_medseg.core.grouping.split import HOLD_OUT_ONE_GROUP_IN, sort_by_hash
+from napari_medseg.core.grouping.split import HOLD_OUT_ONE_GROUP_IN, choose_sides
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import Case, Correction, HoldOutShare, now
-from napari_medseg.workflow.hold_out.held_out_groups import find_pretrained_groups
+from napari_medseg.workflow.hold_out.held_out_groups import find_pretrained_groups, find_used_cases
 from napari_medseg.workflow.workspace import Workspace
 
 NO_HOLD_OUT = 0
@@ -53,43 +53,45 @@ class SharePlan:
         return f"{len(self.to_hold_out)} more, {len(self.to_give_back)} given back to training"
 
 
-def read_share(ws: Workspace) -> int | None:
-    """Return the chosen share as one group in so many, `NO_HOLD_OUT` for none; `None` if nobody chose one."""
-    chosen = ws.project.read_records(HoldOutShare)
-    return chosen[-1].one_in if chosen else None
-
-
 def plan_share(ws: Workspace, one_in: int) -> SharePlan:
     """Plan which groups are held out with another share; as few as possible change.
 
-    Groups without accepted labels are held out first, because work is lost for training otherwise.
+    Groups without accepted labels are held out first, because work is lost for training otherwise. A group with a case
+    that was trained on is given back to training: it can never evaluate a model.
     """
-    sides = ws.project.read_hold_out_groups()
-    clear = ws.project.identities.read_groups()
-    present = {case.group for case in ws.project.read_records(Case)}
-    used = {item.group for item in ws.project.read_run_items()}
-    fixed = used | {group for group in present if clear.get(group, group) in find_pretrained_groups(ws)}
-    name_of = {clear.get(group, group): group for group in present - fixed}
-    ranked = [name_of[name] for name in sort_by_hash(name_of)]
-    corrected = {correction.case_id for correction in ws.project.read_records(Correction)}
-    worked_on = {case.group for case in ws.project.read_records(Case) if case.id in corrected}
-    n_wanted = max(1, len(present) // one_in) if one_in and len(present) > 1 else 0
-    n_free = max(0, n_wanted - sum(sides.get(group, False) for group in present & fixed))
-    held = [group for group in ranked if sides.get(group, False)]
-    others = sorted((group for group in ranked if group not in held), key=lambda group: group in worked_on)
-    more = tuple(others[: max(0, n_free - len(held))])
-    back = tuple(held[n_free:])
-    n_held_out = sum(sides.get(group, False) for group in present) + len(more) - len(back)
-    return SharePlan(one_in, len(present), n_held_out, more, back, len(present & used))
+    sides, used = ws.project.read_hold_out_groups(), find_used_cases(ws)
+    clear, pretrained = ws.project.identities.read_groups(), find_pretrained_groups(ws)
+    group_of = {case.id: case.group for case in ws.project.read_records(Case)}
+    present = {group: sides.get(group, False) for group in group_of.values()}
+    trained, evaluated = ({group_of[case_id] for case_id in ids} for ids in (used.trained, used.evaluated))
+    kept = trained | evaluated | {group for group in present if clear.get(group, group) in pretrained}
+    fixed = {group: side and group not in trained for group, side in present.items() if group in kept}
+    name_of = {clear.get(group, group): group for group in present.keys() - kept}
+    corrected = {group_of[correction.case_id] for correction in ws.project.read_records(Correction)}
+    chosen = choose_sides(
+        fixed,
+        {name: present[group] for name, group in name_of.items()},
+        one_in,
+        last={name for name, group in name_of.items() if group in corrected},
+    )
+    wanted = fixed | {name_of[name]: held_out for name, held_out in chosen.items()}
+    more = tuple(group for group, held_out in wanted.items() if held_out and not present[group])
+    back = tuple(group for group, held_out in wanted.items() if present[group] and not held_out)
+    return SharePlan(one_in, len(present), sum(wanted.values()), more, back, len(trained | evaluated))
 
 
-def apply_share(ws: Workspace, plan: SharePlan) -> None:
-    """Apply a plan; new groups are assigned by the same share from now on."""
+def apply_share(ws: Workspace, plan: SharePlan) -> SharePlan:
+    """Apply the share of a plan; new groups are assigned by the same share from now on.
+
+    It is planned again, as cases may have been added or trained on since. Return what was applied.
+    """
     with ws.project.transaction():
+        plan = plan_share(ws, plan.one_in)
         ws.project.insert(HoldOutShare(0, plan.one_in, now()))
         for groups, held_out in ((plan.to_hold_out, True), (plan.to_give_back, False)):
             for group in groups:
                 ws.project.set_hold_out(group, held_out)
+    return plan
 
 
 def count_accepted_held_out(ws: Workspace) -> int:

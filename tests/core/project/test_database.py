@@ -96,6 +96,27 @@ def test_transaction_keeps_all_or_nothing(tmp_path: Path) -> None:
     project.close()
 
 
+def test_a_transaction_inside_another_is_taken_back_alone(tmp_path: Path) -> None:
+    project = Project.create(tmp_path)
+
+    def fail_half_way() -> None:
+        with project.transaction():
+            project.insert(a_review(project.insert(a_case("bad"))))
+            assert len(project.read_records(Case)) == 2
+            raise MedSegError("this case is refused")
+
+    with project.transaction():
+        project.insert(a_case("a"))
+        before = project.n_changes
+        with pytest.raises(MedSegError, match="refused"):
+            fail_half_way()
+        assert project.n_changes > before + 3, "what was read inside is not current any more"
+        project.insert(a_case("b"))
+    assert [case.file_name for case in project.read_records(Case)] == ["a", "b"]
+    assert project.read_records(Review) == []
+    project.close()
+
+
 def test_last_decision_on_a_group_counts_for_all_its_cases(tmp_path: Path) -> None:
     project = Project.create(tmp_path)
     first, second = project.insert(a_case("a")), project.insert(a_case("b"))

@@ -2,6 +2,8 @@
 
 from workflow_phantoms import accepted, phantom, predicted
 
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.records import Case, Review, ReviewState
 from napari_medseg.workflow.case_list.case_list import CaseList
 from napari_medseg.workflow.case_list.columns import COLUMNS
 from napari_medseg.workflow.case_list.filters import CaseFilter
@@ -21,6 +23,7 @@ from napari_medseg.workflow.case_list.many_cases import (
 from napari_medseg.workflow.case_list.order import CaseOrder
 from napari_medseg.workflow.case_notes import notes
 from napari_medseg.workflow.cases import add_cases, get_case_row, list_cases
+from napari_medseg.workflow.draft_opening import begin_review
 from napari_medseg.workflow.hold_out.share import apply_share, plan_share
 from napari_medseg.workflow.review import open_review, reject_unopened
 from napari_medseg.workflow.workspace import Workspace
@@ -40,6 +43,38 @@ def test_reject_goes_on_after_a_refusal_and_takes_steps(ws: Workspace) -> None:
     assert again.done == [cases[1]]
     assert again.describe("rejected").startswith(f"{cases[1].name} rejected. {len(cases) - 1} not: ")
     assert f"and {len(cases) - 4} more." in again.describe("rejected")
+
+
+def test_what_a_refused_case_wrote_is_taken_back(ws: Workspace) -> None:
+    cases = add_cases(ws, [phantom(number) for number in range(3)], "lungs")
+
+    def begin_and_refuse(case: Case) -> None:
+        begin_review(ws, case, None)
+        if case == cases[1]:
+            raise MedSegError(f"{case.name} is refused")
+
+    outcome = Outcome()
+    list(change_cases(ws, cases, begin_and_refuse, outcome))
+    assert outcome.done == [cases[0], cases[2]]
+    assert [review.case_id for review in ws.project.read_records(Review)] == [cases[0].id, cases[2].id]
+    list(change_cases(ws, cases[1:2], begin_and_refuse, outcome))
+    assert get_case_row(ws, cases[1]).review is None
+
+
+def test_rejecting_drafts_keeps_the_work_of_their_journals(ws: Workspace) -> None:
+    cases = [predicted(ws, phantom(number)) for number in range(3)]
+    for case, prediction in cases[:2]:
+        draft = open_review(ws, case, prediction)
+        draft.record([5, 6], 0, 1)
+        draft.add_seconds(12.5)
+        draft.close()
+    (ws.project.folder / cases[1][1].labels_file).write_bytes(b"damaged")
+    outcome = Outcome()
+    list(change_cases(ws, [case for case, _ in cases], make_rejection(ws, None), outcome))
+    assert len(outcome.done) == 3, outcome.reasons
+    reviews = ws.project.read_records(Review)
+    assert [review.state for review in reviews] == [ReviewState.REJECTED] * 3
+    assert [(review.seconds, review.changed_voxels) for review in reviews] == [(12.5, 2), (12.5, 0), (0.0, 0)]
 
 
 def test_remove_keeps_what_was_accepted_and_is_undone(ws: Workspace) -> None:

@@ -69,3 +69,6 @@ def test_presets_fit_the_images_and_typed_reasons_are_offered_again(ws: Workspac
         notes.set_reason(ws, case, reason)
     assert list_rejection_reasons(ws, lungs) == [*list_presets(lungs), "f", "e", "d", "c", "b"]
     assert list_rejection_reasons(ws, nuclei) == list(list_presets(nuclei))
+    notes.set_reason(ws, cases[0], "c")
+    notes.set_reason(ws, cases[1], "")
+    assert list_rejection_reasons(ws, lungs)[-5:] == ["c", "f", "e", "d", "b"]
