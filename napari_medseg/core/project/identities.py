@@ -7,6 +7,7 @@ people who correct by a label such as ``reader 2``.
 """
 
 import json
+import re
 import secrets
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -22,7 +23,9 @@ from napari_medseg.core.records import Case, CaseNote, now
 KEY_BYTES = 32
 KEY, GROUP, CASE, PATTERN = "key", "group", "case", "pattern"
 NOTE, REASON, READER = "note", "rejection reason", "reader"
-"""Kinds of rows. The subject of a group is its keyed hash, that of a case its number, that of a text its row's id."""
+"""Kinds of rows. The subject of a group is its keyed hash, that of a case its number, that of a text its row's id, and
+that of a reader the label."""
+READER_LABEL = re.compile(r"reader ([1-9][0-9]{0,8})")
 
 CREATE_IDENTITIES = """CREATE TABLE identities (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, subject TEXT NOT NULL, value TEXT NOT NULL,
@@ -137,11 +140,24 @@ def add_group(connection: Connection, group: str, noun: str) -> str:
 
 
 def add_reader(connection: Connection, name: str) -> str:
-    """Write a new person who corrects and return the label."""
-    n_readers = connection.execute("SELECT count(*) FROM identities WHERE kind = ?", [READER]).fetchone()[0]
-    label = f"reader {n_readers + 1}"
+    """Write a new person who corrects and return the label; no row of the project has it yet.
+
+    A label that a row has, but no identity, belongs to somebody: an archive without identities may have lost the name.
+    """
+    used = [subject for (subject,) in connection.execute("SELECT subject FROM identities WHERE kind = ?", [READER])]
+    for table in list_tables_with_readers(connection):
+        used += [who for (who,) in connection.execute(f'SELECT DISTINCT who FROM "{table}"')]
+    numbers = [int(found[1]) for label in used if (found := READER_LABEL.fullmatch(str(label)))]
+    label = f"reader {max(numbers, default=0) + 1}"
     insert_identity(connection, READER, label, name, label=label)
     return label
+
+
+def list_tables_with_readers(connection: Connection) -> list[str]:
+    """Return the tables whose rows say who made them, in the order in which they were created."""
+    query = """SELECT m.name FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS p
+        WHERE m.type = 'table' AND p.name = 'who' ORDER BY m.rowid"""
+    return [table for (table,) in connection.execute(query).fetchall()]
 
 
 def add_key(connection: Connection) -> None:

@@ -5,7 +5,6 @@ It concerns what is read into the copy, never the project itself. `docs/privacy.
 
 import itertools
 import json
-import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -15,14 +14,13 @@ from napari_medseg.core.atomic_io import read_file
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.grouping.keyed_groups import get_group_of_source, is_keyed_group
 from napari_medseg.core.json_model import parse_json
-from napari_medseg.core.project.identities import GROUP, add_key
+from napari_medseg.core.project.identities import GROUP, READER, READER_LABEL, add_key, list_tables_with_readers
 from napari_medseg.core.project.sqlite_errors import translate_sqlite_errors
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE
 from napari_medseg.core.snapshot import SNAPSHOT_FILE, Snapshot, SnapshotItem, read_snapshot
 from napari_medseg.workflow.storage.file_kinds import FileKind, ProjectFile
 from training.run_folder import LOG_FILE, PROCESS_FILE, RECIPE_FILE, START_PLAN_FILE
 
-READER_LABEL = re.compile(r"reader [1-9][0-9]*")
 _LEFT_OUT_OF_RUNS = frozenset({LOG_FILE, PROCESS_FILE, START_PLAN_FILE, REPLAY_IMAGES_FILE})
 """A log may hold anything; the plan of a start and the list of replayed images hold paths."""
 _FOLDER_KEYS = ("base", "compare_with", "roi_model")
@@ -33,8 +31,9 @@ _LEFT_OUT = frozenset({FileKind.EXPORTS, FileKind.OTHER})
 def remove_identities(path: Path) -> None:
     """Remove names, paths, patterns, accounts and the key of the groups from a copy of a project's database.
 
-    Groups keep their labels and hashes, and readers become ``reader 1``, ``reader 2``. The new key makes it impossible
-    to find a PatientID by trying all of them; images of a known patient that are added later become a new group.
+    Groups keep their labels and hashes, and readers become ``reader 1``, ``reader 2``, which stay taken: who works on
+    in the copy is another person. The new key makes it impossible to find a PatientID by trying all of them; images of
+    a known patient that are added later become a new group.
 
     Raises
     ------
@@ -44,8 +43,9 @@ def remove_identities(path: Path) -> None:
     with translate_sqlite_errors(path), closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute("DELETE FROM identities WHERE kind != ?", [GROUP])  # the key, and all that names someone
+        connection.execute("DELETE FROM identities WHERE kind NOT IN (?, ?)", [GROUP, READER])  # all else names someone
         connection.execute("UPDATE identities SET value = label, sources = '[]', series = '' WHERE kind = ?", [GROUP])
+        _keep_reader_labels(connection)
         add_key(connection)
         connection.execute("DELETE FROM mask_meanings")  # each is kept for a folder, by a hash with the old key
         _rename_readers(connection)
@@ -86,20 +86,25 @@ def clean_file(folder: Path, file: ProjectFile) -> bytes | None:
     return None
 
 
+def _keep_reader_labels(connection: sqlite3.Connection) -> None:
+    """Replace the name of each person by the label. A row whose subject is no label could name someone, so it goes."""
+    for number, subject in connection.execute("SELECT id, subject FROM identities WHERE kind = ?", [READER]).fetchall():
+        if READER_LABEL.fullmatch(subject):
+            update = "UPDATE identities SET value = subject, label = subject, sources = '[]', series = '' WHERE id = ?"
+            connection.execute(update, [number])
+        else:
+            connection.execute("DELETE FROM identities WHERE id = ?", [number])
+
+
 def _rename_readers(connection: sqlite3.Connection) -> None:
     """Replace accounts by numbered readers in all tables; triggers that protect rows are made again."""
-    tables = [
-        table
-        for (table,) in connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid"
-        ).fetchall()
-        if "who" in {column[1] for column in connection.execute(f'PRAGMA table_info("{table}")')}
-    ]
+    tables = list_tables_with_readers(connection)
     triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
     for name, _ in triggers:
         connection.execute(f'DROP TRIGGER "{name}"')
     accounts = [who for table in tables for (who,) in connection.execute(f'SELECT who FROM "{table}" ORDER BY id')]
-    for account, reader in number_readers(accounts).items():
+    known = connection.execute("SELECT subject FROM identities WHERE kind = ?", [READER]).fetchall()
+    for account, reader in number_readers([*(label for (label,) in known), *accounts]).items():
         for table in tables:
             connection.execute(f'UPDATE "{table}" SET who = ? WHERE who = ?', [f"{_MARK}{reader}", account])
     for table in tables:  # in two steps, because an account may be called "reader 2"
