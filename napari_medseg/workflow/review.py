@@ -140,10 +140,15 @@ def merge_prediction(
     return draft.merge(new_labels, model or draft.model)
 
 
-def record_correction(ws: Workspace, draft: Draft, labels: NDArray[Any], accepted: AcceptedFiles) -> Correction:
-    """Write the database rows of an accepted review. The files exist already, so after a crash the draft is open."""
+def record_correction(
+    ws: Workspace, draft: Draft, labels: NDArray[Any], accepted: AcceptedFiles, who: str = ""
+) -> Correction:
+    """Write the database rows of an accepted review. The files exist already, so after a crash the draft is open.
+
+    `who` is the label of the person who accepted; empty means the one who works now.
+    """
     draft.record_missed_changes(labels)
-    review = _make_closed_review(ws, draft, ReviewState.ACCEPTED)
+    review = _make_closed_review(ws, draft, ReviewState.ACCEPTED, who)
     imported = ws.project.read_records(ImportedMask, "review_id", review.id)
     with ws.project.transaction():
         correction = ws.project.insert(
@@ -236,12 +241,12 @@ def _check_model_labels(ws: Workspace, model: str, case: Case) -> None:
         )
 
 
-def _make_closed_review(ws: Workspace, draft: Draft, state: ReviewState) -> Review:
+def _make_closed_review(ws: Workspace, draft: Draft, state: ReviewState, who: str = "") -> Review:
     places = read_seen_places(get_seen_places_path(ws.project.folder, draft.review)) or SeenPlaces()
     return replace(
         draft.review,
         state=state,
-        who=ws.reader.key(),
+        who=who or ws.reader.key(),
         seconds=draft.seconds,
         changed_voxels=draft.changed_voxels,
         closed=now(),
