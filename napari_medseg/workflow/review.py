@@ -140,10 +140,15 @@ def merge_prediction(
     return draft.merge(new_labels, model or draft.model)
 
 
-def record_correction(ws: Workspace, draft: Draft, labels: NDArray[Any], accepted: AcceptedFiles) -> Correction:
-    """Write the database rows of an accepted review. The files exist already, so after a crash the draft is open."""
+def record_correction(
+    ws: Workspace, draft: Draft, labels: NDArray[Any], accepted: AcceptedFiles, who: str = ""
+) -> Correction:
+    """Write the database rows of an accepted review. The files exist already, so after a crash the draft is open.
+
+    `who` is the label of the person who accepted; empty means the one who works now.
+    """
     draft.record_missed_changes(labels)
-    review = _close(ws, draft.review, ReviewState.ACCEPTED, draft.seconds, draft.changed_voxels)
+    review = _close(ws, draft.review, ReviewState.ACCEPTED, draft.seconds, draft.changed_voxels, who)
     imported = ws.project.read_records(ImportedMask, "review_id", review.id)
     with ws.project.transaction():
         correction = ws.project.insert(
@@ -237,12 +242,14 @@ def _check_model_labels(ws: Workspace, model: str, case: Case) -> None:
         )
 
 
-def _close(ws: Workspace, review: Review, state: ReviewState, seconds: float, changed_voxels: int) -> Review:
+def _close(
+    ws: Workspace, review: Review, state: ReviewState, seconds: float, changed_voxels: int, who: str = ""
+) -> Review:
     places = read_seen_places(get_seen_places_path(ws.project.folder, review)) or SeenPlaces()
     return replace(
         review,
         state=state,
-        who=ws.reader.key(),
+        who=who or ws.reader.key(),
         seconds=seconds,
         changed_voxels=changed_voxels,
         closed=now(),
