@@ -4,14 +4,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
 from napari_medseg.cli.console import echo, echo_json, make_progress_console
 from napari_medseg.cli.mask_options import (
-    MASKS,
     BinariseOption,
     IgnoreOption,
     MaskOrientationOption,
@@ -27,6 +26,24 @@ from napari_medseg.cli.options import (
     open_registry,
     split_words,
 )
+from napari_medseg.cli.train.folder_options import (
+    RUNS_FOLDER,
+    CheckOption,
+    GroupByOption,
+    HoldOutOption,
+    ImagesOption,
+    InstancesOption,
+    JoinOption,
+    LabelsOption,
+    MasksOption,
+    NameOption,
+    OutOption,
+    PrepareOption,
+    PreviewOption,
+    SkipOption,
+    TaskOption,
+    UnlabelledOption,
+)
 from napari_medseg.cli.train.folder_run import train_folder_run
 from napari_medseg.cli.train.folder_task import choose_name_and_task
 from napari_medseg.cli.train.preview import write_run_preview
@@ -35,11 +52,9 @@ from napari_medseg.cli.train.run_options import (
     EpochsOption,
     RecipeOption,
     SeedOption,
-    check_png_suffix,
     get_start_time,
     read_run_overrides,
 )
-from napari_medseg.core.atomic_io import refuse_unwritable_folder
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import make_file_stem
 from napari_medseg.core.formats.mask_placement import MaskPlacement
@@ -50,112 +65,6 @@ if TYPE_CHECKING:
     from training.from_folders.folder_data import FolderData
     from training.from_folders.mask_pairing import PairingResult
     from training.start_plan import Donor
-
-RUNS_FOLDER = "medseg-runs"
-SPLIT, INSTEAD = "Selection of images", "Instead of training"
-
-ImagesOption = Annotated[Path, typer.Option("--images", help="Folder of images.")]
-MasksOption = Annotated[
-    Path,
-    typer.Option(
-        "--masks", help="Folder of masks (PNG, TIFF, NIfTI, Aperio XML) named like the images, or a COCO file."
-    ),
-]
-
-
-def _check_run_folder(out: Path | None) -> Path | None:
-    """Refuse a run folder, given or default, that cannot be written to, before the files are checked."""
-    refuse_unwritable_folder(out or Path(RUNS_FOLDER))
-    return out
-
-
-OutOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        "-o",
-        callback=_check_run_folder,
-        help="Run folder; new or empty.",
-        show_default=f"{RUNS_FOLDER}/NAME-TIME",
-    ),
-]
-NameOption = Annotated[str, typer.Option("--name", help="Name of the model and of a new task.")]
-LabelsOption = Annotated[
-    str,
-    typer.Option(
-        "--labels", help="New task: names of the mask values 1, 2 ..., such as bone,cartilage.", rich_help_panel=MASKS
-    ),
-]
-TaskOption = Annotated[
-    str,
-    typer.Option("--task", "-t", help="Existing task instead of --labels, such as lungs.", rich_help_panel=MASKS),
-]
-InstancesOption = Annotated[
-    bool,
-    typer.Option("--instances", help="Each object has its own mask value, as with nuclei.", rich_help_panel=MASKS),
-]
-UnlabelledOption = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--unlabelled",
-        metavar="DIR",
-        help="Folder of more images of the same kind without masks, to learn from; may be repeated.",
-        show_default=False,
-    ),
-]
-GroupByOption = Annotated[
-    str,
-    typer.Option(
-        "--group-pattern",
-        "--group-by",
-        help="Where the patient stands in a file name: '{patient}_*', or a regular expression. All images of a patient "
-        "go to the same split. --check shows the patients.",
-        show_default="as the files say",
-        rich_help_panel=SPLIT,
-    ),
-]
-HoldOutOption = Annotated[
-    str,
-    typer.Option(
-        "--hold-out",
-        help="Patients for evaluation only, such as p3,p7.",
-        show_default="one in five",
-        rich_help_panel=SPLIT,
-    ),
-]
-JoinOption = Annotated[
-    bool,
-    typer.Option("--join-copies", help="Patients with an image in common become one patient.", rich_help_panel=SPLIT),
-]
-SkipOption = Annotated[
-    bool,
-    typer.Option("--skip-mismatches", help="Exclude files that do not fit.", rich_help_panel=SPLIT),
-]
-CheckOption = Annotated[
-    bool,
-    typer.Option(
-        "--check", help="Only list what does not fit; exit code 1 if training would not start.", rich_help_panel=INSTEAD
-    ),
-]
-PrepareOption = Annotated[
-    bool,
-    typer.Option(
-        "--prepare",
-        help="Only make the run folder, for training with torchrun.",
-        rich_help_panel=INSTEAD,
-    ),
-]
-PreviewOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--preview",
-        metavar="PNG",
-        help="Only draw what the network would see.",
-        callback=check_png_suffix,
-        rich_help_panel=INSTEAD,
-        show_default=False,
-    ),
-]
 
 
 def train_on_folders(

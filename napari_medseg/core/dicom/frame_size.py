@@ -15,8 +15,8 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 
 from napari_medseg.core.decoded_size.bounded_stream import refuse_large_deflated
 from napari_medseg.core.decoded_size.codestreams import DeclaredSize, read_declared_size, refuse_many_scans
+from napari_medseg.core.decoded_size.header_length import may_be_long, refuse_many_elements
 from napari_medseg.core.decoded_size.limit import refuse_above_limit
-from napari_medseg.core.dicom.header_length import may_be_long, refuse_many_elements
 from napari_medseg.core.errors import MedSegError
 
 _PALETTE_SAMPLES = 3

@@ -15,10 +15,10 @@ from pydicom.uid import (
 )
 
 from napari_medseg.core.acquisition import Acquisition
+from napari_medseg.core.decoded_size.header_length import MODALITY_TAG, has_magic_word, may_be_long, refuse_long_header
 from napari_medseg.core.dicom.acquisition import read_acquisition, read_modality
 from napari_medseg.core.dicom.attributes import get_dicom_text, get_dicom_words
 from napari_medseg.core.dicom.frame_size import count_frames, refuse_large_frames, refuse_large_inflation
-from napari_medseg.core.dicom.header_length import MODALITY_TAG, has_magic_word, may_be_long, refuse_long_header
 from napari_medseg.core.dicom.planes import DicomPlane, read_plane
 from napari_medseg.core.dicom.sop_classes import find_kind_without_image, get_sop_class_name
 from napari_medseg.core.errors import MedSegError

@@ -21,8 +21,8 @@ from pydicom.uid import (
     JPEGLSNearLossless,
 )
 
+from napari_medseg.core.decoded_size.header_length import has_magic_word, refuse_many_elements
 from napari_medseg.core.dicom.frame_size import count_frames, refuse_larger_codestreams
-from napari_medseg.core.dicom.header_length import has_magic_word, refuse_many_elements
 from napari_medseg.core.dicom.headers import DicomHeader, get_file_version
 from napari_medseg.core.dicom.modality_transform import apply_modality_transform
 from napari_medseg.core.dicom.padding import find_padding

@@ -38,12 +38,12 @@ from napari_medseg.core.formats.discovery import (
 from napari_medseg.core.formats.label_reader import MASK_SUFFIXES, read_labels, read_mask, read_mask_image
 from napari_medseg.core.formats.labels import WRITERS, write_image, write_labels
 from napari_medseg.core.formats.nifti import read_nifti
-from napari_medseg.core.formats.numpy_arrays import read_numpy_array
 from napari_medseg.core.formats.other_rooms import read_nrrd_volume, read_volume
 from napari_medseg.core.formats.png_jpeg import read_png_jpeg
 from napari_medseg.core.formats.tiff import read_tiff
 from napari_medseg.core.grouping.groups import find_group
 from napari_medseg.core.image import Image
+from napari_medseg.core.volumes.numpy_arrays import read_numpy_array
 
 __all__ = [
     "JPEG_SUFFIXES",

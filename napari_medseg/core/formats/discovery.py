@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from napari_medseg.core.decoded_size.header_length import has_magic_word
 from napari_medseg.core.decoded_size.sized_file import SizedFile
 from napari_medseg.core.dicom.bare_files import is_directory_file, list_directory_files, looks_like_dataset
-from napari_medseg.core.dicom.header_length import has_magic_word
 from napari_medseg.core.dicom.headers import DicomHeader, NoImageError, read_header
 from napari_medseg.core.dicom.series import group_by_series, split_phases
 from napari_medseg.core.errors import MedSegError

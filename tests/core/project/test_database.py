@@ -112,7 +112,7 @@ def test_a_transaction_inside_another_is_taken_back_alone(tmp_path: Path) -> Non
             fail_half_way()
         assert project.n_changes > before + 3, "what was read inside is not current any more"
         project.insert(a_case("b"))
-    assert [case.file_name for case in project.read_records(Case)] == ["a", "b"]
+    assert [case.content_hash for case in project.read_records(Case)] == ["a", "b"]
     assert project.read_records(Review) == []
     project.close()
 
