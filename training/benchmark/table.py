@@ -133,7 +133,7 @@ def _compute_mean_hd95(images: Sequence[ImageScores], labels: Sequence[str], tit
 
 def _is_absent(images: Sequence[ImageScores], label: str) -> bool:
     """Whether the label is absent from all predictions and references, so that its scores have no meaning."""
-    return all(float(image[f"dice_{label}"]) == 1.0 and image[f"hd95_{label}"] == "" for image in images)
+    return all(str(image[f"dice_{label}"]) in ("1", "1.0") and image[f"hd95_{label}"] == "" for image in images)
 
 
 def _iou_from_dice(dice: float) -> float:

@@ -6,7 +6,13 @@ from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
-from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, PNG_JPEG_SUFFIXES, TIFF_SUFFIXES, get_suffix
+from napari_medseg.core.formats.discovery import (
+    NIFTI_PAIR_SUFFIXES,
+    NIFTI_SUFFIXES,
+    PNG_JPEG_SUFFIXES,
+    TIFF_SUFFIXES,
+    get_suffix,
+)
 
 N_START_BYTES = 352
 """So many bytes tell the kind: a NIfTI-1 header has 348."""
@@ -54,6 +60,14 @@ def is_gzip(path: Path) -> bool:
 def holds_nifti(path: Path, start: bytes) -> bool:
     """Whether a file is NIfTI, plain or in gzip, whatever its name is; `start` is its first `N_START_BYTES`."""
     return _is_nifti(start) or (start.startswith(_GZIP) and _is_nifti(_inflate_start(path)))
+
+
+def is_half_of_pair(path: Path) -> bool:
+    """Whether a file is the header or the voxels of a NIfTI pair; a single NIfTI file may have their names, too."""
+    if get_suffix(path) not in NIFTI_PAIR_SUFFIXES:
+        return False
+    with path.open("rb") as file:
+        return not holds_nifti(path, file.read(N_START_BYTES))
 
 
 def describe_content(path: Path, start: bytes, *, is_picture: bool) -> str:

@@ -17,9 +17,9 @@ from napari_medseg.core.decoded_size.limit import DEFLATE_MAX_RATIO, format_byte
 from napari_medseg.core.decoded_size.pair_stream import START_BYTES, PairStream, find_pair
 from napari_medseg.core.decoded_size.slabs import convert_to_native
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats.content import is_gzip
+from napari_medseg.core.formats.content import is_gzip, is_half_of_pair
 from napari_medseg.core.formats.decode_errors import refuse_unusable, translate_decode_errors
-from napari_medseg.core.formats.discovery import NIFTI_PAIR_SUFFIXES, NIFTI_SUFFIXES, get_suffix
+from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, get_suffix
 from napari_medseg.core.formats.gantry_tilt import is_sheared, straighten_affine
 from napari_medseg.core.formats.orientation import (
     CanonicalGeometry,
@@ -174,14 +174,14 @@ def _find_kind(stream: BoundedStream) -> type[nib.Nifti1Image]:
 
 def _open(path: Path, expected_bytes: int | None) -> BoundedStream:
     room = None if expected_bytes is None else expected_bytes + _MAX_HEADER_BYTES
-    if get_suffix(path) in NIFTI_PAIR_SUFFIXES:
+    if is_half_of_pair(path):
         return PairStream(path, room)
     return BoundedStream(path, is_gzip=is_gzip(path), expected_bytes=room)
 
 
 def _refuse_by_size(n_bytes: int, path: Path, expected_bytes: int | None) -> None:
     """Refuse a file before memory is allocated: one that would take too much, or that cannot hold so much."""
-    is_pair = get_suffix(path) in NIFTI_PAIR_SUFFIXES
+    is_pair = is_half_of_pair(path)
     disk_bytes = find_pair(path)[1].stat().st_size + START_BYTES if is_pair else path.stat().st_size
     room = None if expected_bytes is None else expected_bytes + _MAX_HEADER_BYTES
     refuse_above_limit(n_bytes, disk_bytes, path.name, expected_bytes=room)
