@@ -9,7 +9,7 @@ from napari_medseg.core.records import Case
 from napari_medseg.workflow import review
 from napari_medseg.workflow.case_notes import notes
 from napari_medseg.workflow.cases import CaseRow, get_case_row
-from napari_medseg.workflow.hold_out.held_out_groups import set_held_out
+from napari_medseg.workflow.hold_out.held_out_groups import find_used_cases, set_held_out
 from napari_medseg.workflow.tasks import assignment
 from napari_medseg.workflow.workspace import Workspace
 
@@ -121,12 +121,12 @@ def set_groups_held_out(ws: Workspace, groups: Sequence[str], held_out: bool) ->
     """Hold groups out, or give them back to training; return the changed groups and the reasons of the others."""
     changed: list[str] = []
     reasons: list[str] = []
-    sides = ws.project.read_hold_out_groups()
+    sides, used = ws.project.read_hold_out_groups(), find_used_cases(ws)
     with ws.project.transaction():
         for group in groups:
             try:
                 if sides.get(group, False) != held_out:
-                    set_held_out(ws, group, held_out)
+                    set_held_out(ws, group, held_out, used)
                     changed.append(group)
             except MedSegError as error:
                 reasons.append(str(error))

@@ -144,11 +144,8 @@ def apply_group_plan(ws: Workspace, plan: GroupPlan) -> None:
     """
     identities = ws.project.identities
     with ws.project.transaction():
-        sides, present, cases = (
-            ws.project.read_hold_out_groups(),
-            identities.read_groups(),
-            ws.project.read_records(Case),
-        )
+        sides, present = ws.project.read_hold_out_groups(), identities.read_groups()
+        cases = ws.project.read_records(Case)
         group_of = {case.id: plan.group_of.get(case.id, present.get(case.group, case.group)) for case in cases}
         plan = _make_plan(ws, tuple(cases), group_of, plan.unmatched, plan.pattern)
         for case in plan.changed:

@@ -60,8 +60,8 @@ def assign_sides(ws: Workspace, groups: Sequence[str]) -> None:
         ws.project.set_hold_out(group, chosen.get(name, False))
 
 
-def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
-    """Add a whole group, keyed or by its clear name, to the hold-out, or remove it.
+def set_held_out(ws: Workspace, group: str, held_out: bool, used: UsedCases | None = None) -> None:
+    """Add a whole group, keyed or by its clear name, to the hold-out, or remove it; `used` is read if it is not given.
 
     Raises
     ------
@@ -77,8 +77,8 @@ def set_held_out(ws: Workspace, group: str, held_out: bool) -> None:
         raise MedSegError(
             f"the live model was trained on {label}, so it cannot be used for evaluation. Choose another group."
         )
-    used = find_used_cases(ws)
-    ids = [case.id for case in ws.project.read_records(Case) if case.group == group]
+    used = used or find_used_cases(ws)
+    ids = [case.id for case in ws.project.read_records(Case, "group", group)]
     trained = [used.trained[case_id] for case_id in ids if case_id in used.trained]
     evaluated = [used.evaluated[case_id] for case_id in ids if case_id in used.evaluated]
     if trained and held_out:

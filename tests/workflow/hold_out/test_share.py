@@ -1,5 +1,8 @@
 """The share of the hold-out: chosen before or after images are added, and never against what a run has used."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from workflow_phantoms import accepted, phantom
 
@@ -9,7 +12,7 @@ from napari_medseg.core.records import Case, Correction, Run, RunState, now
 from napari_medseg.core.snapshot import Role
 from napari_medseg.workflow.cases import add_cases, list_cases
 from napari_medseg.workflow.hold_out import share
-from napari_medseg.workflow.hold_out.groups import apply_group_plan, plan_group
+from napari_medseg.workflow.hold_out.groups import apply_group_plan, plan_group, plan_groups_by_name
 from napari_medseg.workflow.hold_out.held_out_groups import read_share, set_held_out
 from napari_medseg.workflow.hold_out.share import apply_share, count_accepted_held_out, plan_share
 from napari_medseg.workflow.workspace import Workspace
@@ -125,9 +128,12 @@ def test_a_plan_that_is_out_of_date_is_made_again(ws: Workspace) -> None:
 @pytest.mark.parametrize(("one_in", "expected"), [(0, 0), (3, 2), (2, 3)])
 def test_new_groups_and_changed_ones_follow_the_chosen_share(ws: Workspace, one_in: int, expected: int) -> None:
     apply_share(ws, plan_share(ws, one_in))
-    cases = add_cases(ws, [phantom(number) for number in range(12)], "lungs")
-    for number in range(6):  # twelve groups become six; the old names no longer count
-        apply_group_plan(ws, plan_group(ws, cases[2 * number : 2 * number + 2], f"pair {number}"))
+    names = [f"p{number // 2}_{number % 2}" for number in range(12)]
+    images = [
+        replace(phantom(number), name=name, sources=(Path(f"/data/{name}.png"),)) for number, name in enumerate(names)
+    ]
+    add_cases(ws, images, "lungs")
+    apply_group_plan(ws, plan_groups_by_name(ws, "{patient}_*"))  # twelve groups become six; the old ones do not count
     assert count_held_out(ws) == expected
     add_cases(ws, [phantom(number) for number in range(12, 18)], "lungs")
     assert count_held_out(ws) == 2 * expected
