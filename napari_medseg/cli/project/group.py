@@ -59,6 +59,7 @@ def pack(
         echo_notice(notice)
     if done.manifest.has_identities:
         echo_notice("the archive holds clear names of patients. Keep it as you keep the project.")
+        echo_notice(f"to go on with it elsewhere: medseg project unpack {file.name} DIR --own")
     if as_json:
         models = [one.id for one in done.manifest.versions if not one.is_bundled]
         echo_json({"file": str(file), "bytes": done.n_bytes, "files": len(done.manifest.files), "models": models})
@@ -70,16 +71,26 @@ def pack(
 def unpack(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Archive of a project.")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", callback=check_output_folder, help="New project folder.")],
+    own: Annotated[
+        bool,
+        typer.Option(
+            "--own",
+            help="You packed it yourself: keep the paths of images outside of it, and make its models live where you "
+            "chose none.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
     registry: RegistryOption = None,
 ) -> None:
     """Unpack an archive into a new project folder, and its models into your registry.
 
-    Everything is checked first; nothing is replaced.
+    Everything is checked first; nothing is replaced. Anybody may have made an archive, so without --own no path in it
+    that leads out of the project is kept, and no model of it goes live.
     """
     from napari_medseg.workflow.storage.unpack import unpack_project
 
-    done = run_to_end(unpack_project(file, folder, open_registry(registry)), f"unpacking {file.name}", quiet=as_json)
+    unpacking = unpack_project(file, folder, open_registry(registry), is_own=own)
+    done = run_to_end(unpacking, f"unpacking {file.name}", quiet=as_json)
     for notice in done.notices:
         echo_notice(notice)
     if as_json:

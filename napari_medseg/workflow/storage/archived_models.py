@@ -16,6 +16,7 @@ from napari_medseg.core.project.database import Project
 from napari_medseg.core.project.lock import lock_shared_folder
 from napari_medseg.core.records import Case, Correction, Prediction, Run
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE
+from napari_medseg.workflow.storage.foreign_paths import LEFT_OUT, leads_out
 from napari_medseg.workflow.storage.manifest import ArchivedVersion, LiveVersion
 
 _PROJECT_PATH = "medseg-project:"
@@ -56,14 +57,17 @@ def describe_version(registry: ModelRegistry, card: ModelCard) -> ArchivedVersio
     return ArchivedVersion(id=card.id, weights_sha256=card.weights_sha256, is_bundled=is_bundled)
 
 
-def list_live_versions(project: Project, registry: ModelRegistry) -> dict[str, LiveVersion]:
-    """Return the live version of each task of a project that someone promoted; others come with the program."""
+def list_live_versions(project: Project, registry: ModelRegistry, *, with_reasons: bool) -> dict[str, LiveVersion]:
+    """Return the live version of each task of a project that someone promoted; others come with the program.
+
+    The reasons are what a person typed, so they may name someone.
+    """
     live = {}
     for task in _list_tasks(project, registry):
         card = registry.find_live_card(task)
         promoted = [change for change in registry.read_history(task) if card is not None and change.model == card.id]
         if card is not None and promoted:
-            live[task] = LiveVersion(model=card.id, reason=promoted[-1].reason)
+            live[task] = LiveVersion(model=card.id, reason=promoted[-1].reason if with_reasons else "")
     return live
 
 
@@ -78,15 +82,21 @@ def make_replay_list_portable(path: Path, project: Path) -> bytes:
     return json.dumps(listed, indent=2).encode() + b"\n"
 
 
-def localise_replay_list(path: Path, project: Path) -> None:
-    """Write the list of `make_replay_list_portable` for a project in the folder `project`; paths that lead out go."""
+def localise_replay_list(path: Path, project: Path, *, is_own: bool) -> None:
+    """Write the list of `make_replay_list_portable` for a project in the folder `project`.
+
+    Paths that lead out of the project go; other paths stay only in an archive of one's own. Groups stay in any case:
+    they say on whom a version was trained.
+    """
     listed = parse_json(read_file(path))
     for image in listed:
         for key in ("image", "labels"):
-            if str(image[key]).startswith(_PROJECT_PATH):
-                inside = PurePosixPath(image[key].removeprefix(_PROJECT_PATH))
-                is_safe = not inside.is_absolute() and ".." not in inside.parts
-                image[key] = str(project.resolve() / inside) if is_safe else ""
+            place = str(image[key])
+            inside = place.removeprefix(_PROJECT_PATH)
+            if place != inside:
+                image[key] = LEFT_OUT if leads_out(inside) else str(project.resolve() / PurePosixPath(inside))
+            elif not is_own:
+                image[key] = LEFT_OUT
     atomic_write_text(path, json.dumps(listed, indent=2) + "\n")
 
 
@@ -128,20 +138,26 @@ def add_versions(registry: ModelRegistry, versions: Iterable[ArchivedVersion], f
     return added
 
 
-def set_live_versions(registry: ModelRegistry, live: Mapping[str, LiveVersion]) -> list[str]:
-    """Make versions live in a registry where nobody chose one for their task; return notices about other tasks."""
+def set_live_versions(registry: ModelRegistry, live: Mapping[str, LiveVersion], *, is_own: bool) -> list[str]:
+    """Make the versions of one's own archive live where nobody chose one for their task; return what was done.
+
+    The versions of any other archive do not go live: they would predict for all projects of this user.
+    """
     notices = []
+    known = {card.id: card.task for card in registry.list_versions()}
     for task, wanted in live.items():
         now_live = registry.get_live_id(task)
-        if now_live == wanted.model:
+        if now_live == wanted.model or known.get(wanted.model) != task:
             continue
-        if registry.read_history(task):
-            notices.append(
-                f"{now_live} stays live for {task}; in the packed project it was {wanted.model}. To change it: medseg "
-                f"models promote {wanted.model}"
-            )
-        else:
+        if is_own and not registry.read_history(task):
             registry.promote(wanted.model, wanted.reason)
+            notices.append(f"{wanted.model} is live for {task} now, as it was in the packed project.")
+        else:
+            stays = f"{now_live} stays live" if now_live else "no model is live"
+            notices.append(
+                f"{stays} for {task}; in the packed project it was {wanted.model}. To change it: medseg models "
+                f"promote {wanted.model}"
+            )
     return notices
 
 

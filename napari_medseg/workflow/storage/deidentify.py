@@ -5,27 +5,46 @@ It concerns what is read into the copy, never the project itself. `docs/privacy.
 
 import itertools
 import json
+import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
 from napari_medseg.core.atomic_io import read_file
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.grouping.keyed_groups import get_group_of_source, is_keyed_group
 from napari_medseg.core.json_model import parse_json
+from napari_medseg.core.model_card import CARD_FILE, DOMAIN_FILE, WEIGHTS_FILE, WORST_CASE_FILE, read_card
 from napari_medseg.core.project.identities import GROUP, READER, READER_LABEL, add_key, list_tables_with_readers
 from napari_medseg.core.project.sqlite_errors import translate_sqlite_errors
-from napari_medseg.core.replay import REPLAY_IMAGES_FILE
 from napari_medseg.core.snapshot import SNAPSHOT_FILE, Snapshot, SnapshotItem, read_snapshot
+from napari_medseg.core.tasks.catalog import TASKS_FOLDER
 from napari_medseg.workflow.storage.file_kinds import FileKind, ProjectFile
-from training.run_folder import LOG_FILE, PROCESS_FILE, RECIPE_FILE, START_PLAN_FILE
+from napari_medseg.workflow.storage.foreign_paths import ITEM_PATHS, LEFT_OUT, drop_model_folders, is_absolute_path
+from training.run_folder import (
+    COST_FILE,
+    EARLIER_COMPARISONS_FILE,
+    ENVIRONMENT_FILE,
+    EVENTS_FILE,
+    RECIPE_FILE,
+    read_events,
+)
 
-_LEFT_OUT_OF_RUNS = frozenset({LOG_FILE, PROCESS_FILE, START_PLAN_FILE, REPLAY_IMAGES_FILE})
-"""A log may hold anything; the plan of a start and the list of replayed images hold paths."""
-_FOLDER_KEYS = ("base", "compare_with", "roi_model")
+_RUN_FILES = frozenset(
+    {CARD_FILE, COST_FILE, DOMAIN_FILE, EARLIER_COMPARISONS_FILE, ENVIRONMENT_FILE, EVENTS_FILE, RECIPE_FILE}
+    | {SNAPSHOT_FILE, WEIGHTS_FILE, WORST_CASE_FILE}
+)
+"""What is passed on of a run. Logs, reports, tables, plans and whatever else lies there may hold paths and names."""
+_FILE_NAMES = {
+    FileKind.IMAGES: re.compile(r"images/[0-9a-f]{64}\.(tif|json)"),
+    FileKind.LABELS: re.compile(r"labels/[a-z]+(-[0-9]+)?-[0-9a-f]{16,64}\.(tif|json)"),
+    FileKind.JOURNALS: re.compile(r"journal/[0-9]+\.(journal|area\.json|places\.json)"),
+    FileKind.TASKS: re.compile(rf"{TASKS_FOLDER}/[^/]+\.json"),
+}
+"""The files that this program writes, by kind; a person may have put another one beside them."""
 _MARK = "\x01"
-_LEFT_OUT = frozenset({FileKind.EXPORTS, FileKind.OTHER})
 
 
 def remove_identities(path: Path) -> None:
@@ -63,9 +82,10 @@ def number_readers(accounts: Sequence[str]) -> dict[str, str]:
 
 
 def may_be_passed_on(file: ProjectFile) -> bool:
-    """Whether a file of a project holds no names, after `clean_file` if it is JSON."""
-    parts = PurePosixPath(file.path).parts
-    return file.kind not in _LEFT_OUT and not (parts[0] == "runs" and parts[-1] in _LEFT_OUT_OF_RUNS)
+    """Whether a file of a project is one that this program writes, and holds no names after `clean_file`."""
+    if file.kind is FileKind.RUNS:
+        return len(parts := PurePosixPath(file.path).parts) == 3 and parts[-1] in _RUN_FILES
+    return file.kind in _FILE_NAMES and _FILE_NAMES[file.kind].fullmatch(file.path) is not None
 
 
 def clean_file(folder: Path, file: ProjectFile) -> bytes | None:
@@ -82,8 +102,38 @@ def clean_file(folder: Path, file: ProjectFile) -> bytes | None:
     if file.kind is FileKind.RUNS and name == SNAPSHOT_FILE:
         return _clean_snapshot(read_snapshot(folder / file.path), file.path)
     if file.kind is FileKind.RUNS and name == RECIPE_FILE:
-        return _clean_recipe(folder / file.path)
+        return drop_model_folders(folder / file.path).encode()
+    if file.kind is FileKind.RUNS and name == EVENTS_FILE:
+        return _clean_events((folder / file.path).parent)
+    if file.kind is FileKind.RUNS and name == CARD_FILE:
+        return clean_card(folder / file.path)
     return None
+
+
+def clean_card(path: Path) -> bytes:
+    """Return a card without what a person typed at its promotion, and without folders.
+
+    Raises
+    ------
+    MedSegError
+        If it is damaged.
+    """
+    card = read_card(path)
+    began_with = card.lineage.began_with
+    if any(map(is_absolute_path, began_with.split())):
+        began_with = LEFT_OUT
+    lineage = card.lineage.model_copy(update={"promotion_reason": "", "began_with": began_with})
+    return card.model_copy(update={"lineage": lineage}).model_dump_json(indent=2).encode() + b"\n"
+
+
+def _clean_events(run_dir: Path) -> bytes:
+    """Return the events of a run without free texts: an error of the system or of a library names paths."""
+    lines = []
+    for event, _ in read_events(run_dir):
+        kept = {key: value for key, value in asdict(event).items() if key not in ("text", "message")}
+        kept |= {key: LEFT_OUT for key in asdict(event) if key not in kept}
+        lines.append(json.dumps({"event": type(event).__name__, **kept}).encode() + b"\n")
+    return b"".join(lines)
 
 
 def _keep_reader_labels(connection: sqlite3.Connection) -> None:
@@ -130,22 +180,12 @@ def _clean_snapshot(snapshot: Snapshot, path: str) -> bytes:
             f"{path} was written by an older version and may hold names of patients. Remove them first: "
             "medseg groups remove-old-names."
         )
-    items = tuple(map(_drop_absolute_paths, snapshot.items))
+    items = tuple(_leave_out_names(item, number) for number, item in enumerate(snapshot.items, start=1))
     return snapshot.model_copy(update={"items": items}).model_dump_json(indent=2).encode() + b"\n"
 
 
-def _drop_absolute_paths(item: SnapshotItem) -> SnapshotItem:
-    names = ("image", "labels", "field_labels", "reviewed_mask", "certain_mask")
-    absolute = [name for name in names if Path(getattr(item, name)).is_absolute() or ":" in getattr(item, name)[:3]]
-    return item.model_copy(update=dict.fromkeys(absolute, "left out"))
-
-
-def _clean_recipe(path: Path) -> bytes:
-    """Drop the folders of model versions: they may hold the account of who trained."""
-    try:
-        recipe = parse_json(read_file(path))
-        settings = recipe.get("run", recipe)  # older recipes are flat
-        settings |= {key: PurePosixPath(settings[key]).name for key in _FOLDER_KEYS if settings.get(key)}
-        return json.dumps(recipe, indent=2).encode() + b"\n"
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise MedSegError(f"{path} is damaged. Discard the run, or pack with identities.") from error
+def _leave_out_names(item: SnapshotItem, number: int) -> SnapshotItem:
+    """Drop the paths outside the project; an image of a folder of the user is named after its file."""
+    outside = {name: LEFT_OUT for name in ITEM_PATHS if is_absolute_path(getattr(item, name))}
+    name = f"image {number}" if item.source.startswith("learnt by") else item.name
+    return item.model_copy(update={**outside, "name": name})

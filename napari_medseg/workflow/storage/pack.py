@@ -118,7 +118,7 @@ def pack_project(
             created=now(),
             has_identities=with_identities,
             versions=versions,
-            live=archived_models.list_live_versions(project, registry),
+            live=archived_models.list_live_versions(project, registry, with_reasons=with_identities),
         )
         manifest = yield from _write_archive(target, sources, empty)
     return PackedProject(target, manifest, target.stat().st_size, tuple(notices))
@@ -158,6 +158,8 @@ def _list_model_sources(
             path = folder / name
             if path.is_file():
                 content = _make_portable(path, project) if name == REPLAY_IMAGES_FILE else None
+                if name == CARD_FILE and not with_identities:
+                    content = deidentify.clean_card(path)
                 yield _Source(f"{REGISTRY_FOLDER}/{one.folder}/{name}", path.stat().st_size, path, content)
 
 

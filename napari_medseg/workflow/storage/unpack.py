@@ -11,14 +11,18 @@ from napari_medseg.core.atomic_io import make_temporary_path, replace_file, sync
 from napari_medseg.core.decoded_size.limit import format_bytes
 from napari_medseg.core.errors import MedSegError, format_os_error, translate_errors
 from napari_medseg.core.model_registry import ModelRegistry
-from napari_medseg.core.project.database import FOLDERS, Project
-from napari_medseg.core.replay import REPLAY_IMAGES_FILE
+from napari_medseg.core.project.database import DATABASE, FOLDERS, Project
 from napari_medseg.workflow.storage.archive_reader import ProjectArchive, open_archive
 from napari_medseg.workflow.storage.archived_models import (
     add_versions,
     localise_replay_list,
     refuse_other_versions,
     set_live_versions,
+)
+from napari_medseg.workflow.storage.foreign_paths import (
+    leave_out_foreign_paths,
+    list_replay_lists,
+    refuse_paths_that_lead_out,
 )
 from napari_medseg.workflow.storage.manifest import PROJECT_FOLDER, REGISTRY_FOLDER, Manifest
 from napari_medseg.workflow.storage.pack import Progress
@@ -37,7 +41,9 @@ class UnpackedProject:
     notices: tuple[str, ...]
 
 
-def unpack_project(path: Path, folder: Path, registry: ModelRegistry) -> Generator[Progress, None, UnpackedProject]:
+def unpack_project(
+    path: Path, folder: Path, registry: ModelRegistry, *, is_own: bool = False
+) -> Generator[Progress, None, UnpackedProject]:
     """Unpack an archive. Everything is checked in a folder beside `folder`, which gets its name last.
 
     Parameters
@@ -48,6 +54,9 @@ def unpack_project(path: Path, folder: Path, registry: ModelRegistry) -> Generat
         The new project; it does not exist yet, or is empty.
     registry
         Receives the models of the project, under the same names.
+    is_own
+        Whether this user packed it, and goes on with it. Only then do paths of images and models outside the project
+        stay, and do its models go live where nobody chose one for their task.
 
     Yields
     ------
@@ -57,8 +66,9 @@ def unpack_project(path: Path, folder: Path, registry: ModelRegistry) -> Generat
     Raises
     ------
     MedSegError
-        If the archive is damaged, changed, or no archive of a project; if it needs more than the free space; if the
-        folder holds something; or if the registry has another model of the same name. No project is left then.
+        If the archive is damaged, changed, or no archive of a project; if a row names a file outside the project; if it
+        needs more than the free space; if the folder holds something; or if the registry has another model of the same
+        name. No project is left then.
     """
     _refuse_used_folder(folder)
     with open_archive(path) as archive, translate_errors():
@@ -72,12 +82,18 @@ def unpack_project(path: Path, folder: Path, registry: ModelRegistry) -> Generat
             beside.parent.mkdir(parents=True, exist_ok=True)
             _refuse_above_free_space(manifest, beside.parent)
             yield from _extract(archive, beside)
-            _settle(beside, folder)
+            n_without = _settle(beside, folder, is_own=is_own)
             added = add_versions(registry, manifest.versions, beside / REGISTRY_FOLDER)
             _take_place(beside / PROJECT_FOLDER, folder)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-    notices = [*set_live_versions(registry, manifest.live), *_describe_missing_models(registry, manifest)]
+    notices = [*set_live_versions(registry, manifest.live, is_own=is_own)]
+    notices += _describe_missing_models(registry, manifest)
+    if n_without:
+        notices.append(
+            f"{n_without} images are not in the archive, and the paths to them are left out, because anybody may have "
+            "packed it. Drop these images again. If you packed it yourself, unpack it with --own instead."
+        )
     if not manifest.has_identities:
         notices.append(
             "The archive has no clear names: images of a known patient that you add now become another patient."
@@ -117,14 +133,23 @@ def _extract(archive: ProjectArchive, beside: Path) -> Generator[Progress, None,
         yield Progress(done, total)
 
 
-def _settle(beside: Path, folder: Path) -> None:
-    """Open the project once, which refuses a wrong database, and set the paths of lists of replayed images."""
+def _settle(beside: Path, folder: Path, *, is_own: bool) -> int:
+    """Open the project once, which refuses a wrong database, and set or leave out paths.
+
+    Returns the number of images that are not in the project, and whose paths were left out.
+    """
+    project = beside / PROJECT_FOLDER
     for name in FOLDERS:
-        (beside / PROJECT_FOLDER / name).mkdir(exist_ok=True)
-    Project.open(beside / PROJECT_FOLDER).close()
-    for listed in beside.rglob(REPLAY_IMAGES_FILE):
-        with contextlib.suppress(OSError, ValueError, TypeError, LookupError):  # a damaged list goes along as it is
-            localise_replay_list(listed, folder)
+        (project / name).mkdir(exist_ok=True)
+    Project.open(project).close()
+    refuse_paths_that_lead_out(project / DATABASE)
+    for listed in list_replay_lists(beside):
+        try:
+            localise_replay_list(listed, folder, is_own=is_own)
+        except (OSError, ValueError, TypeError, LookupError):
+            if not is_own:  # a damaged list of one's own goes along as it is
+                listed.unlink()
+    return 0 if is_own else leave_out_foreign_paths(project)
 
 
 def _take_place(unpacked: Path, folder: Path) -> None:

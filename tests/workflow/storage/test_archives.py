@@ -45,8 +45,8 @@ def pack(ws: Workspace, target: Path, **options: bool) -> PackedProject:
     return finish(pack_project(ws.project.folder, target, ws.registry, **options))
 
 
-def unpack(path: Path, folder: Path, registry: ModelRegistry) -> UnpackedProject:
-    return finish(unpack_project(path, folder, registry))
+def unpack(path: Path, folder: Path, registry: ModelRegistry, **options: bool) -> UnpackedProject:
+    return finish(unpack_project(path, folder, registry, **options))
 
 
 @pytest.fixture
@@ -84,8 +84,9 @@ def test_work_goes_on_in_an_unpacked_project(worked: Workspace, tmp_path: Path) 
     assert not finish(check_archive(target)).faults
 
     other = ModelRegistry(tmp_path / "other", tmp_path / "bundled")
-    done = unpack(target, tmp_path / "elsewhere", other)
+    done = unpack(target, tmp_path / "elsewhere", other, is_own=True)
     assert done.added_models == ("lungs-unet@2",)
+    assert any("lungs-unet@2 is live for lungs now" in notice for notice in done.notices)
     assert other.get_live_id("lungs") == "lungs-unet@2"
     assert other.read_history("lungs")[-1].reason == "typed"
     replayed = read_replay_images(other.get_folder("lungs-unet@2"))
@@ -189,7 +190,7 @@ def test_what_somebody_promoted_stays_live(worked: Workspace, tmp_path: Path) ->
     card = json.loads((own / "card.json").read_text()) | {"name": "own-unet"}
     (own / "card.json").write_text(json.dumps(card))
     other.promote(other.add(own).id)
-    done = unpack(tmp_path / "a.zip", tmp_path / "elsewhere", other)
+    done = unpack(tmp_path / "a.zip", tmp_path / "elsewhere", other, is_own=True)
     assert other.get_live_id("lungs") == "own-unet@1"
     assert "own-unet@1 stays live for lungs" in done.notices[0]
 

@@ -1,5 +1,6 @@
 """What a copy of a project holds that can be passed on: the labels of people, and allowed files only."""
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -8,9 +9,11 @@ from workflow_phantoms import accepted
 
 from napari_medseg.core.project.database import DATABASE, Project
 from napari_medseg.core.records import Correction, Review
-from napari_medseg.workflow.storage.deidentify import remove_identities
+from napari_medseg.workflow.storage.deidentify import clean_file, may_be_passed_on, remove_identities
+from napari_medseg.workflow.storage.file_kinds import list_project_files
 from napari_medseg.workflow.storage.project_copy import copy_database
 from napari_medseg.workflow.workspace import Workspace
+from training.run_folder import Failed, Notice, Paused, append_event, read_events
 
 
 def pass_on(ws: Workspace, folder: Path) -> Project:
@@ -60,3 +63,23 @@ def test_a_reader_whose_label_could_name_someone_is_removed(ws: Workspace, tmp_p
     with closing(sqlite3.connect(tmp_path / "copy" / DATABASE)) as connection:
         assert not connection.execute("SELECT 1 FROM identities WHERE value = 'anna.berg'").fetchall()
     assert b"anna.berg" not in (tmp_path / "copy" / DATABASE).read_bytes()
+
+
+def test_of_a_run_only_allowed_files_go_along_and_no_free_text(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "r1"
+    (run / "start").mkdir(parents=True)
+    for event in (Notice("anna.berg"), Paused(1, 2, 3.0), Failed("/home/anna.berg/x cannot be read")):
+        append_event(run, event)
+    (run / "recipe.json").write_text(json.dumps({"base": r"C:\Users\anna.berg\7", "field_base": "/home/anna.berg/8"}))
+    names = ("report.html", "log.txt", "split.json", "evaluation.csv", "doubt.txt", "anna.berg.txt", "start/card.json")
+    for name in (*names, "checkpoint.safetensors", "model.safetensors"):
+        (run / name).write_text("anna.berg")
+    for place in ("images/anna.berg.tif", "labels/anna.berg.tif", "journal/anna.berg.json", "anna.berg.txt"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).write_text("anna.berg")
+    kept = [file for file in list_project_files(tmp_path) if may_be_passed_on(file)]
+    assert {Path(file.path).name for file in kept} == {"events.jsonl", "recipe.json", "model.safetensors"}
+    cleaned = {Path(file.path).name: clean_file(tmp_path, file) for file in kept}
+    assert b"anna.berg" not in (cleaned["events.jsonl"] or b"") + (cleaned["recipe.json"] or b"")
+    (run / "events.jsonl").write_bytes(cleaned["events.jsonl"] or b"")
+    assert [event for event, _ in read_events(run)] == [Notice("left out"), Paused(1, 2, 3.0), Failed("left out")]
