@@ -23,6 +23,7 @@ from napari_medseg.workflow.workspace import Workspace
 
 Ask = Callable[[str, Sequence[PromptAnswer]], None]
 OK: PromptAnswer = ("OK", lambda: None)
+WAIT_MS = 50
 
 
 class CaseCommands(QObject):
@@ -62,6 +63,11 @@ class CaseCommands(QObject):
         self._case_controller = case_controller
         self._task_assigner = task_assigner
         self._ask = ask
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Change no further case; those that were changed stay so."""
+        self._is_closed = True
 
     def connect_list(self, panel: ListPanel) -> None:
         """Do what is asked for in a list."""
@@ -110,7 +116,7 @@ class CaseCommands(QObject):
 
     def reject(self, chosen: Sequence[Case]) -> None:
         """Reject cases."""
-        reject = many_cases.make_rejection(self._workspace, self._get_open_id())
+        reject = many_cases.make_rejection(self._workspace, self._get_open_id)
         undo = "To take one back, open it and accept it, or predict it again."
 
         def tell(outcome: Outcome) -> None:
@@ -123,16 +129,13 @@ class CaseCommands(QObject):
         if self._get_open_id() in [case.id for case in chosen] and len(chosen) == 1:
             self._task_assigner.remove_from_list(chosen)
             return
-        others = [case for case in chosen if case.id != self._get_open_id()]
 
         def tell(outcome: Outcome) -> None:
-            if len(others) < len(chosen):
-                outcome.reasons.append("the open case stays: close it first, with the key for the next case")
             put_back = partial(self._put_back, outcome.done)
             answers: list[PromptAnswer] = [("Undo", put_back), OK] if outcome.done else [OK]
             self._ask(f"{outcome.describe('removed from the list')} Strokes, if any, are kept.", answers)
 
-        self._run(others, many_cases.make_removal(self._workspace), "Removing", tell)
+        self._run(chosen, many_cases.make_removal(self._workspace, self._get_open_id), "Removing", tell)
 
     def set_held_out(self, groups: Sequence[str], held_out: bool) -> None:
         """Hold patients, slides or videos out, or give them back to training, with all their cases."""
@@ -203,6 +206,11 @@ class CaseCommands(QObject):
         steps = many_cases.change_cases(self._workspace, chosen, change, outcome)
 
         def take_step() -> None:
+            if self._is_closed:
+                return
+            if self._case_controller.work.is_opening:  # which case is open is known only then
+                QTimer.singleShot(WAIT_MS, take_step)
+                return
             try:
                 changed = next(steps, None)
             except MedSegError as error:  # such as a full disk: what was changed before is kept

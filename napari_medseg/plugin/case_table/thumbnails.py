@@ -73,8 +73,8 @@ class Thumbnails(QObject):
             self._worker.stop()
 
     def _ask(self, case: Case, image: Image | None) -> None:
-        self._waiting[case.id] = case, image
-        self._waiting.move_to_end(case.id)
+        self._waiting.pop(case.id, None)
+        self._waiting[case.id] = case, image  # as the last; `move_to_end` fails if the thread has just taken it
         while len(self._waiting) > MAX_WAITING:
             self._waiting.popitem(last=False)
         if self._worker is None:

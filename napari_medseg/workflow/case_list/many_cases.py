@@ -63,23 +63,28 @@ def change_cases(ws: Workspace, cases: Sequence[Case], change: Change, outcome: 
         yield changed
 
 
-def make_rejection(ws: Workspace, open_id: int | None) -> Change:
-    """Return what rejects a case: also a draft or an accepted case, but not the open one."""
+def make_rejection(ws: Workspace, get_open_id: Callable[[], int | None]) -> Change:
+    """Return what rejects a case, also an accepted one; not a draft, and not the case that is open by then."""
 
     def reject(case: Case) -> None:
-        if case.id == open_id:
+        if case.id == get_open_id():
             raise MedSegError(IS_OPEN.format(case.name))
-        if get_case_row(ws, case).state == "rejected":
+        state = get_case_row(ws, case).state
+        if state == "rejected":
             raise MedSegError(f"{case.name} is rejected already")
+        if state == "draft":  # a rejection closes the review, and no undo brings hours of strokes back
+            raise MedSegError(f"{case.name} has a draft: open it and press R, or accept it")
         review.reject_unopened(ws, case)
 
     return reject
 
 
-def make_removal(ws: Workspace) -> Change:
-    """Return what removes a case from the list; one with accepted labels stays."""
+def make_removal(ws: Workspace, get_open_id: Callable[[], int | None]) -> Change:
+    """Return what removes a case from the list; one with accepted labels stays, and the one that is open by then."""
 
     def remove(case: Case) -> None:
+        if case.id == get_open_id():
+            raise MedSegError(f"{case.name} is open and stays: close it first, with the key for the next case")
         assignment.remove_from_list(ws, [case])
 
     return remove

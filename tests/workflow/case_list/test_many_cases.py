@@ -1,5 +1,7 @@
 """Many cases at once: one that is refused does not stop the others, and says why."""
 
+from functools import partial
+
 from workflow_phantoms import accepted, phantom, predicted
 
 from napari_medseg.core.errors import MedSegError
@@ -32,14 +34,14 @@ from napari_medseg.workflow.workspace import Workspace
 def test_reject_goes_on_after_a_refusal_and_takes_steps(ws: Workspace) -> None:
     cases = add_cases(ws, [phantom(number) for number in range(CASES_PER_STEP + 3)], "lungs")
     outcome = Outcome()
-    steps = list(change_cases(ws, cases, make_rejection(ws, open_id=cases[1].id), outcome))
+    steps = list(change_cases(ws, cases, make_rejection(ws, lambda: cases[1].id), outcome))
     assert [len(step) for step in steps] == [CASES_PER_STEP - 1, 3]
     assert [row.state for row in list_cases(ws)] == ["rejected", "new", *["rejected"] * (CASES_PER_STEP + 1)]
     assert outcome.describe("rejected") == (
         f"{CASES_PER_STEP + 2} cases rejected. 1 not: {cases[1].name} is open: use the buttons of the dock."
     )
     again = Outcome()
-    list(change_cases(ws, cases, make_rejection(ws, None), again))
+    list(change_cases(ws, cases, make_rejection(ws, lambda: None), again))
     assert again.done == [cases[1]]
     assert again.describe("rejected").startswith(f"{cases[1].name} rejected. {len(cases) - 1} not: ")
     assert f"and {len(cases) - 4} more." in again.describe("rejected")
@@ -70,17 +72,35 @@ def test_rejecting_drafts_keeps_the_work_of_their_journals(ws: Workspace) -> Non
         draft.close()
     (ws.project.folder / cases[1][1].labels_file).write_bytes(b"damaged")
     outcome = Outcome()
-    list(change_cases(ws, [case for case, _ in cases], make_rejection(ws, None), outcome))
+    list(change_cases(ws, [case for case, _ in cases], partial(reject_unopened, ws), outcome))
     assert len(outcome.done) == 3, outcome.reasons
     reviews = ws.project.read_records(Review)
     assert [review.state for review in reviews] == [ReviewState.REJECTED] * 3
     assert [(review.seconds, review.changed_voxels) for review in reviews] == [(12.5, 2), (12.5, 0), (0.0, 0)]
 
 
+def test_a_case_that_was_opened_meanwhile_and_a_draft_are_neither_rejected_nor_removed(ws: Workspace) -> None:
+    cases = add_cases(ws, [phantom(number) for number in range(2 * CASES_PER_STEP)], "lungs")
+    opened: list[int] = []
+    outcome = Outcome()
+    steps = change_cases(ws, cases, make_rejection(ws, lambda: opened[-1] if opened else None), outcome)
+    next(steps)
+    opened.append(cases[-1].id)
+    drawn = open_review(ws, cases[-2], None)
+    drawn.record([5], 0, 1)
+    list(steps)
+    assert outcome.done == cases[:-2]
+    assert [row.state for row in list_cases(ws)][-2:] == ["draft", "new"]
+    assert outcome.reasons[0] == f"{cases[-2].name} has a draft: open it and press R, or accept it"
+    outcome = Outcome()
+    list(change_cases(ws, cases[-1:], make_removal(ws, lambda: opened[-1]), outcome))
+    assert "is open and stays" in outcome.describe("removed")
+
+
 def test_remove_keeps_what_was_accepted_and_is_undone(ws: Workspace) -> None:
     done, new = accepted(ws, 1), add_cases(ws, [phantom(2)], "lungs")[0]
     outcome = Outcome()
-    list(change_cases(ws, [done, new], make_removal(ws), outcome))
+    list(change_cases(ws, [done, new], make_removal(ws, lambda: None), outcome))
     assert outcome.done == [new]
     assert "its labels were accepted" in outcome.describe("removed")
     assert [row.case for row in list_cases(ws)] == [done]
