@@ -1,6 +1,7 @@
 """The content of the dock for one open project: its sections, and the connections between them."""
 
 from collections.abc import Generator, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
@@ -94,23 +95,17 @@ class Dock(QWidget):
         self.meter.ask_name(self.prompt)
 
     def close_down(self) -> None:
-        """Save the draft, stop all work and disconnect; a training run continues."""
-        self._keys.close()
-        self._removed_layer.close()
-        self.views.close_down()
-        self.masks.close_down()
-        self.guidance.close()
-        self.meter.close_down()
-        self.correction.close()
-        self.run_monitor.close()
-        self.retrain_panel.findings.cancel_check()
-        self._overlays.clear()
-        self.exporter.close_down()
-        self.case_panel.close_down()
-        self.prediction_queue.close()
-        self.worklist.close()
-        self.review_region.close()
-        self.case_controller.close()
+        """Save the draft, stop all work and disconnect; a training run continues.
+
+        The open case comes first, and a step that fails, as one whose widget Qt has deleted, stops no other.
+        """
+        open_case = (self.guidance.close, self.correction.close, self.review_region.close, self.case_controller.close)
+        windows = (self.views.close_down, self.masks.close_down, self.meter.close_down, self._overlays.clear)
+        work = (self.run_monitor.close, self.retrain_panel.findings.cancel_check, self.exporter.close_down)
+        cases = (self.case_commands.close, self.case_panel.close_down, self.prediction_queue.close, self.worklist.close)
+        with ExitStack() as steps:
+            for step in reversed((self._keys.close, self._removed_layer.close, *open_case, *windows, *work, *cases)):
+                steps.callback(step)
 
     def set_theme(self, theme_name: str) -> None:
         """Use the colours of a napari theme."""
@@ -155,11 +150,11 @@ class Dock(QWidget):
         FormDialog("Preferences of MedSeg", "Save", form, self).show()
 
     def _save_preferences(self, preferences: Preferences) -> None:
+        self.meter.follow_preferences(preferences)
         now = read_preferences(self._workspace.registry)  # the window can change these while the form is open
         kept = {name: getattr(now, name) for name in SET_BY_THE_WINDOW}
         write_preferences(self._workspace.registry, preferences.model_copy(update=kept))
         self._apply_preferences(preferences)
-        self.meter.follow_preferences(preferences)
         self._workspace.engine.use_device(preferences.device)
         if preferences.read_medical_files:
             prefer_our_reader()

@@ -2,11 +2,13 @@
 
 import gc
 from collections.abc import Callable
+from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_info
+from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QSize, QTimer
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import (
@@ -122,19 +124,20 @@ class MedSegWidget(QWidget):
     def close_down(self) -> None:
         """Save the draft, stop the engine, and close the project. A second call has no effect."""
         self._is_closed = True
-        self.messages.close_down()
-        self._damage_notifier.stop()
-        gc.unfreeze()
-        if self._window is not None:
-            self._window.removeEventFilter(self)
-            self._window = None
-        if self._canvas_context is not None:
-            self._canvas_context.close()
-            self._canvas_context = None
-        if self._key_forwarder is not None:
-            self._key_forwarder.close_down()
-            self._key_forwarder = None
-        self._close_project()
+        window, self._window = self._window, None
+        canvas, self._canvas_context = self._canvas_context, None
+        keys, self._key_forwarder = self._key_forwarder, None
+        with ExitStack() as steps:  # in reverse order; one that fails stops no other
+            if keys is not None:
+                steps.callback(keys.close_down)
+            if canvas is not None:
+                steps.callback(canvas.close)
+            if window is not None and isalive(window):
+                steps.callback(window.removeEventFilter, self)
+            steps.callback(gc.unfreeze)
+            steps.callback(self._damage_notifier.stop)
+            steps.callback(self.messages.close_down)
+            steps.callback(self._close_project)
 
     def event(self, event: QEvent) -> bool:
         """Close down when napari removes the widget from its dock, which happens when a dock is closed."""
@@ -203,17 +206,18 @@ class MedSegWidget(QWidget):
             self._watch_window(self._window)
 
     def _close_project(self) -> None:
-        if self.project_window is not None:
-            self.project_window.close_down()
-            self.project_window = None
-        if self.dock is not None:
-            self.dock.close_down()
-            self._layout.removeWidget(self.dock)
-            self.dock.deleteLater()
-            self.dock = None
-        if self.workspace is not None:
-            self.workspace.close()
-            self.workspace = None
+        window, self.project_window = self.project_window, None
+        dock, self.dock = self.dock, None
+        workspace, self.workspace = self.workspace, None
+        with ExitStack() as steps:  # in reverse order; the files are closed whatever fails before
+            if workspace is not None:
+                steps.callback(workspace.close)
+            if dock is not None:
+                steps.callback(dock.deleteLater)
+                steps.callback(self._layout.removeWidget, dock)
+                steps.callback(dock.close_down)
+            if window is not None:
+                steps.callback(window.close_down)
 
     def _attach_to_window(self, window: QMainWindow) -> None:
         self._window = window

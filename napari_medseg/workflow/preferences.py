@@ -16,13 +16,15 @@ MAX_MEMORY_GB = 4096.0
 SET_BY_THE_WINDOW = (
     "display_windows",
     "shows_planes",
+    "reader",
     "account_reader",
     "case_order",
     "list_columns",
     "list_window_columns",
     "list_in_window",
 )
-"""Preferences that are not in the form: the window can change them while the form is open."""
+"""Preferences that the form does not write: the window can change them while it is open. The two of the reader are
+written by `CurrentReader.set_name` alone."""
 
 
 class Preferences(BaseModel):

@@ -140,10 +140,16 @@ def merge_prediction(
     return draft.merge(new_labels, model or draft.model)
 
 
-def record_correction(ws: Workspace, draft: Draft, labels: NDArray[Any], accepted: AcceptedFiles) -> Correction:
-    """Write the database rows of an accepted review. The files exist already, so after a crash the draft is open."""
+def record_correction(
+    ws: Workspace, draft: Draft, labels: NDArray[Any], accepted: AcceptedFiles, who: str = ""
+) -> Correction:
+    """Write the database rows of an accepted review. The files exist already, so after a crash the draft is open.
+
+    `who` is the label of the person who accepted; empty means the one who works now.
+    """
     draft.record_missed_changes(labels)
     review = _close(ws, draft.review, ReviewState.ACCEPTED, draft.seconds, draft.changed_voxels)
+    review = replace(review, who=who) if who else review
     imported = ws.project.read_records(ImportedMask, "review_id", review.id)
     with ws.project.transaction():
         correction = ws.project.insert(

@@ -34,7 +34,8 @@ class BackgroundPrediction(QObject):
     choose_number
         Returns how many cases are predicted ahead, given what a prediction costs.
     get_model
-        Returns the version to predict with; empty if there is none, or if nothing must be predicted automatically.
+        Returns the version to predict ahead with; empty if there is none, or if nothing must be predicted
+        automatically. What the user asked for is predicted all the same, with the version of then.
     back_off
         Delay after failures.
     """
@@ -57,7 +58,7 @@ class BackgroundPrediction(QObject):
         self._back_off = back_off or BackOff()
         self._cost = PredictionCost()
         self._began_s = 0.0
-        self._requested: dict[int, Case] = {}
+        self._requested: dict[int, PredictionRequest] = {}
         self._n_failures: dict[int, int] = {}
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -69,6 +70,7 @@ class BackgroundPrediction(QObject):
     def close(self) -> None:
         """Start no further prediction, and let go of the queue."""
         self._timer.stop()
+        self._requested.clear()
         self._queue.predicted.disconnect(self._on_predicted)
         self._queue.failed.disconnect(self._on_failed)
         self._queue.read_failed.disconnect(self._on_read_failed)
@@ -78,36 +80,38 @@ class BackgroundPrediction(QObject):
         """How many cases that the user asked for are not predicted yet."""
         return len(self._requested)
 
-    def predict_first(self, chosen: Sequence[Case]) -> None:
-        """Predict cases, also those with a prediction, before the ones that come next."""
+    def predict_first(self, chosen: Sequence[Case], model: str) -> None:
+        """Predict cases with a version, also those with a prediction, before the ones that come next.
+
+        This stays so if another task is shown meanwhile, or predicting ahead is switched off.
+        """
         for case in chosen:
             self._n_failures.pop(case.id, None)
-            self._requested[case.id] = case
+            self._requested[case.id] = PredictionRequest(case, model, urgent=False)
 
     def predict_next(self) -> None:
         """Predict the next case of the list, unless a prediction runs or the last one failed just now."""
-        model = self._get_model()
-        if not model or self._queue.running_request is not None:
+        if self._queue.running_request is not None or (request := self._find_request(self._get_model())) is None:
             return
         if left_s := self._back_off.seconds_left:
             self._timer.start(round(left_s * MS_PER_S) + 1)
-        elif (case := self._find_case(model)) is not None:
+        else:
             self._began_s = time.monotonic()
-            self._queue.predict(PredictionRequest(case, model, urgent=False))
+            self._queue.predict(request)
 
     def forget_failures(self) -> None:
         """Try all cases again, because another model is live."""
         self._n_failures.clear()
         self._back_off.record_success()
 
-    def _find_case(self, model: str) -> Case | None:
+    def _find_request(self, model: str) -> PredictionRequest | None:
         n_left_alone = len(self._n_failures)
-        ahead = self._list_ahead(self._choose_number(self._cost) + n_left_alone)
-        waiting = [*self._requested.values(), *(row.case for row in ahead if needs_prediction(row, model))]
+        ahead = self._list_ahead(self._choose_number(self._cost) + n_left_alone) if model else []
+        following = [PredictionRequest(row.case, model, urgent=False) for row in ahead if needs_prediction(row, model)]
         for n_failures in range(MAX_ATTEMPTS):
-            for case in waiting:
-                if self._n_failures.get(case.id, 0) == n_failures:
-                    return case
+            for request in [*self._requested.values(), *following]:
+                if self._n_failures.get(request.case.id, 0) == n_failures:
+                    return request
         return None
 
     def _on_predicted(self, case: Case, prediction: Prediction, _labels: object) -> None:

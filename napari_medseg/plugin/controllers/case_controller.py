@@ -87,10 +87,8 @@ class CaseController(QObject):
             self.opened.emit()
 
     def close(self) -> None:
-        """Save the draft and disconnect from the viewer. The layers stay; the next dock takes them over.
-
-        It waits for labels that are being accepted, and records them.
-        """
+        """Save the draft, wait for labels that are being accepted, and disconnect; the next dock takes the layers."""
+        self.leaving.emit()  # the last stroke and the time at work go into the draft
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self.blockSignals(True)  # no next case opens
         self.work.finish()

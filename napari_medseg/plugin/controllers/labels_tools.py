@@ -12,6 +12,7 @@ from napari_medseg.core.editing.objects import find_free_numbers
 from napari_medseg.core.quality.measurements import Measurement, measure_labels
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin.controllers.open_case import OpenCase
+from napari_medseg.plugin.keymap import REDO_KEY, UNDO_KEY
 from napari_medseg.plugin.layers import CONTOUR_PX, LABEL_OPACITY
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ NEW_TOOLS: dict[str, Any] = {
     "preserve_labels": False,
 }
 """Those of a new labels layer; a layer that is used again starts with them too."""
-UNDO_KEY = "Control-Z"
-REDO_KEY = "Control-Shift-Z"
 TRANSFORM_MODE = "transform"  # moves the layer off its image, so it is no tool of ours
 
 

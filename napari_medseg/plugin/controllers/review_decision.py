@@ -94,7 +94,7 @@ class ReviewDecision(QObject):
             self._remember_tools(current)
             current.begin_saving(session)
             writing = open_case.write_accepted(self._workspace, current, shown, session.draft)
-            record = partial(self._record_accepted, current, session.draft)
+            record = partial(self._record_accepted, current, session.draft, self._workspace.reader.key())
             self._work.opens_case = False
             self._work.run(writing, record, current.unlock, must_finish=True)
             self.state_changed.emit()
@@ -112,12 +112,14 @@ class ReviewDecision(QObject):
                 review.reject(self._workspace, session.draft)
             self._finish(current, "rejected")
 
-    def _record_accepted(self, current: OpenCase, draft: Draft, written: tuple[NDArray[Any], AcceptedFiles]) -> None:
-        """Record the correction, also if the layers of its case were removed or the case was closed meanwhile."""
+    def _record_accepted(
+        self, current: OpenCase, draft: Draft, who: str, written: tuple[NDArray[Any], AcceptedFiles]
+    ) -> None:
+        """Record the correction, also if the case was closed, or its layers removed, meanwhile; `who` accepted it."""
         labels, accepted = written
         with show_errors(), ExitStack() as on_failure:
             on_failure.callback(current.unlock)
-            review.record_correction(self._workspace, draft, labels, accepted)
+            review.record_correction(self._workspace, draft, labels, accepted, who)
             on_failure.pop_all()
             self._finish(current, "accepted")
 

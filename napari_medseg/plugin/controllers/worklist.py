@@ -224,8 +224,8 @@ class Worklist(QObject):
                 self._prediction_queue.predict(PredictionRequest(current.case, model, current.image))
 
     def predict_again(self, chosen: Sequence[Case]) -> None:
-        """Predict cases in the background, before those that come next."""
-        self._background.predict_first(chosen)
+        """Predict cases of this task in the background, before those that come next."""
+        self._background.predict_first(chosen, self.chosen_model)
         self._refresh_timer.start()
 
     def _connect(self) -> None:

@@ -85,10 +85,9 @@ def _show_zero_as_automatic(spin_box: QAbstractSpinBox) -> None:
 
 
 def _name_reader(name: str, preferences: Preferences) -> dict[str, str]:
-    """Return the changes to the preferences by a name; an empty one keeps the one before."""
-    if not name.strip():
-        return {}
-    return {"reader": clean_name(name), "account_reader": preferences.account_reader or clean_name(name)}
+    """Return the name that was typed; empty if it is as it was shown, so that an old form switches nobody back."""
+    typed = clean_name(name) if name.strip() else ""
+    return {"reader": "" if typed == preferences.reader else typed}
 
 
 def _list_choices(devices: Sequence[DeviceStatus], chosen: str) -> list[tuple[str, str]]:

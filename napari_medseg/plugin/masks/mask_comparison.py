@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, QTimer
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.open_case import OpenCase
+from napari_medseg.plugin.keymap import UNDO_KEY, get_key_title
 from napari_medseg.plugin.masks.differences_layer import LEGEND, DifferencesLayer
 from napari_medseg.plugin.masks.mask_question import MaskQuestion
 from napari_medseg.plugin.widgets.worker import SingleWork
@@ -122,7 +123,7 @@ class MaskComparison(QObject):
         take = partial(self._take, *compared)
         answers: list[tuple[str, str, Callable[[], None]]] = [
             ("End comparison", "Remove the layer of the differences", self.end),
-            ("Take the mask", "Replace the labels by the mask; Ctrl+Z takes it back", take),
+            ("Take the mask", f"Replace the labels by the mask; {get_key_title(UNDO_KEY)} takes it back", take),
         ]
         self._question.ask_again(text, answers)
         self._said = self._question.text

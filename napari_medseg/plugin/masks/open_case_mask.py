@@ -22,6 +22,7 @@ from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.open_case import OpenCase
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.drafts.closer import EditSession
+from napari_medseg.plugin.keymap import UNDO_KEY, get_key_title
 from napari_medseg.plugin.masks.mask_comparison import MaskComparison
 from napari_medseg.plugin.masks.mask_question import MaskAnswer, MaskQuery, MaskQuestion
 from napari_medseg.plugin.widgets.notifications import show_errors
@@ -113,7 +114,11 @@ class OpenCaseMask(QObject):
         text = f"{path.name} is a mask for {current.case.name}."
         text += f" {proposed.meaning.describe(task)}." if proposed.is_certain else " What do its values mean?"
         answers: list[MaskAnswer] = [
-            ("As draft", "Replace the labels by the mask; Ctrl+Z takes it back", partial(self._read, path, self._use)),
+            (
+                "As draft",
+                f"Replace the labels by the mask; {get_key_title(UNDO_KEY)} takes it back",
+                partial(self._read, path, self._use),
+            ),
             (
                 "Compare",
                 "Show where labels and mask differ; nothing is changed",
@@ -197,7 +202,7 @@ class OpenCaseMask(QObject):
                 labels_tools.select_free_object(session.layer, self._get_task())
                 self._workspace.project.insert(replacement.source)
                 notes = "; ".join((read.meaning, *read.notes))
-                show_info(f"The draft is {path.name} now ({notes}). Ctrl+Z takes it back.")
+                show_info(f"The draft is {path.name} now ({notes}). {get_key_title(UNDO_KEY)} takes it back.")
 
     def _stop_prediction(self, current: OpenCase) -> None:
         request = self._prediction_queue.running_request

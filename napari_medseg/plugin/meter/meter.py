@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QRect, QSize, Qt
 from qtpy.QtWidgets import QDockWidget, QFileDialog, QMainWindow, QMenu, QToolButton
 
@@ -33,6 +34,7 @@ from napari_medseg.workflow.meter.figures import (
 from napari_medseg.workflow.meter.saturation import compare_versions, list_to_compare, store_version_agreement
 from napari_medseg.workflow.meter.table import write_meter_csv
 from napari_medseg.workflow.preferences import Preferences
+from napari_medseg.workflow.second_reader.current_reader import clean_name
 from napari_medseg.workflow.second_reader.readings import ReadTwice, use_reading
 from napari_medseg.workflow.workspace import Workspace
 
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from napari import Viewer
 
 SIZE_PX = (930, 580)
-CSV_FILE = "meter.csv"
 
 
 class Meter(QObject):
@@ -117,15 +118,24 @@ class Meter(QObject):
             prompt.ask(text, [("Give a name…", self.show_readers_form), ("Later", lambda: None)])
 
     def change_reader(self, name: str) -> None:
-        """Say who works from now on: the open case is closed, and the list shows what that person may see."""
-        before = self._workspace.reader.name, self._workspace.reader.label
-        self._workspace.reader.set_name(name)
-        if (self._workspace.reader.name, self._workspace.reader.label) != before:
+        """Say who works from now on: the open case is closed, and the list shows what that person may see.
+
+        Raises
+        ------
+        MedSegError
+            If the name is none, or while labels are being saved: they are of the person before.
+        """
+        reader, work = self._workspace.reader, self._case_controller.work
+        if work.must_finish and clean_name(name) != reader.name:
+            raise MedSegError(f"{work.busy_reason}, as those of {reader.name}. Change the person in a moment.")
+        before = reader.name, reader.label
+        reader.set_name(name)
+        if (reader.name, reader.label) != before:
             self._show_for_reader()
 
     def follow_preferences(self, preferences: Preferences) -> None:
-        """Use the name of preferences that were saved; an empty one changes nothing."""
-        if preferences.reader and preferences.reader != self._workspace.reader.name:
+        """Use the name that was typed in the form of preferences; an empty one changes nothing."""
+        if preferences.reader:
             self.change_reader(preferences.reader)
 
     def close_down(self) -> None:
@@ -135,25 +145,27 @@ class Meter(QObject):
             if worker is not None:
                 worker.stop()
         self._worker = self._comparison = None
-        if self._dock is not None:
-            if isinstance(window := self._dock.parent(), QMainWindow):
-                window.removeDockWidget(self._dock)
-            self._dock.deleteLater()
-            self._dock = self.page = None
+        dock, self._dock, self.page = self._dock, None, None
+        if dock is not None and isalive(dock):  # else Qt deleted it with the window
+            dock.hide()
+            dock.deleteLater()
 
     def show_readers_form(self) -> None:
         """Ask who corrects now, and for the share of cases that a second person reads."""
         reader, readings = self._workspace.reader, self._workspace.second_readings
+        shown = reader.name
 
         def save(name: str, share: float) -> None:
+            if clean_name(name) != shown or not reader.is_named:  # else an old form would switch the person back
+                self.change_reader(name)
             readings.set_share(share)
-            self.change_reader(name)
             self._worklist.reload_cases()
 
-        form = make_readers_form(save, reader.name, reader.list_names(), readings.share)
+        form = make_readers_form(save, shown, reader.list_names(), readings.share)
         FormDialog("Readers", "Save", form, self.button.window()).show()
 
     def _show_for_reader(self) -> None:
+        self._case_controller.leaving.emit()  # the last stroke and the time at work go into the draft
         self._case_controller.close_case()
         self._worklist.reload_cases()
         self.refresh()
@@ -225,7 +237,7 @@ class Meter(QObject):
                 self.page.show_figures(compute_figures(records))
 
     def _on_csv(self) -> None:
-        start = str(self._workspace.project.folder / "exports" / CSV_FILE)
+        start = str(self._workspace.project.folder / "exports" / "meter.csv")
         path, _ = QFileDialog.getSaveFileName(self.page, "Export the meter", start, "Table (*.csv)")
         if path:
             with show_errors():

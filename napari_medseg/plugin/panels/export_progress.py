@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
 
+from qtpy.compat import isalive
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from napari_medseg.core.errors import MedSegError
@@ -82,7 +83,8 @@ class ExportProgress(QWidget):
     def cancel(self) -> None:
         """Cancel the export. The window never waits for the file that is being written; the thread drops it."""
         self._cancelled.set()
-        self.hide()
+        if isalive(self):  # else Qt deleted it with the window
+            self.hide()
 
     def close_down(self) -> None:
         """Cancel the export and wait at most half a second for its thread."""

@@ -27,7 +27,8 @@ from training.run_folder import Event, Failed
 RETRAIN_HINT = (
     "Accept corrected cases, then train on them. The new version goes live only if it is better on the hold-out."
 )
-RUN_TOPIC = "run"
+RUN_TOPIC = "training run for {}"
+"""Of one task: the message of a run that waits does not replace that of another task."""
 OPTIONS_TOOLTIP = "Choose the start version, the seed, or a custom recipe"
 FIRST_MODEL_HINT = (
     "The first model is trained on accepted cases, from several patients if possible. "
@@ -191,7 +192,7 @@ class RetrainPanel(CollapsibleSection):
 
     def _on_began(self) -> None:
         self.decision.compared = None
-        settle_messages(RUN_TOPIC)
+        settle_messages(RUN_TOPIC.format(self._task if self._watch.run is None else self._watch.run.task))
         self.progress.begin(self._describe_other_task())
         self._show_page(self.progress)
         self.refresh()
@@ -199,7 +200,8 @@ class RetrainPanel(CollapsibleSection):
     def _on_event(self, event: Event) -> None:
         self.progress.show_event(event)
         if isinstance(event, Failed):
-            show_problem(event.message, RUN_TOPIC)
+            run = self._watch.run
+            show_problem(event.message, RUN_TOPIC.format(self._task if run is None else run.task))
 
     def _on_ended(self) -> None:
         self.progress.end()
@@ -224,7 +226,7 @@ class RetrainPanel(CollapsibleSection):
             if paused is not None and paused.task != self._task and paused.task in self._workspace.tasks:
                 title = self._workspace.tasks.get_task(paused.task).title
                 text = f"A training run for {title} is paused."
-                show_result(text, [("Show", partial(self._show_run, paused))], RUN_TOPIC)
+                show_result(text, [("Show", partial(self._show_run, paused))], RUN_TOPIC.format(paused.task))
             for run in retrain.list_undecided_runs(self._workspace):
                 if run.task != self._task and run.task in self._workspace.tasks:
                     self._announce(run, retrain.read_comparison(self._workspace, run))
@@ -233,7 +235,7 @@ class RetrainPanel(CollapsibleSection):
         """Say how a run ended, whatever is on the screen: the message line is in view of all tasks and sections."""
         title = self._workspace.tasks.get_task(run.task).title
         text = f"{view.verdict.headline}. The training for {title} has ended; promote the new version or keep the old."
-        show_result(text, [("Show", partial(self._show_run, run))], RUN_TOPIC)
+        show_result(text, [("Show", partial(self._show_run, run))], RUN_TOPIC.format(run.task))
         if (window := self.window()) is not None:
             QApplication.alert(window)
 
@@ -285,7 +287,7 @@ class RetrainPanel(CollapsibleSection):
     def _finish_decision(self) -> None:
         self.decision.compared = None
         self.decision.prompt.hide()
-        settle_messages(RUN_TOPIC)
+        settle_messages(RUN_TOPIC.format(self._task))
         self._show_page(self._hint_page)
         self.refresh()
         self.live_changed.emit()

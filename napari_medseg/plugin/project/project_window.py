@@ -7,6 +7,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from napari.utils.notifications import show_info
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
@@ -120,7 +121,8 @@ class ProjectWindow(QDialog):
         if self._worker is not None:
             self._worker.stop()
             self._worker.wait(CLOSING_S)
-        self.close()
+        if isalive(self):  # else Qt deleted it with the window
+            self.close()
 
     def _start(self, work: Generator[object, None, None]) -> None:
         if self._worker is not None:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QSignalBlocker, Qt, QTimer
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QCheckBox, QDockWidget, QMainWindow
@@ -59,9 +60,11 @@ class PlanesDock(QDockWidget):
             return
         self._is_closed = True
         self.strip.close_down()
-        if self._window is not None:
-            self._window.removeDockWidget(self)
-            self._window = None
+        window, self._window = self._window, None
+        if not isalive(self):  # Qt deleted it with the window
+            return
+        if window is not None:
+            window.removeDockWidget(self)
         self.deleteLater()
 
     def refresh(self) -> None:

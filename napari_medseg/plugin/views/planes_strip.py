@@ -4,6 +4,7 @@ import time
 from typing import TYPE_CHECKING
 
 import numpy as np
+from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QWidget
@@ -86,9 +87,10 @@ class PlanesStrip(QWidget):
 
     def close_down(self) -> None:
         """Disconnect from the viewer."""
-        self._timer.stop()
         self._viewer.cursor.events.position.disconnect(self._on_cursor)
         self._viewer.dims.events.current_step.disconnect(self._on_slice)
+        if isalive(self._timer):  # else Qt deleted it with the window
+            self._timer.stop()
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Draw when the strip is shown."""

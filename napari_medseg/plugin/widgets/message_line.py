@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from napari.utils.notifications import Notification, notification_manager
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
@@ -63,6 +64,14 @@ class MessageLine(QFrame):
         """The whole texts of all messages, the shown one first."""
         return [shown.message.message for shown in reversed(self._messages)]
 
+    @property
+    def is_in_view(self) -> bool:
+        """Whether a message would be seen: not in a dock that is closed, or behind another one, of a shown window."""
+        if not isalive(self):
+            return False
+        parent = self.parentWidget()
+        return parent is None or parent.isVisible() or not self.window().isVisible()
+
     def close_down(self) -> None:
         """Show no more messages; a second call has no effect."""
         if not self._is_closed:
@@ -72,7 +81,9 @@ class MessageLine(QFrame):
 
     def receive_notification(self, notification: Notification) -> None:
         """Show a message for the dock, or remove those that are settled; other notifications are napari's."""
-        if isinstance(notification, SettledMessages):
+        if not isalive(self):  # Qt deleted it with the window
+            notification_manager.notification_ready.disconnect(self.receive_notification)
+        elif isinstance(notification, SettledMessages):
             self._settle(notification.topic)
         elif isinstance(notification, DockMessage):
             self._add(notification)

@@ -1,6 +1,6 @@
 """Messages of the window: errors that the user can solve, results, and notices, for the message line of the dock.
 
-They go through napari's notifications, so that its log has them. While a message line is open, it shows them, and
+They go through napari's notifications, so that its log has them. While a message line is in view, it shows them, and
 napari shows no pop-up for them; without one, as before a project is open, napari's pop-up does.
 """
 
@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from typing import Any
 
 from napari.utils.notifications import Notification, NotificationSeverity, notification_manager, show_warning
 
@@ -45,7 +46,7 @@ class DockMessage(Notification):
 
     def __init__(self, text: str, kind: MessageKind, actions: Sequence[MessageAction] = (), topic: str = "") -> None:
         pop_up = NotificationSeverity.ERROR if kind is MessageKind.ERROR else NotificationSeverity.INFO
-        super().__init__(text, NotificationSeverity.DEBUG if _has_message_line() else pop_up, actions)
+        super().__init__(text, NotificationSeverity.DEBUG if _is_line_in_view() else pop_up, actions)
         self.kind = kind
         self.topic = topic
 
@@ -76,14 +77,19 @@ def show_result(text: str, actions: Sequence[MessageAction] = (), topic: str = "
 
 def settle_messages(topic: str) -> None:
     """Remove the errors and results of a topic, because their cause is gone, and errors that name it, as a case."""
-    if _has_message_line():
+    if _find_lines():
         notification_manager.notification_ready(SettledMessages(topic))
 
 
-def _has_message_line() -> bool:
-    """Whether a message line listens, wherever it is in the window."""
+def _find_lines() -> list[Any]:
+    """Return the message lines that listen, wherever they are in the window; napari holds them weakly."""
     listening = notification_manager.notification_ready.callbacks
-    return any(isinstance(slot, tuple) and slot[1] == LINE_SLOT and slot[0]() is not None for slot in listening)
+    lines = [slot[0]() for slot in listening if isinstance(slot, tuple) and slot[1] == LINE_SLOT]
+    return [line for line in lines if line is not None]
+
+
+def _is_line_in_view() -> bool:
+    return any(line.is_in_view for line in _find_lines())
 
 
 @contextmanager

@@ -108,7 +108,7 @@ def test_what_the_user_asked_for_comes_first_also_if_it_is_predicted(window: Sim
     desk = Desk(window, qtbot, 4)
     desk.n_ahead = 1
     assert desk.try_for(1) == ["patient 1 case 1"]
-    desk.work.predict_first([desk.cases[3], desk.cases[0]])
+    desk.work.predict_first([desk.cases[3], desk.cases[0]], "lungs-unet@1")
     assert desk.work.n_requested == 2
     assert desk.try_for(1) == ["patient 4 case 4", "patient 1 case 1"]
     assert desk.work.n_requested == 0
@@ -118,7 +118,23 @@ def test_a_request_whose_image_is_gone_is_told_and_given_up(window: SimpleNamesp
     desk = Desk(window, qtbot, 1)
     desk.n_ahead = 0
     case_files.get_image_copy_path(desk.ws.project.folder, desk.cases[0].content_hash).unlink()
-    desk.work.predict_first(desk.cases)
+    desk.work.predict_first(desk.cases, "lungs-unet@1")
     assert desk.try_for(1) == []
     assert "cannot be shown" in told
     assert desk.work.n_requested == 0
+
+
+@pytest.mark.parametrize("then", ["", "covid-unet@1"])
+def test_what_the_user_asked_for_keeps_its_model_if_another_task_is_shown_or_nothing_is_predicted_ahead(
+    window: SimpleNamespace, qtbot: QtBot, then: str
+) -> None:
+    desk = Desk(window, qtbot, 2)
+    desk.n_ahead = 0
+    desk.work.predict_first(desk.cases[:1], "lungs-unet@1")
+    desk.work._get_model = lambda: then
+    assert desk.try_for(1) == ["patient 1 case 1"]
+    assert [one.model for one in desk.ws.project.read_records(Prediction)] == ["lungs-unet@1"]
+    assert desk.work.n_requested == 0
+    desk.work.predict_first(desk.cases, "lungs-unet@1")
+    desk.work.close()
+    assert desk.try_for(1) == []

@@ -157,7 +157,7 @@ def test_the_name_in_the_preferences_is_cleaned() -> None:
     form.reader.value = "x" * 90
     with pytest.raises(MedSegError, match="1 to 80 letters"):
         form()
-    assert [(one.reader, one.account_reader) for one in saved] == [("Dr. Mara", "Dr. Mara")]
+    assert [(one.reader, one.account_reader) for one in saved] == [("Dr. Mara", "")]
 
 
 def test_plots_say_why_they_are_empty_and_follow_the_theme(qtbot: QtBot) -> None:
