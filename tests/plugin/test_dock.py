@@ -14,6 +14,8 @@ from napari.components import ViewerModel
 from napari.utils.key_bindings import coerce_keybinding
 from plugin_phantoms import N_RIGHT, RunFolder, Texts, phantom, write_phantom
 from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QApplication
 
 from napari_medseg.core import formats
 from napari_medseg.core.records import Case, Correction, Run, RunState
@@ -24,7 +26,7 @@ from napari_medseg.plugin.forms.export_form import ExportChoice
 from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.forms.task_form import NAME_COLUMN, TaskDialog
 from napari_medseg.plugin.reader_writer import make_layer_data
-from napari_medseg.workflow import cases, retrain
+from napari_medseg.workflow import cases, retrain, review
 from napari_medseg.workflow.case_notes import notes
 from napari_medseg.workflow.hold_out import held_out_groups
 from napari_medseg.workflow.workspace import Workspace
@@ -659,6 +661,42 @@ def test_minutes_at_work_go_into_the_draft(dock: Dock, qtbot: QtBot, tmp_path: P
     qtbot.waitUntil(lambda: bool(cases.list_current_corrections(dock._workspace, "lungs")))
     ((_, correction),) = cases.list_current_corrections(dock._workspace, "lungs")
     assert correction.seconds == pytest.approx(7, abs=1)
+
+
+def test_closing_saves_the_draft_and_the_time_whatever_part_qt_deleted_before(
+    dock: Dock, qtbot: QtBot, tmp_path: Path
+) -> None:
+    drop(dock, qtbot, tmp_path, 1)
+    ws, current = dock._workspace, dock.case_controller.current
+    clock = [0.0]
+    dock.idle_timer._clock = lambda: clock[0]
+    dock.idle_timer.take_active_s()
+    dock.idle_timer.record_input()
+    clock[0] += 7
+    dock.meter.open()
+    current.labels_layer.data[2, 2] = 1  # without an event, as from the console
+    for part in (dock.exporter, dock.meter._dock, dock.views.planes, dock.views.planes.strip):
+        part.deleteLater()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    dock.close_down()
+    assert dock.case_controller.current is None
+    draft = review.open_review(ws, current.case, None)
+    assert draft.labels[2, 2] == 1
+    assert draft.seconds == pytest.approx(7, abs=1)
+    draft.close()
+
+
+def test_a_part_that_cannot_be_closed_stops_no_other(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, tmp_path, 1)
+
+    def fail() -> None:
+        raise RuntimeError("wrapped C/C++ object has been deleted")
+
+    dock.guidance.close = fail
+    with pytest.raises(RuntimeError, match="wrapped"):
+        dock.close_down()
+    assert dock.case_controller.current is None
+    del dock.guidance.close
 
 
 def test_the_viewers_keys_are_free_again_after_the_dock(dock: Dock) -> None:

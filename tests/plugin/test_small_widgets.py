@@ -71,6 +71,24 @@ def test_an_answer_hides_the_question_and_calls(qtbot: QtBot) -> None:
         question.press_answer("Perhaps")
 
 
+def test_a_lasting_question_comes_back_until_it_is_answered(qtbot: QtBot) -> None:
+    question = InlinePrompt()
+    qtbot.addWidget(question)
+    called: list[str] = []
+    answers = [("Undo", lambda: called.append("undo")), ("OK", lambda: None)]
+    question.ask_lasting("Who corrects now?", [("Give a name", lambda: called.append("name")), ("Later", lambda: None)])
+    question.ask_lasting("Removing 20 of 40 cases", [])
+    question.ask_lasting("40 cases removed", answers)
+    question.ask("Open the next draft?", [("Open", lambda: None), ("Later", lambda: None)])
+    question.ask("Predicted", [("OK", lambda: None)])
+    question.press_answer("OK")
+    assert question.text == "40 cases removed"
+    question.press_answer("Undo")
+    assert question.text == "Who corrects now?"
+    question.press_answer("Give a name")
+    assert (called, question.text) == (["undo", "name"], "")
+
+
 def test_a_reason_must_be_typed(qtbot: QtBot) -> None:
     question = InlinePrompt()
     qtbot.addWidget(question)

@@ -115,7 +115,7 @@ class Meter(QObject):
         """Ask who corrects, once: if second readings are made in this project and no name was given."""
         if self._workspace.second_readings.are_made and not self._workspace.reader.is_named and not prompt.text:
             text = f"Second readings are made here. Who corrects now? (your account: {self._workspace.reader.name})"
-            prompt.ask(text, [("Give a name…", self.show_readers_form), ("Later", lambda: None)])
+            prompt.ask_lasting(text, [("Give a name…", self.show_readers_form), ("Later", lambda: None)])
 
     def change_reader(self, name: str) -> None:
         """Say who works from now on: the open case is closed, and the list shows what that person may see.

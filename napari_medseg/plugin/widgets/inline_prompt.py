@@ -9,6 +9,9 @@ from napari_medseg.plugin.widgets.wrapped_label import WrappedLabel
 
 PromptAnswer = tuple[str, Callable[[], None]]
 
+MAX_LASTING = 3
+"""Of questions that come back; nobody clicks through a longer row of them."""
+
 
 class InlinePrompt(QFrame):
     """Shows one question with its answers as buttons; hidden if there is no question."""
@@ -21,6 +24,7 @@ class InlinePrompt(QFrame):
         self._reason.textChanged.connect(self._on_typed)
         self._reason.returnPressed.connect(self._on_return)
         self._may_be_empty = False
+        self._lasting: list[tuple[str, Sequence[PromptAnswer]]] = []
         self._buttons = QHBoxLayout()
         self._buttons.setSpacing(4)
         layout = QVBoxLayout(self)
@@ -40,6 +44,13 @@ class InlinePrompt(QFrame):
         """Show a question; a click on an answer hides it and calls its function."""
         self._reason.hide()
         self._show(text, [(label, self._hide_and_call(call)) for label, call in answers])
+
+    def ask_lasting(self, text: str, answers: Sequence[PromptAnswer]) -> None:
+        """Ask as `ask`; a question with a choice comes back if others were asked before it was answered."""
+        self._forget(text)
+        if len(answers) > 1:
+            self._lasting = [*self._lasting, (text, answers)][-MAX_LASTING:]
+        self.ask(text, answers)
 
     def ask_reason(self, text: str, placeholder: str, answer: str, then: Callable[[str], None]) -> None:
         """Ask for a typed reason; the answer button is disabled until text is entered."""
@@ -92,9 +103,15 @@ class InlinePrompt(QFrame):
             self._buttons.addWidget(pressed)
         self.show()
 
+    def _forget(self, text: str) -> None:
+        self._lasting = [one for one in self._lasting if one[0] != text]
+
     def _hide_and_call(self, call: Callable[[], None]) -> Callable[[], None]:
         def answered() -> None:
+            self._forget(self._text.text())
             self.hide()
             call()
+            if self.isHidden() and self._lasting:
+                self.ask(*self._lasting[-1])
 
         return answered

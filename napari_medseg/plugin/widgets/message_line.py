@@ -78,6 +78,8 @@ class MessageLine(QFrame):
             self._is_closed = True
             notification_manager.notification_ready.disconnect(self.receive_notification)
             self._messages.clear()
+            if isalive(self):  # else Qt deleted it with the window
+                self.hide()
 
     def receive_notification(self, notification: Notification) -> None:
         """Show a message for the dock, or remove those that are settled; other notifications are napari's."""

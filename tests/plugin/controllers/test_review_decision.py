@@ -21,6 +21,7 @@ from napari_medseg.plugin.controllers.added_labels import AddedLabels
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.task_assigner import TaskAssigner
 from napari_medseg.plugin.drafts import preparer
+from napari_medseg.plugin.meter.meter import Meter
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.workspace import Workspace
 
@@ -229,3 +230,23 @@ def test_an_answer_about_added_labels_decides_no_other_case(edited: SimpleNamesp
     dict(asked[0][1])[answer]()
     assert not settled
     assert not edited.desk.current.is_edited
+
+
+def test_labels_that_are_being_saved_are_of_the_person_who_accepted(
+    edited: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
+) -> None:
+    ws = edited.ws
+    ws.reader.set_name("Anna")
+    goes_on = hold_back(monkeypatch, "write_accepted")
+    meter = Meter(edited.viewer, ws, edited.desk, edited.worklist)
+    qtbot.addWidget(meter.button)
+    edited.desk.accept()
+    with pytest.raises(MedSegError, match="The labels are being saved, as those of Anna"):
+        meter.change_reader("Ben")
+    assert ws.reader.name == "Anna"
+    ws.reader.set_name("Ben")  # as from elsewhere
+    goes_on.set()
+    qtbot.waitUntil(lambda: not edited.desk.is_busy)
+    (correction,) = ws.project.read_records(Correction)
+    (closed,) = ws.project.read_records(Review, "case_id", edited.cases[0].id)
+    assert (correction.who, closed.who, ws.reader.key()) == ("reader 1", "reader 1", "reader 2")

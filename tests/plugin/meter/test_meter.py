@@ -118,8 +118,10 @@ def test_another_person_sees_the_list_of_that_person(
     dock.meter.show_readers_form()
     (dialog,) = dock.findChildren(FormDialog)
     dialog.form.person.value = " "
+    dialog.form.percent.value = 50
     dialog.accept()
     assert "a name of 1 to 80 letters" in dialog.problem
+    assert ws.second_readings.share == 0, "nothing is half done"
     dialog.form.person.value = "Ben"
     dialog.form.percent.value = 20
     dialog.accept()
@@ -158,6 +160,28 @@ def test_the_name_in_the_preferences_is_cleaned() -> None:
     with pytest.raises(MedSegError, match="1 to 80 letters"):
         form()
     assert [(one.reader, one.account_reader) for one in saved] == [("Dr. Mara", "")]
+
+
+def test_a_name_in_the_preferences_is_a_person_and_an_old_form_switches_nobody_back(
+    make_dock: Callable[[Workspace], Dock], ws: Workspace
+) -> None:
+    dock, account = make_dock(ws), ws.reader.name
+    saved: list[Preferences] = []
+    old_form = make_preferences_form(saved.append, Preferences(reader=account))
+    dock._save_preferences(Preferences(reader=account))
+    assert ws.reader.is_named
+    assert ws.reader.key() == "reader 1"
+    dock._save_preferences(Preferences(reader="Ben", account_reader="Ben"))
+    assert ws.reader.key() == "reader 2", "the first name that was given is that of the account"
+    old_form()
+    dock._save_preferences(saved[-1])
+    assert (ws.reader.name, read_preferences(ws.registry).reader) == ("Ben", "Ben")
+    dock.meter.show_readers_form()
+    (dialog,) = dock.findChildren(FormDialog)
+    dock.meter.change_reader("Cleo")
+    dialog.form.percent.value = 10
+    dialog.accept()
+    assert (ws.reader.name, ws.second_readings.share) == ("Cleo", 0.1)
 
 
 def test_plots_say_why_they_are_empty_and_follow_the_theme(qtbot: QtBot) -> None:

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import pytest
 from napari.utils.notifications import NotificationSeverity, notification_manager
 from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
-from napari_medseg.plugin.widgets import message_line
+from napari_medseg.plugin.widgets import message_line, notifications
 from napari_medseg.plugin.widgets.message_line import MAX_CHARACTERS, MessageLine
 from napari_medseg.plugin.widgets.notifications import settle_messages, show_notice, show_problem, show_result
 
@@ -82,3 +84,24 @@ def test_napari_shows_a_pop_up_only_without_a_line(line: MessageLine) -> None:
     assert (one.message, one.severity) == ("one", NotificationSeverity.DEBUG)
     assert (two.message, two.severity) == ("two", NotificationSeverity.ERROR)
     assert not line.isVisible()
+
+
+def test_a_line_that_nobody_sees_or_that_qt_deleted_leaves_the_message_to_napari(qtbot: QtBot) -> None:
+    window, dock = QMainWindow(), QWidget()
+    qtbot.addWidget(window)
+    line = MessageLine(dock)
+    window.setCentralWidget(dock)
+    show_problem("before the window is shown")
+    window.show()
+    show_problem("seen")
+    dock.hide()
+    show_problem("in a dock that is closed")
+    assert line.texts[0] == "in a dock that is closed", "it is there when the dock is opened"
+    settle_messages("dock")
+    assert line.texts == ["seen", "before the window is shown"]
+    line.deleteLater()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    show_problem("after Qt deleted the line")
+    shown = [one.severity.name for one in list(notification_manager.records)[-4:]]
+    assert shown == ["DEBUG", "DEBUG", "ERROR", "ERROR"]
+    assert not notifications._find_lines()
