@@ -148,7 +148,8 @@ def record_correction(
     `who` is the label of the person who accepted; empty means the one who works now.
     """
     draft.record_missed_changes(labels)
-    review = _close(ws, draft.review, ReviewState.ACCEPTED, draft.seconds, draft.changed_voxels, who)
+    review = _close(ws, draft.review, ReviewState.ACCEPTED, draft.seconds, draft.changed_voxels)
+    review = replace(review, who=who) if who else review
     imported = ws.project.read_records(ImportedMask, "review_id", review.id)
     with ws.project.transaction():
         correction = ws.project.insert(
@@ -242,14 +243,12 @@ def _check_model_labels(ws: Workspace, model: str, case: Case) -> None:
         )
 
 
-def _close(
-    ws: Workspace, review: Review, state: ReviewState, seconds: float, changed_voxels: int, who: str = ""
-) -> Review:
+def _close(ws: Workspace, review: Review, state: ReviewState, seconds: float, changed_voxels: int) -> Review:
     places = read_seen_places(get_seen_places_path(ws.project.folder, review)) or SeenPlaces()
     return replace(
         review,
         state=state,
-        who=who or ws.reader.key(),
+        who=ws.reader.key(),
         seconds=seconds,
         changed_voxels=changed_voxels,
         closed=now(),

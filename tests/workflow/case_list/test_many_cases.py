@@ -1,5 +1,7 @@
 """Many cases at once: one that is refused does not stop the others, and says why."""
 
+from functools import partial
+
 from workflow_phantoms import accepted, phantom, predicted
 
 from napari_medseg.core.errors import MedSegError
@@ -69,8 +71,9 @@ def test_rejecting_drafts_keeps_the_work_of_their_journals(ws: Workspace) -> Non
         draft.add_seconds(12.5)
         draft.close()
     (ws.project.folder / cases[1][1].labels_file).write_bytes(b"damaged")
-    for case, _ in cases:
-        reject_unopened(ws, case)
+    outcome = Outcome()
+    list(change_cases(ws, [case for case, _ in cases], partial(reject_unopened, ws), outcome))
+    assert len(outcome.done) == 3, outcome.reasons
     reviews = ws.project.read_records(Review)
     assert [review.state for review in reviews] == [ReviewState.REJECTED] * 3
     assert [(review.seconds, review.changed_voxels) for review in reviews] == [(12.5, 2), (12.5, 0), (0.0, 0)]
