@@ -8,7 +8,7 @@ from typing import Any
 
 from napari_medseg.core.project.rows import TABLES, decode_record, decode_rows, quote_column
 from napari_medseg.core.project.sqlite_errors import translate_sqlite_errors
-from napari_medseg.core.readings.records import FIRST
+from napari_medseg.core.readings.records import FIRST, SECOND
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState
 
 Span = tuple[int, int]
@@ -126,6 +126,14 @@ class ListedCases:
         query = "SELECT removed FROM removed_cases WHERE case_id = ? ORDER BY id DESC LIMIT 1"
         found = self._fetch(query, case_id)
         return bool(found and found[0][0])
+
+    def read_version_of_readings(self) -> tuple[int, ...]:
+        """Return numbers that change with what is known of second readings; rows are inserted, and reviews closed."""
+        tables = ("second_reading_shares", "second_reading_choices", "ground_truth_choices", "corrections")
+        numbers = [f"(SELECT coalesce(max(id), 0) FROM {table})" for table in tables]
+        reviews = f"SELECT count(*), coalesce(sum(state != {_OPEN}), 0) FROM reviews WHERE reading = {SECOND}"
+        ((first, second),) = self._fetch(reviews)
+        return *self._fetch(f"SELECT {', '.join(numbers)}")[0], first, second
 
     def _fetch(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with translate_sqlite_errors(self._path):
