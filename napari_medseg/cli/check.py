@@ -20,7 +20,7 @@ from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import Case
 from napari_medseg.workflow import retrain
 from napari_medseg.workflow.data_checks import check_corrections
-from napari_medseg.workflow.findings.case_finding import CaseFinding
+from napari_medseg.workflow.findings.case_finding import CaseFinding, hide_blind
 from napari_medseg.workflow.workspace import Workspace
 
 
@@ -38,7 +38,7 @@ def check(
     The exit code is 1 if a finding blocks training.
     """
     with open_workspace(project, registry) as ws:
-        found = check_corrections(ws, task)
+        found = hide_blind(ws, check_corrections(ws, task))
         lines = format_findings(ws, task, found)
         n_judging = retrain.count_hold_out_groups(ws, task)
     if as_json:

@@ -34,8 +34,12 @@ def export(
     with_images: Annotated[bool, typer.Option("--with-images", help="Write the images, too.")] = False,
     names: NamesOption = "group",
     straighten: StraightenOption = False,
-    without_notes: Annotated[
-        bool, typer.Option("--without-notes", help="Leave out notes and reasons for rejection: free text.")
+    with_notes: Annotated[
+        bool,
+        typer.Option(
+            "--with-notes/--without-notes",
+            help="Write notes and reasons for rejection: free text, known names replaced.",
+        ),
     ] = False,
     as_json: JsonOption = False,
     project: ProjectOption = None,
@@ -48,7 +52,7 @@ def export(
     """
     with open_workspace(project, registry) as ws:
         namer = make_namer(names, ws.registry.user_dir)
-        notes = read_notes_to_export(ws, task, with_texts=not without_notes)
+        notes = read_notes_to_export(ws, task, with_texts=with_notes)
         items = read_export_items(ws, list_accepted_rows(ws, task), notes=notes)
         paths = export_corrections(items, output, suffix, with_images, namer, straighten=straighten)
         list_rejected_cases(output, notes)

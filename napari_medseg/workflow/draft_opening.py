@@ -16,6 +16,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.project.review_region import read_review_region
 from napari_medseg.core.project.undo_journal import StrokeJournal, get_journal_path
+from napari_medseg.core.readings.records import SECOND
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
 from napari_medseg.workflow.drafts import Draft
 from napari_medseg.workflow.merge_labels import have_equal_labels
@@ -33,7 +34,7 @@ class ReviewStart:
     first
         Prediction with which the review began; `None` if it began with empty labels.
     newest
-        Prediction to update a draft without edits to.
+        Prediction to update a draft without edits to; not that of a second reading.
     correction
         Correction of the case that counts; a review of an accepted case starts from it. A second reading is blind: it
         starts from an own one only.
@@ -60,7 +61,8 @@ class ReviewStart:
 def begin_review(ws: Workspace, case: Case, prediction: Prediction | None) -> ReviewStart:
     """Find the open review of a case, or insert one; call this in the main thread."""
     history = ws.second_readings.show_to_reader(ws.project.read_case_history(case.id))
-    review = history.open_review or _insert_review(ws, case, prediction, history.reading)
+    beginning = history.prediction if history.reading == SECOND else prediction
+    review = history.open_review or _insert_review(ws, case, beginning, history.reading)
     task = ws.tasks.get_task(case.task)
     return ReviewStart(
         folder=ws.project.folder,
@@ -94,7 +96,7 @@ def load_draft(start: ReviewStart, labels: NDArray[Any] | None = None) -> Draft:
         draft.carry_over(_read_paintable_labels(start, correction))
     elif correction is not None and start.was_compared and not draft.n_paint_strokes:
         _follow_chosen_reading(draft, _read_paintable_labels(start, correction))
-    elif newest is not None and newest != start.first and not draft.edited.n_voxels and newest.model != draft.model:
+    elif newest is not None and _is_updated(start) and not draft.edited.n_voxels and newest.model != draft.model:
         draft.merge(_read_paintable_labels(start, newest), newest.model)
     return draft
 
@@ -115,6 +117,11 @@ def measure_draft(start: ReviewStart) -> tuple[float, int]:
             return StrokeJournal(path).seconds, 0
         return 0.0, 0
     return draft.seconds, draft.changed_voxels
+
+
+def _is_updated(start: ReviewStart) -> bool:
+    """Whether the draft follows a newer prediction; a second reading keeps that of the first review."""
+    return start.newest != start.first and start.review.reading != SECOND
 
 
 def _make_draft(start: ReviewStart, labels: NDArray[Any] | None) -> Draft:

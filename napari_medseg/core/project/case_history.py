@@ -10,7 +10,7 @@ from typing import Any
 from napari_medseg.core.project.identities import REASON
 from napari_medseg.core.project.rows import TABLES, decode_record, decode_rows, quote_column
 from napari_medseg.core.project.sqlite_errors import translate_sqlite_errors
-from napari_medseg.core.readings.records import FIRST
+from napari_medseg.core.readings.records import FIRST, SECOND
 from napari_medseg.core.records import Case, CaseNote, Correction, Prediction, Review, ReviewState
 
 Span = tuple[int, int]
@@ -146,6 +146,14 @@ class ListedCases:
             WHERE r.kind = ? AND c.task = ? AND r.value NOT IN ({", ".join("?" * len(presets))})
             GROUP BY r.value ORDER BY max(n.id) DESC LIMIT ?"""
         return [str(reason) for (reason,) in self._fetch(query, REASON, task, *presets, n_reasons)]
+
+    def read_version_of_readings(self) -> tuple[int, ...]:
+        """Return numbers that change with what is known of second readings; rows are inserted, and reviews closed."""
+        tables = ("second_reading_shares", "second_reading_choices", "ground_truth_choices", "corrections")
+        numbers = [f"(SELECT coalesce(max(id), 0) FROM {table})" for table in tables]
+        reviews = f"SELECT count(*), coalesce(sum(state != {_OPEN}), 0) FROM reviews WHERE reading = {SECOND}"
+        ((first, second),) = self._fetch(reviews)
+        return *self._fetch(f"SELECT {', '.join(numbers)}")[0], first, second
 
     def _fetch(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with translate_sqlite_errors(self._path):

@@ -256,7 +256,7 @@ class Worklist(QObject):
             self._skipped.add(current.case.id)  # until it is decided
         self._pin()
         if current is not None and current.edit_session is None and current.saved_state == "new":
-            if not self.open_case_model:
+            if not self.open_case_model or self._workspace.second_readings.is_blind(current.case):
                 self._case_controller.show_prediction(None)  # without a model, labels are painted manually
             elif self._predicts_now:
                 self.predict()

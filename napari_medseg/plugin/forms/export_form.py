@@ -44,7 +44,7 @@ class ExportChoice:
     with_images: bool = False
     straighten: bool = False
     names: str = "group"
-    with_notes: bool = True
+    with_notes: bool = False
 
 
 def make_export_form(
@@ -58,7 +58,7 @@ def make_export_form(
         with_images: bool,
         straighten: bool = False,
         names: str = "group",
-        with_notes: bool = True,
+        with_notes: bool = False,
     ) -> None:
         write(ExportChoice(suffix, folder, with_images, straighten, names, with_notes))
 
@@ -86,8 +86,8 @@ def make_export_form(
         with_images={"text": "write the images beside the labels", "value": with_images},
         with_notes={
             "text": "write notes and reasons for rejection",
-            "tooltip": "Free text. Names that the project knows are replaced, such as a PatientID; another name in it "
-            "would be exported. Flags are always exported.",
+            "tooltip": "Free text. Names of patients, readers and files that the project knows are replaced; another "
+            "name in it would be exported. Flags are always exported.",
         },
         straighten={
             "text": "straighten CT series with gantry tilt",

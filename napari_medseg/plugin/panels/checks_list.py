@@ -11,7 +11,13 @@ from napari_medseg.plugin.widgets.collapsible_section import make_row
 from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow.data_checks import CorrectionToCheck, iter_findings, list_corrections_to_check
-from napari_medseg.workflow.findings.case_finding import CaseFinding, dismiss, read_dismissed, select_findings
+from napari_medseg.workflow.findings.case_finding import (
+    CaseFinding,
+    dismiss,
+    hide_blind,
+    read_dismissed,
+    select_findings,
+)
 from napari_medseg.workflow.findings.fixes import make_fix
 from napari_medseg.workflow.hold_out.replayed import list_replayed_images
 from napari_medseg.workflow.workspace import Workspace
@@ -82,6 +88,8 @@ class FindingsList(QWidget):
         """Check the corrections of a task, unless the same corrections were checked last."""
         pieces = list_corrections_to_check(self._workspace, task)
         if pieces == self._checked:
+            if self._worker is None and self._found:
+                self._select()  # another person may work now
             return
         self.cancel_check()
         self._checked, self._found, self._task_name = pieces, [], task
@@ -150,7 +158,10 @@ class FindingsList(QWidget):
     def _select(self) -> None:
         """Show the findings that no one said to be right."""
         with show_errors():
-            self._show_findings(select_findings(self._found, read_dismissed(self._workspace), len(self._checked)))
+            found = hide_blind(self._workspace, self._found)
+            rows = select_findings(found, read_dismissed(self._workspace), len(self._checked))
+            if rows != self.rows or not rows:
+                self._show_findings(rows)
 
     def _show_findings(self, rows: list[CaseFinding]) -> None:
         self.rows = rows

@@ -112,7 +112,7 @@ class RejectButton(QToolButton):
 
     def ask_note(self, case: Case) -> None:
         """Ask for the note of a case; an empty text removes it."""
-        text = f"Note on {case.name}. Name no one: notes are exported."
+        text = f"Note on {case.name}. Name no one: notes can be exported."
         self._prompt.ask_text(text, "what others should know", "Keep", partial(self._set_note, case), self.note.note)
 
     def _ask_reason(self, case: Case) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from napari_medseg.core.readings.records import SECOND
 from napari_medseg.core.records import Case
 from napari_medseg.workflow.case_list.order import CaseOrder, collect_features, sort_places
 from napari_medseg.workflow.cases import CaseRow
@@ -38,6 +39,9 @@ def needs_prediction(row: CaseRow, model: str) -> bool:
     """Whether a case is undecided, without edits, and has no prediction or one by another version.
 
     A draft is left alone, such as one from a mask of elsewhere: a prediction would fill what its person left empty.
+    So is a second reading: a newer version may have learnt from the first reader's labels of the same case.
     """
+    if row.reading == SECOND:
+        return False
     is_outdated = row.prediction is not None and row.state == "predicted" and row.prediction.model != model
     return row.state == "new" or is_outdated

@@ -64,6 +64,24 @@ def read_dismissed(ws: Workspace) -> Dismissed:
     return frozenset((one.case_id, one.kind, one.place_digest) for one in ws.project.read_records(DismissedFinding))
 
 
+def hide_blind(ws: Workspace, findings: Sequence[CaseFinding]) -> list[CaseFinding]:
+    """Leave out cases that the person who works now reads blind: findings are of the first reader's labels.
+
+    What stops training is told without case and place. Call it in the main thread.
+    """
+    if not ws.second_readings.are_made:
+        return list(findings)
+    cases = {one.case.id: one.case for one in findings if one.case is not None}
+    blind = {case_id for case_id, case in cases.items() if ws.second_readings.is_blind(case)}
+    hidden = [one for one in findings if one.case is not None and one.case.id in blind]
+    shown = [one for one in findings if one.case is None or one.case.id not in blind]
+    text = "labels of a case that you read blind stop training: its first reader must correct them"
+    stops = [
+        CaseFinding(None, Finding(one.finding.kind, text, blocking=True)) for one in hidden if one.finding.blocking
+    ]
+    return shown + stops[:1]
+
+
 def dismiss(ws: Workspace, found: CaseFinding) -> None:
     """Remember that a finding is right; it does not come back while the labels at its places are unchanged.
 

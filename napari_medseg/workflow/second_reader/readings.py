@@ -65,12 +65,17 @@ def list_read_twice(ws: Workspace, task: str) -> list[ReadTwice]:
     done = [one for one in ws.project.read_records(Review, "reading", SECOND) if one.state is not ReviewState.OPEN]
     known = {(one.first_id, one.second_id): one for one in ws.project.read_records(ReaderAgreement)}
     used = {case.id: correction for case, correction in ws.project.read_accepted_cases(task)}
+    cases = {case.id: case for case in ws.project.read_records(Case, "task", task)} if done else {}
+    read_twice = {one.case_id for one in done} & cases.keys()
+    corrections_of: dict[int, list[Correction]] = {case_id: [] for case_id in read_twice}
+    for correction in ws.project.read_records(Correction) if read_twice else ():
+        if correction.case_id in read_twice:
+            corrections_of[correction.case_id].append(correction)
     found = []
     for review in {one.case_id: one for one in done}.values():
-        case = ws.project.read_case_history(review.case_id).case
-        if case.task != task:
+        if review.case_id not in read_twice:
             continue
-        corrections = ws.project.read_records(Correction, "case_id", case.id)
+        case, corrections = cases[review.case_id], corrections_of[review.case_id]
         firsts = [one for one in corrections if one.reading == FIRST]
         seconds = [one for one in corrections if one.review_id == review.id]
         if firsts:

@@ -19,7 +19,7 @@ from napari_medseg.core.readings.records import (
     SecondReadingChoice,
     SecondReadingShare,
 )
-from napari_medseg.core.records import Case, Correction, Review, ReviewState, now
+from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
 from napari_medseg.workflow.second_reader.current_reader import CurrentReader
 
 _HASH_BYTES = 8
@@ -55,7 +55,9 @@ class SecondReadings:
     def __init__(self, project: Project, reader: CurrentReader) -> None:
         self._project = project
         self._reader = reader
-        self._stored: tuple[int, _Stored] | None = None
+        self._stored: tuple[tuple[int, ...], _Stored] | None = None
+        self._label: tuple[tuple[int, str], str] | None = None
+        self._beginnings: dict[int, Prediction | None] = {}
 
     @property
     def share(self) -> float:
@@ -97,17 +99,21 @@ class SecondReadings:
         return sum(one.reading == SECOND and one.closed_review is None for one in shown)
 
     def show_to_reader(self, history: CaseHistory) -> CaseHistory:
-        """Return what the person who works now may see of a case: of a second reading, only the own records."""
+        """Return what the person who works now may see of a case: of a second reading, only the own records.
+
+        The prediction is that with which the first review began: a later one may have learnt from the first labels.
+        """
         stored = self._read()
         if not (stored.share or stored.choices) or not self._is_blind(history, stored):
             return history
-        label = self._reader.label
+        label = self._find_label()
         mine = [review for review in stored.reviews.get(history.case.id, ()) if review.who == label]
         opened = [review for review in mine if review.state is ReviewState.OPEN]
         closed = [review for review in mine if review.state is not ReviewState.OPEN]
         corrections = [one for one in stored.corrections.get(history.case.id, ()) if one.who == label]
         return replace(
             history,
+            prediction=self._find_beginning(history.case),
             correction=corrections[-1] if corrections else None,
             open_review=opened[-1] if opened else None,
             closed_review=closed[-1] if closed else None,
@@ -123,13 +129,39 @@ class SecondReadings:
         choice = stored.ground_truth.get(case.id)
         if choice is not None and choice.correction_id == first.id:  # both readings were compared
             return False
-        label = self._reader.label
+        label = self._find_label()
         done_by = {one.who for one in stored.reviews.get(case.id, ()) if one.state is not ReviewState.OPEN}
         return first.reading == FIRST and label not in (first.who, closed.who) and not done_by - {label}
 
+    def is_blind(self, case: Case) -> bool:
+        """Whether a case is a second reading for the person who works now, not yet closed or closed by that person."""
+        stored = self._read()
+        if not stored.choices.get(case.id, is_in_share(case.content_hash, stored.share)):
+            return False
+        return self._is_blind(self._project.read_case_history(case.id), stored)
+
+    def _find_beginning(self, case: Case) -> Prediction | None:
+        """Return the prediction with which the first review began, else the last one before it was accepted."""
+        if case.id not in self._beginnings:
+            reviews = self._project.read_records(Review, "case_id", case.id)
+            first = next(one for one in reviews if one.reading == FIRST and one.state is ReviewState.ACCEPTED)
+            known = self._project.read_records(Prediction, "case_id", case.id)
+            own = [one for one in known if one.id == first.prediction_id]
+            before = [one for one in known if one.created <= (first.closed or "")]
+            self._beginnings[case.id] = (own or before or [None])[-1]
+        return self._beginnings[case.id]
+
+    def _find_label(self) -> str:
+        """Return the label of the person who works now; looked up once for a whole list."""
+        key = self._project.n_changes, self._reader.name
+        if self._label is None or self._label[0] != key:
+            self._label = key, self._reader.label
+        return self._label[1]
+
     def _read(self) -> _Stored:
-        if self._stored is None or self._stored[0] != self._project.n_changes:
-            self._stored = self._project.n_changes, _read_stored(self._project)
+        version = self._project.listed.read_version_of_readings()
+        if self._stored is None or self._stored[0] != version:
+            self._stored = version, _read_stored(self._project)
         return self._stored[1]
 
 

@@ -41,11 +41,11 @@ def test_the_export_form_hands_on_format_folder_and_images(tmp_path: Path) -> No
     form()
     form.straighten.value = True
     form()
-    form.names.value, form.with_notes.value = "stem", False
+    form.names.value, form.with_notes.value = "stem", True
     form()
     first, *_, last = written
-    assert first == ExportChoice(".nii.gz", tmp_path, True, False, "group", True), "no name of a patient unasked"
-    assert last == ExportChoice(".nii.gz", tmp_path, True, True, "stem", False)
+    assert first == ExportChoice(".nii.gz", tmp_path, True, False, "group", False), "no name and no free text unasked"
+    assert last == ExportChoice(".nii.gz", tmp_path, True, True, "stem", True)
 
 
 def test_the_retrain_form_offers_the_live_version_first_and_an_optional_recipe(tmp_path: Path) -> None:

@@ -54,11 +54,13 @@ def test_notes_flags_and_reasons_are_exported_without_the_names_that_the_project
     assert not [name for name in ("Mustermann", "MUSTERMANN", "Erika", "PAT0815", "Q-77") if name in written]
 
 
-def test_free_text_can_be_left_out(reviewed: Workspace, tmp_path: Path) -> None:
+def test_free_text_is_left_out_unless_asked_for(reviewed: Workspace, tmp_path: Path) -> None:
+    export(reviewed, tmp_path / "out")
     provenance, rows = export(reviewed, tmp_path / "out", with_texts=False)
     assert (provenance["cases"][0]["flagged"], provenance["cases"][0]["note"]) == (True, None)
     assert (provenance["rejected"][0]["case"], provenance["rejected"][0]["reason"]) == ("patient 2 case 2", None)
     assert {(row["flagged"], row["note"]) for row in rows} == {("1", "")}
+    assert {note.note for note in read_notes_to_export(reviewed, "lungs").notes.values()} == {""}
 
 
 def test_rejected_cases_are_those_of_now_and_another_tasks_stay_listed(reviewed: Workspace, tmp_path: Path) -> None:
@@ -74,3 +76,42 @@ def test_rejected_cases_are_those_of_now_and_another_tasks_stay_listed(reviewed:
     provenance, _ = export(reviewed, out)
     assert [entry["case"] for entry in provenance["rejected"]] == ["slide 1 case 9"]
     assert len(provenance["cases"]) == 2
+
+
+@pytest.mark.parametrize("group", ["Otto Berg", "Berg, Otto", "BERG^OTTO", "otto_berg", "Otto-Berg 1961"])
+def test_parts_of_names_are_replaced_however_names_are_stated(ws: Workspace, group: str) -> None:
+    case, _ = predicted(ws, replace(phantom(1), group=group))
+    notes.set_note(ws, case, "Otto? see BERG, berg's film and Otto Bergs CT")
+    assert export_note(ws) == "patient 1? see patient 1, patient 1's film and patient 1 patient 1 CT"
+
+
+@pytest.mark.parametrize(
+    ("reader", "text", "expected"),
+    [
+        ("Anna Kowalski", "ask Anna Kowalski or KOWALSKI, not Annamaria", "ask reader 1 or reader 1, not Annamaria"),
+        (
+            "Dr. Ben Li",
+            "Ben says, Li too: an 8 mm node, dr. li",
+            "reader 1 says, reader 1 too: an 8 mm node, dr. li",
+        ),
+        ("Müller", "Mueller, Muller, mu\u0308ller", "reader 1, reader 1, reader 1"),
+    ],
+)
+def test_names_of_readers_are_replaced(ws: Workspace, reader: str, text: str, expected: str) -> None:
+    case, _ = predicted(ws, phantom(1))
+    ws.reader.set_name(reader)
+    notes.set_note(ws, case, text)
+    ws.reader.set_name("Cleo")
+    assert export_note(ws) == expected
+
+
+def test_words_that_name_nobody_stay(ws: Workspace) -> None:
+    for number in range(5):
+        case, _ = predicted(ws, replace(phantom(number), group=f"LIDC patient {number} left"))
+    notes.set_note(ws, case, "LIDC: the left lung of this patient, max. 8 mm")
+    assert export_note(ws) == "LIDC: the left lung of this patient, max. 8 mm"
+
+
+def export_note(ws: Workspace) -> str:
+    (note,) = read_notes_to_export(ws, "lungs", with_texts=True).notes.values()
+    return note.note

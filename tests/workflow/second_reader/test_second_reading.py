@@ -9,13 +9,17 @@ from workflow_phantoms import SHAPE, accepted, phantom, phantom_labels, predicte
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.case_files import read_case_labels
+from napari_medseg.core.quality.label_checks import Finding
 from napari_medseg.core.readings.records import FIRST, SECOND
 from napari_medseg.core.records import NO_NOTE, Case, Correction, Review
+from napari_medseg.inference.events import PredictionResult
 from napari_medseg.workflow.case_list.filters import make_search_text
+from napari_medseg.workflow.case_list.ranking import needs_prediction
 from napari_medseg.workflow.case_notes import notes
 from napari_medseg.workflow.cases import get_case_row, list_cases, list_current_corrections, read_case_rows
+from napari_medseg.workflow.findings.case_finding import CaseFinding, hide_blind
 from napari_medseg.workflow.output.export import export_corrections, list_accepted_rows, read_export_items
-from napari_medseg.workflow.review import accept, list_draft_cases, open_review, reject
+from napari_medseg.workflow.review import accept, list_draft_cases, open_review, record_prediction, reject
 from napari_medseg.workflow.second_reader.readings import (
     compute_missing_agreements,
     list_read_twice,
@@ -235,3 +239,33 @@ def test_a_smaller_review_region_limits_the_comparison(ws: Workspace, first: Cas
     (_, right, _), (_, left, _) = agreement.scores
     assert right > 0.99
     assert left is None, "the second person did not look there"
+
+
+def test_the_second_reading_begins_like_the_first_and_is_never_predicted_again(ws: Workspace, first: Case) -> None:
+    before = get_case_row(ws, first).prediction
+    newer = PredictionResult(np.ones(SHAPE, np.uint8), 0.1, None, 1.5, "CPU")  # learnt from the first labels, perhaps
+    after = record_prediction(ws, first, newer, "lungs-unet@9")
+    row = get_case_row(ws, first)
+    assert (row.prediction, row.reading) == (before, SECOND)
+    assert not needs_prediction(row, "lungs-unet@10")
+    draft = open_review(ws, first, after, newer.labels)
+    np.testing.assert_array_equal(draft.labels, phantom_labels())
+    draft.close()
+    np.testing.assert_array_equal(open_review(ws, first, after).labels, phantom_labels())
+
+
+def test_findings_of_a_blind_case_are_hidden_and_what_stops_training_names_no_case(ws: Workspace, first: Case) -> None:
+    found = [CaseFinding(first, Finding("specks", "s", blocking=False)), CaseFinding(first, Finding("b", "t", True))]
+    (shown,) = hide_blind(ws, found)
+    assert (shown.case, shown.spots, shown.finding.blocking) == (None, (), True)
+    ws.reader.set_name(ANNA)
+    assert hide_blind(ws, found) == found
+
+
+def test_other_writes_keep_what_was_read_of_second_readings(ws: Workspace, first: Case) -> None:
+    draft = open_review(ws, first, get_case_row(ws, first).prediction)
+    stored = ws.second_readings._read()
+    predicted(ws, phantom(7))
+    assert ws.second_readings._read() is stored
+    reject(ws, draft)
+    assert get_case_row(ws, first).state == "rejected", "closing a review is seen, though no row is new"
