@@ -114,7 +114,7 @@ def _split_groups(groups: Mapping[str, str]) -> dict[str, str]:
 
 def _split_names(names: Mapping[str, str], without: Collection[str] = ()) -> dict[str, str]:
     """Return what stands for each part, also as it is written without marks: ``Müller``, ``Mueller``, ``Muller``."""
-    found = {}
+    found: dict[str, str] = {}
     for name, label in names.items():
         for part in _list_parts(name):
             if fold_name(part) not in without:

@@ -148,7 +148,8 @@ class SecondReadings:
             known = self._project.read_records(Prediction, "case_id", case.id)
             own = [one for one in known if one.id == first.prediction_id]
             before = [one for one in known if one.created <= (first.closed or "")]
-            self._beginnings[case.id] = (own or before or [None])[-1]
+            chosen = own or before
+            self._beginnings[case.id] = chosen[-1] if chosen else None
         return self._beginnings[case.id]
 
     def _find_label(self) -> str:
