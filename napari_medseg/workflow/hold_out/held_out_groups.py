@@ -49,7 +49,8 @@ def assign_sides(ws: Workspace, groups: Sequence[str]) -> None:
     if not (new := [group for group in dict.fromkeys(groups) if group not in sides]):
         return
     clear = ws.project.identities.read_groups()
-    present = {case.group for case in ws.project.read_records(Case)}  # a group that was renamed holds nothing out
+    # A group that no case has any more, as it was renamed, does not count.
+    present = {case.group for case in ws.project.read_records(Case)} | set(groups)
     fixed = {clear.get(group, group): side for group, side in sides.items() if group in present}
     names = {clear.get(group, group): group for group in new}
     pretrained = find_pretrained_groups(ws) & names.keys()
