@@ -21,7 +21,7 @@ from pydicom.uid import (
 )
 
 from napari_medseg.core import formats
-from napari_medseg.core.dicom import header_length
+from napari_medseg.core.decoded_size import header_length
 from napari_medseg.core.dicom.identity import read_series_identity
 from napari_medseg.core.errors import MedSegError
 
