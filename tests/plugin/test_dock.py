@@ -78,8 +78,10 @@ def test_accepting_reads_no_list_of_cases_and_the_corrections_once(dock: Dock, q
     qtbot.wait(100)
     connection.set_trace_callback(None)
     lists = [sql for sql in asked if "cases_with_side" in sql and "c.id = " not in sql]
-    assert len(lists) == 1, lists
-    assert "LEFT JOIN" not in lists[0], "the accepted cases only"
+    numbers, records = lists  # which cases are accepted, and the one that is new
+    assert "spacing_mm" not in numbers
+    assert "c.id IN (1)" in records
+    assert "LEFT JOIN" not in numbers + records, "the accepted cases only"
 
 
 def list_states(dock: Dock) -> list[str]:
