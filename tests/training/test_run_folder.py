@@ -194,6 +194,7 @@ def test_the_names_of_its_files_are_written_in_one_place() -> None:
         "training/run_folder.py": sorted(names - OF_CORE),
         "napari_medseg/core/model_card.py": ["card.json", "model.safetensors", "worst_case.png"],
         "napari_medseg/core/replay.py": ["older.json"],
+        "napari_medseg/workflow/report/write.py": ["report.html"],  # of a project, in a folder of the user
         "napari_medseg/core/snapshot.py": ["snapshot.json"],
         "napari_medseg/networks/pretrained.py": ["model.safetensors"],  # what the Hugging Face hub calls it
         "training/reports/evaluation_report.py": ["evaluation.html"],  # its template

@@ -62,8 +62,9 @@ def test_patches_are_the_same_together_and_alone(name: str) -> None:
     assert images.dtype == torch.float32
     for index, patch in enumerate(patches):
         image, truth = augmenter.collate([patch], seed=1).make_patches()
-        # Equalisation moves a value at the edge of a bin: half a grey level of 8 bits is allowed.
-        torch.testing.assert_close(images[index], image[0], atol=4e-3, rtol=0)
+        # Equalisation moves a value at the edge of a bin, and a lens a place: a grey level of 8 bits is allowed, as the
+        # colours that follow may double half of one.
+        torch.testing.assert_close(images[index], image[0], atol=8e-3, rtol=0)
         assert float((labels[index] == truth[0]).float().mean()) > 0.999
 
 

@@ -115,9 +115,9 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
     found: dict[str, Counter[str]] = {"reads": Counter(), "predictions": Counter()}
     read, predict = formats.read, Predictor.predict
 
-    def count_read(path: Path) -> Image:
+    def count_read(path: Path, **options: object) -> Image:
         found["reads"][path.stem] += 1
-        return read(path)
+        return read(path, **options)
 
     def count_prediction(self: Predictor, image: Image, *args: object, **options: object) -> Iterator[object]:
         found["predictions"][image.sources[0].stem] += 1

@@ -258,9 +258,9 @@ class Counts:
         self.predictions: Counter[str] = Counter()
         read, predict = formats.read, Predictor.predict
 
-        def count_read(path: Path) -> Image:
+        def count_read(path: Path, **options: object) -> Image:
             self.reads[path.stem] += path.parent == folder
-            return read(path)
+            return read(path, **options)
 
         def count_prediction(self_: Predictor, image: Image, *options: object, **more: object) -> Iterator[object]:
             self.predictions[image.sources[0].stem] += 1

@@ -90,7 +90,8 @@ def test_it_names_nobody_unless_it_is_asked(worked: Workspace, tmp_path: Path) -
     clear = "".join(map(str, worked.project._connection.execute("SELECT * FROM identities").fetchall()))
     assert [name for name in names if name not in clear] == []
     page = write(worked, tmp_path / "out")
-    assert [name for name in (*names, "Blank", "Ute", str(tmp_path)) if name in page] == []
+    without_pictures = re.sub(r"data:image/png;base64,[^\"]*", "", page)  # any three letters may be in them
+    assert [name for name in (*names, "Blank", "Ute", str(tmp_path)) if name in without_pictures] == []
     page = write(worked, tmp_path / "out", clear_names=True, pictures=False)
     assert "This page shows clear names" in page
     shown = [name for name in names if name not in (SERIES, "Anna Berg", "Blank^Ute")]  # groups of training have no row
