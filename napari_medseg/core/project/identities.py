@@ -148,7 +148,12 @@ def add_reader(connection: Connection, name: str) -> str:
     for table in list_tables_with_readers(connection):
         used += [who for (who,) in connection.execute(f'SELECT DISTINCT who FROM "{table}"')]
     numbers = [int(found[1]) for label in used if (found := READER_LABEL.fullmatch(str(label)))]
-    label = f"reader {max(numbers, default=0) + 1}"
+    return insert_reader(connection, max(numbers, default=0) + 1, name)
+
+
+def insert_reader(connection: Connection, number: int, name: str) -> str:
+    """Write a person with a number that nobody has, and return the label."""
+    label = f"reader {number}"
     insert_identity(connection, READER, label, name, label=label)
     return label
 

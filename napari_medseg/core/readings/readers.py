@@ -2,7 +2,7 @@
 
 from sqlite3 import Connection
 
-from napari_medseg.core.project.identities import READER, add_reader
+from napari_medseg.core.project.identities import READER, insert_reader
 
 _KEEP_CORRECTIONS = """CREATE TRIGGER corrections_stay BEFORE UPDATE ON corrections
     BEGIN SELECT RAISE(ABORT, 'a correction is immutable'); END"""
@@ -18,7 +18,7 @@ def move_readers(connection: Connection) -> None:
         for (account,) in connection.execute(f"SELECT who FROM {table} GROUP BY who ORDER BY min(rowid)").fetchall():
             if account not in known:
                 known.add(account)
-                add_reader(connection, account)
+                insert_reader(connection, len(known), account)
         connection.execute(
             f"UPDATE {table} SET who = (SELECT subject FROM identities WHERE kind = ? AND value = {table}.who)",
             [READER],
