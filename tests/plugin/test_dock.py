@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.utils.key_bindings import coerce_keybinding
+from napari.utils.notifications import notification_manager
 from plugin_phantoms import N_RIGHT, RunFolder, Texts, phantom, write_phantom
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent
@@ -403,8 +404,11 @@ def test_the_badge_and_the_first_accepted_case_say_that_it_is_held_out(
     dock.prompt.press_answer("OK")
     qtbot.waitUntil(dock.review_panel._accept.isEnabled)
     dock.review_panel.accept()
-    qtbot.waitUntil(lambda: f"{held.name} is accepted, but it does not count" in dock.prompt.text)
-    dock.prompt.press_answer("Use it for training")
+    records = notification_manager.records
+    said = f"{held.name} is accepted, but it does not count"
+    qtbot.waitUntil(lambda: any(said in record.message for record in records))
+    message = next(record for record in reversed(records) if said in record.message)
+    dict(message.actions)["Use it for training"]()
     assert not any(row.case.held_out for row in dock.worklist.rows)
     qtbot.waitUntil(lambda: not dock.case_panel._held_out.isVisible())
 

@@ -14,7 +14,7 @@ from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.forms.hold_out_form import make_hold_out_form
 from napari_medseg.plugin.widgets.inline_prompt import PromptAnswer
-from napari_medseg.plugin.widgets.notifications import show_errors
+from napari_medseg.plugin.widgets.notifications import show_errors, show_result
 from napari_medseg.workflow.case_list.columns import explain_hold_out
 from napari_medseg.workflow.hold_out import share
 from napari_medseg.workflow.hold_out.held_out_groups import read_share
@@ -22,6 +22,7 @@ from napari_medseg.workflow.hold_out.share import SharePlan
 from napari_medseg.workflow.workspace import Workspace
 
 SHARES_TITLE = "Share of the hold-out"
+TOPIC = "hold-out"
 
 
 class HoldOutGuide(QObject):
@@ -55,7 +56,10 @@ class HoldOutGuide(QObject):
     def explain(self, case: Case) -> None:
         """Explain why a case is held out, with the ways to change it."""
         label = get_group_label(case.group)
-        self._ask(f"{label}. {explain_hold_out(get_group_noun(case.group))}", self._list_answers(case))
+        self._ask(
+            f"{label}. {explain_hold_out(get_group_noun(case.group))}",
+            [("OK", lambda: None), *self._list_changes(case)],
+        )
 
     def show_form(self) -> None:
         """Ask for the share of groups that are held out."""
@@ -75,9 +79,10 @@ class HoldOutGuide(QObject):
             if row is None or row.state != "accepted" or not row.case.held_out:
                 return
             if share.count_accepted_held_out(self._workspace) == 1:  # the first one of this project
-                label = f"{row.case.name} is accepted, but it does not count for retraining"
-                self._ask(f"{label}. {explain_hold_out(get_group_noun(row.case.group))}", self._list_answers(row.case))
+                text = f"{row.case.name} is accepted, but it does not count for retraining"
+                text = f"{text}. {explain_hold_out(get_group_noun(row.case.group))}"
+                show_result(text, self._list_changes(row.case), TOPIC)  # a question would push the next case's buttons
 
-    def _list_answers(self, case: Case) -> list[PromptAnswer]:
+    def _list_changes(self, case: Case) -> list[PromptAnswer]:
         give_back = partial(self._worklist.set_held_out, case.group, False)
-        return [("OK", lambda: None), ("Use it for training", give_back), ("Share…", self.show_form)]
+        return [("Use it for training", give_back), ("Share…", self.show_form)]
