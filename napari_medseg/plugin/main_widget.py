@@ -218,6 +218,7 @@ class MedSegWidget(QWidget):
                 steps.callback(dock.close_down)
             if window is not None:
                 steps.callback(window.close_down)
+            steps.callback(self.messages.forget_project)
 
     def _attach_to_window(self, window: QMainWindow) -> None:
         self._window = window

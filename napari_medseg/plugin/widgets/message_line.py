@@ -72,6 +72,12 @@ class MessageLine(QFrame):
         parent = self.parentWidget()
         return parent is None or parent.isVisible() or not self.window().isVisible()
 
+    def forget_project(self) -> None:
+        """Remove the messages with buttons: they act on the project, which is being closed."""
+        if not self._is_closed and isalive(self):
+            self._messages = [shown for shown in self._messages if not shown.message.actions]
+            self._show_newest()
+
     def close_down(self) -> None:
         """Show no more messages; a second call has no effect."""
         if not self._is_closed:

@@ -105,3 +105,14 @@ def test_a_line_that_nobody_sees_or_that_qt_deleted_leaves_the_message_to_napari
     shown = [one.severity.name for one in list(notification_manager.records)[-4:]]
     assert shown == ["DEBUG", "DEBUG", "ERROR", "ERROR"]
     assert not notifications._find_lines()
+
+
+def test_the_buttons_of_a_closed_project_go_with_it(qtbot: QtBot) -> None:
+    line = MessageLine()
+    qtbot.addWidget(line)
+    show_result("patient 1 is held out", [("Use it for training", lambda: None)], "hold-out")
+    show_problem("the disk is full")
+    line.forget_project()
+    assert line.texts == ["the disk is full"]
+    line.close_down()
+    line.forget_project()
