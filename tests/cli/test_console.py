@@ -67,10 +67,10 @@ import hashlib, signal
 from napari_medseg.cli.console import end_soon_after_interrupt
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
 end_soon_after_interrupt()
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
-except KeyboardInterrupt:  # the signal came before the call
+except KeyboardInterrupt:  # the signal came before the call, perhaps while `print` returned
     hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
 """
     with subprocess.Popen(
