@@ -1,5 +1,6 @@
 """Background predictions that fail: a few attempts, later and later, and one message."""
 
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -34,6 +35,13 @@ class Desk:
             lambda: "lungs-unet@1",
             BackOff(lambda: self.now_s),
         )
+        self.is_open = True
+
+    def close(self) -> None:
+        """Close what predicts, once."""
+        if self.is_open:
+            self.work.close()
+        self.is_open = False
 
     def try_for(self, seconds: int) -> list[str]:
         """Ask for the next prediction ten times a second; return the images that were predicted."""
@@ -45,10 +53,24 @@ class Desk:
         return self.ws.engine.asked[n_before:]
 
 
+@pytest.fixture
+def open_desk(window: SimpleNamespace, qtbot: QtBot) -> Iterator[Callable[[int], Desk]]:
+    """Open a desk with so many cases. It closes before its project: its timer would read a closed one."""
+    desks: list[Desk] = []
+
+    def make(n_cases: int) -> Desk:
+        desks.append(Desk(window, qtbot, n_cases))
+        return desks[-1]
+
+    yield make
+    for desk in desks:
+        desk.close()
+
+
 def test_a_full_disk_gives_a_few_attempts_and_one_message(
-    window: SimpleNamespace, qtbot: QtBot, told: Texts, monkeypatch: pytest.MonkeyPatch
+    open_desk: Callable[[int], Desk], told: Texts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = Desk(window, qtbot, 1)
+    desk = open_desk(1)
 
     def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -66,10 +88,8 @@ def test_a_full_disk_gives_a_few_attempts_and_one_message(
     assert len(told) == 1
 
 
-def test_a_case_that_always_fails_does_not_hold_up_the_others(
-    window: SimpleNamespace, qtbot: QtBot, told: Texts
-) -> None:
-    desk = Desk(window, qtbot, 3)
+def test_a_case_that_always_fails_does_not_hold_up_the_others(open_desk: Callable[[int], Desk], told: Texts) -> None:
+    desk = open_desk(3)
     predict = desk.ws.engine.predict
 
     def fail_on_first(image: object, *rest: object, **options: object) -> object:
@@ -89,23 +109,23 @@ def test_a_case_that_always_fails_does_not_hold_up_the_others(
     assert desk.try_for(1) == ["patient 1 case 1"]
 
 
-def test_a_case_without_its_image_is_left_alone(window: SimpleNamespace, qtbot: QtBot, told: Texts) -> None:
-    desk = Desk(window, qtbot, 2)
+def test_a_case_without_its_image_is_left_alone(open_desk: Callable[[int], Desk], told: Texts) -> None:
+    desk = open_desk(2)
     case_files.get_image_copy_path(desk.ws.project.folder, desk.cases[0].content_hash).unlink()
     assert desk.try_for(1) == ["patient 2 case 2"]
     assert len(told) == 0
 
 
-def test_so_many_cases_are_predicted_ahead_as_are_wanted(window: SimpleNamespace, qtbot: QtBot) -> None:
-    desk = Desk(window, qtbot, 5)
+def test_so_many_cases_are_predicted_ahead_as_are_wanted(open_desk: Callable[[int], Desk]) -> None:
+    desk = open_desk(5)
     desk.n_ahead = 2
     assert len(desk.try_for(1)) == 2
     desk.n_ahead = 4
     assert len(desk.try_for(1)) == 2
 
 
-def test_what_the_user_asked_for_comes_first_also_if_it_is_predicted(window: SimpleNamespace, qtbot: QtBot) -> None:
-    desk = Desk(window, qtbot, 4)
+def test_what_the_user_asked_for_comes_first_also_if_it_is_predicted(open_desk: Callable[[int], Desk]) -> None:
+    desk = open_desk(4)
     desk.n_ahead = 1
     assert desk.try_for(1) == ["patient 1 case 1"]
     desk.work.predict_first([desk.cases[3], desk.cases[0]], "lungs-unet@1")
@@ -114,8 +134,8 @@ def test_what_the_user_asked_for_comes_first_also_if_it_is_predicted(window: Sim
     assert desk.work.n_requested == 0
 
 
-def test_a_request_whose_image_is_gone_is_told_and_given_up(window: SimpleNamespace, qtbot: QtBot, told: Texts) -> None:
-    desk = Desk(window, qtbot, 1)
+def test_a_request_whose_image_is_gone_is_told_and_given_up(open_desk: Callable[[int], Desk], told: Texts) -> None:
+    desk = open_desk(1)
     desk.n_ahead = 0
     case_files.get_image_copy_path(desk.ws.project.folder, desk.cases[0].content_hash).unlink()
     desk.work.predict_first(desk.cases, "lungs-unet@1")
@@ -126,9 +146,9 @@ def test_a_request_whose_image_is_gone_is_told_and_given_up(window: SimpleNamesp
 
 @pytest.mark.parametrize("then", ["", "covid-unet@1"])
 def test_what_the_user_asked_for_keeps_its_model_if_another_task_is_shown_or_nothing_is_predicted_ahead(
-    window: SimpleNamespace, qtbot: QtBot, then: str
+    open_desk: Callable[[int], Desk], then: str
 ) -> None:
-    desk = Desk(window, qtbot, 2)
+    desk = open_desk(2)
     desk.n_ahead = 0
     desk.work.predict_first(desk.cases[:1], "lungs-unet@1")
     desk.work._get_model = lambda: then
@@ -136,5 +156,5 @@ def test_what_the_user_asked_for_keeps_its_model_if_another_task_is_shown_or_not
     assert [one.model for one in desk.ws.project.read_records(Prediction)] == ["lungs-unet@1"]
     assert desk.work.n_requested == 0
     desk.work.predict_first(desk.cases, "lungs-unet@1")
-    desk.work.close()
+    desk.close()
     assert desk.try_for(1) == []
