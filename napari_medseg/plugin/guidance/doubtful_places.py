@@ -37,7 +37,7 @@ class PlaceGuide:
         return None if places is None or places.current is None else places.places[places.current]
 
     def go(self, step: int) -> None:
-        """Show the next (+1) or the previous (-1) doubtful place in the middle of the view.
+        """Show the next (+1) or the previous (-1) doubtful place; the view moves only if it is not seen well.
 
         Raises
         ------
@@ -53,7 +53,7 @@ class PlaceGuide:
         if place is None:
             self._editor.say("the model is sure everywhere: there is no doubtful place.")
             return
-        show_place(self._viewer, layer, place.centre)
+        show_place(self._viewer, layer, place.centre, place.box)
         self._editor.preview.add_line(_make_frame(place), layer)
         self._editor.say(self._describe(place))
         self._maps.changed.emit()

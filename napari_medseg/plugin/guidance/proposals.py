@@ -98,7 +98,7 @@ class Proposals(QObject):
         if layer is None:
             return False
         box = edit.box
-        show_place(self._viewer, layer, [(side.start + side.stop - 1) // 2 for side in box])
+        show_place(self._viewer, layer, [(side.start + side.stop - 1) // 2 for side in box], box)
         self._editor.begin(Request(lambda _canvas: edit))
         what = edit.message.replace(", as proposed", "")
         self._editor.say(f"proposal {self._shown + 1} of {len(self.pending)}: {what}; ` takes it")

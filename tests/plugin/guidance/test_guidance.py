@@ -66,6 +66,7 @@ def test_places_are_visited_called_right_and_stored_with_the_review(
     assert engine.n_probabilities == 1, "they come with the labels, in one pass"
     assert guidance.places_row._text.text() == "doubtful places: 0 of 2 seen"
     viewer.dims.set_point(0, 0)
+    viewer.scene.camera.center = (0.0, 500.0, 500.0)
     guidance.go(+1)
     assert get_message(dock).startswith("place 1 of 2, right lung: ")
     assert guidance.editor.find_plane() in (1, 2, 3)

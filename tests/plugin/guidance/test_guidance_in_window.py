@@ -63,7 +63,9 @@ def _use_keys(viewer: Any, dock: Any, qtbot: QtBot) -> None:
     assert message.text().startswith("place 1 of 1")
     viewer.dims.set_current_step(0, 2)
     QApplication.processEvents()
-    _move_to_the_middle(canvas)  # where the place is
+    layer_place = [(side.start + side.stop - 1) / 2 for side in EDGE]
+    viewer.camera.center = layer.data_to_world(layer_place)  # Tab left the view as it was: the place was seen well
+    _move_to_the_middle(canvas)
     for _ in range(2):
         QTest.keyClick(canvas, Qt.Key.Key_Comma)
     assert message.text() == "right lung at threshold 0.70: −40 px"
