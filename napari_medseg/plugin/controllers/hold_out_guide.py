@@ -13,7 +13,7 @@ from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.forms.hold_out_form import make_hold_out_form
-from napari_medseg.plugin.widgets.inline_prompt import PromptAnswer
+from napari_medseg.plugin.widgets.inline_prompt import Choice, PromptAnswer
 from napari_medseg.plugin.widgets.notifications import show_errors, show_result
 from napari_medseg.workflow.case_list.columns import explain_hold_out
 from napari_medseg.workflow.hold_out import share
@@ -83,6 +83,6 @@ class HoldOutGuide(QObject):
                 text = f"{text}. {explain_hold_out(get_group_noun(row.case.group))}"
                 show_result(text, self._list_changes(row.case), TOPIC)  # a question would push the next case's buttons
 
-    def _list_changes(self, case: Case) -> list[PromptAnswer]:
+    def _list_changes(self, case: Case) -> list[Choice]:
         give_back = partial(self._worklist.set_held_out, case.group, False)
         return [("Use it for training", give_back), ("Share…", self.show_form)]

@@ -1,6 +1,6 @@
 """Makes cases of the images that were dropped together, or of a selected layer."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -34,14 +34,13 @@ if TYPE_CHECKING:
 
 HOLD_MS = 3000
 """How long the first prediction of a drop of many files waits, until it is known whether the drop is mixed."""
-MAX_REDIRECTIONS = 2
 
 
 class DroppedImages(QObject):
     """Adds imported images to the project, each to the task that it is for, and opens the first one of a drop.
 
-    Nothing of a drop of mixed kinds is predicted until a person has said that it is sorted well, has redirected it to
-    one task, or has opened another case of it.
+    Nothing of a drop of mixed kinds is predicted until a person has said that it is sorted well, or has opened another
+    case of it. Before, each part of it, or all of it, can be redirected to any task that accepts its images.
 
     Parameters
     ----------
@@ -102,21 +101,15 @@ class DroppedImages(QObject):
             self._is_held = False
             self.released.emit()
 
-    def redirect(self, task: str) -> None:
-        """Use the whole last drop for one task."""
+    def redirect(self, chosen: Sequence[Case], task: str) -> None:
+        """Use some cases of the last drop for another task, and ask again whether it is sorted well."""
         with show_errors():
-            before = self.cases
-            assigned = drop_sorting.redirect_to_task(self._workspace, before, task)
-            kinds = {image.case.content_hash: image.kind for image in self._batch}
-            self._batch = [SortedImage(kinds[case.content_hash], case) for case in assigned.cases]
-            self._show(task, assigned.cases[0])
+            before = list(self._batch)
+            assigned = drop_sorting.redirect_to_task(self._workspace, chosen, task)
+            self._batch = drop_sorting.replace_cases(self._batch, assigned)
+            self._show_first()
             refused = f" {list_names(assigned.refused)} cannot be used for it." if assigned.refused else ""
-            title = self._workspace.tasks.get_task(task).title
-            undo = partial(self._take_back, before, assigned)
-            self.sorted_by_task.emit(
-                f"{drop_sorting.describe_drop(self._workspace, self._batch)}.{refused}",
-                [(f"Predict {title.partition(' (')[0]}", self.release), ("Undo", undo)],
-            )
+            self._ask(refused, ("Undo", partial(self._take_back, before, chosen, assigned)))
 
     def add_selected_layer(self) -> None:
         """Make and open a case of the selected image layer if it belongs to the user or another plugin."""
@@ -130,18 +123,34 @@ class DroppedImages(QObject):
             worker.start()
             self._worklist.open(case, image.give_name(case.name, case.group), selected)
 
-    def _take_back(self, before: Sequence[Case], assigned: TaskAssignment) -> None:
+    def _take_back(self, before: list[SortedImage], chosen: Sequence[Case], assigned: TaskAssignment) -> None:
         with show_errors():
             assignment.remove_from_list(self._workspace, assigned.added)
-            assignment.return_to_list(self._workspace, before)
-            self._show(before[0].task, before[0])
+            assignment.return_to_list(self._workspace, chosen)
+            self._batch = before
+            self._show_first()
+            self._ask()
 
-    def _show(self, task: str, case: Case) -> None:
-        current = self._case_controller.current
+    def _show_first(self) -> None:
+        """Show the list of the first image of the drop, which is open, as a case of its task of now."""
+        current, case = self._case_controller.current, self._batch[0].case
         is_open = current is not None and current.case.content_hash == case.content_hash
-        self._worklist.choose_task(task)
+        self._worklist.choose_task(case.task)
         self._worklist.reload_cases()
         self._worklist.open(case, current.image if current is not None and is_open else None)
+
+    def _ask(self, remark: str = "", *more: PromptAnswer) -> None:
+        """Ask whether the drop is sorted well; the menu has the tasks of each part, and of all images."""
+        parts = drop_sorting.list_parts(self._batch)
+        whole = [(f"All {len(self._batch):,} images", self.cases)] if len(parts) > 1 else []
+        groups = [(part.text, part.cases) for part in parts] + whole
+        menu = [(f"{text} for", self._list_redirections(of)) for text, of in groups]
+        answers: list[PromptAnswer] = [("Sorted well", self.release), ("Other task", menu), *more]
+        self.sorted_by_task.emit(f"{drop_sorting.describe_drop(self._workspace, self._batch)}.{remark}", answers)
+
+    def _list_redirections(self, chosen: Sequence[Case]) -> list[tuple[str, Callable[[], None]]]:
+        tasks = drop_sorting.list_possible_tasks(self._workspace, chosen)
+        return [(task.title, partial(self.redirect, chosen, task.name)) for task in tasks]
 
     def _on_began(self) -> None:
         self._batch.clear()
@@ -160,7 +169,9 @@ class DroppedImages(QObject):
     def _on_opened(self) -> None:
         """Take it that the drop is sorted well when a person goes on to another case."""
         current = self._case_controller.current
-        if self._is_held and self._batch and current is not None and current.case.id != self._batch[0].case.id:
+        if current is None or not self._batch:
+            return
+        if self._is_held and current.case.content_hash != self._batch[0].case.content_hash:
             self.release()
 
     def _on_image_imported(self, image: Image, layer: ImageLayer | None) -> None:
@@ -197,11 +208,7 @@ class DroppedImages(QObject):
             if len(self._batch) > 1:
                 show_info(f"{len(self._batch)} images were added to the list (next case: D)")
             return
-        answers: list[PromptAnswer] = [("Sorted well", self.release)]
-        for task in drop_sorting.list_tasks_of(self._batch)[:MAX_REDIRECTIONS]:
-            title = self._workspace.tasks.get_task(task).title.partition(" (")[0]
-            answers.append((f"All for {title}", partial(self.redirect, task)))
-        self.sorted_by_task.emit(f"{drop_sorting.describe_drop(self._workspace, self._batch)}.", answers)
+        self._ask()
 
 
 def _write_copy(workspace: Workspace, image: Image) -> Generator[str]:

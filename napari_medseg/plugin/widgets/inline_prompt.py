@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.wrapped_label import WrappedLabel
 
-PromptAnswer = tuple[str, Callable[[], None]]
+Choice = tuple[str, Callable[[], None]]
+PromptAnswer = tuple[str, Callable[[], None] | Sequence[tuple[str, Sequence[Choice]]]]
+"""The text of a button, and what it calls, or the sections of its menu: a title and choices each."""
 
 MAX_LASTING = 3
 """Of questions that come back; nobody clicks through a longer row of them."""
@@ -41,9 +43,9 @@ class InlinePrompt(QFrame):
         return "" if self.isHidden() else self._text.text()
 
     def ask(self, text: str, answers: Sequence[PromptAnswer]) -> None:
-        """Show a question; a click on an answer hides it and calls its function."""
+        """Show a question; an answer, or a choice in the menu of an answer, hides it and calls its function."""
         self._reason.hide()
-        self._show(text, [(label, self._hide_and_call(call)) for label, call in answers])
+        self._show(text, answers)
 
     def ask_lasting(self, text: str, answers: Sequence[PromptAnswer]) -> None:
         """Ask as `ask`; a question with a choice comes back if others were asked before it was answered."""
@@ -67,9 +69,7 @@ class InlinePrompt(QFrame):
         self._may_be_empty = may_be_empty
         self._reason.setText(value)
         self._reason.setPlaceholderText(placeholder)
-        self._show(
-            text, [(answer, self._hide_and_call(lambda: then(self._reason.text().strip()))), ("Cancel", self.hide)]
-        )
+        self._show(text, [(answer, lambda: then(self._reason.text().strip())), ("Cancel", _do_nothing)])
         self._reason.show()
         self._on_typed(value)
         self._reason.setFocus()
@@ -82,6 +82,16 @@ class InlinePrompt(QFrame):
                 pressed.click()
                 return
         raise ValueError(f"no answer {label!r} to {self._text.text()!r}")
+
+    def press_choice(self, label: str, section: str, choice: str) -> None:
+        """Choose in the menu of an answer; raise `ValueError` if there is no such choice."""
+        menus = [one.menu() for one in self.findChildren(QPushButton) if one.text() == label and one.menu() is not None]
+        sections = [action.menu() for menu in menus for action in menu.actions() if action.text() == section]
+        for action in (each for menu in sections if menu is not None for each in menu.actions()):
+            if action.text() == theme.escape_mnemonic(choice):
+                action.trigger()
+                return
+        raise ValueError(f"no choice {section!r}, {choice!r} of {label!r} to {self._text.text()!r}")
 
     def _on_typed(self, typed: str) -> None:
         if not self._reason.isHidden():
@@ -97,11 +107,22 @@ class InlinePrompt(QFrame):
             item.widget().hide()  # deleted only later, and until then it would lie over the new answers
             item.widget().deleteLater()
         self._text.setText(text)
-        for index, (label, call) in enumerate(answers):
+        for index, (label, answer) in enumerate(answers):
             pressed = theme.make_button(label, "", main=index == 0)
-            pressed.clicked.connect(call)
+            if callable(answer):
+                pressed.clicked.connect(self._hide_and_call(answer))
+            else:
+                pressed.setMenu(self._make_menu(answer, pressed))
             self._buttons.addWidget(pressed)
         self.show()
+
+    def _make_menu(self, sections: Sequence[tuple[str, Sequence[Choice]]], button: QPushButton) -> QMenu:
+        menu = QMenu(button)
+        for title, choices in sections:
+            inside = menu.addMenu(theme.escape_mnemonic(title))
+            for text, call in choices:
+                inside.addAction(theme.escape_mnemonic(text), self._hide_and_call(call))
+        return menu
 
     def _forget(self, text: str) -> None:
         self._lasting = [one for one in self._lasting if one[0] != text]
@@ -115,3 +136,7 @@ class InlinePrompt(QFrame):
                 self.ask(*self._lasting[-1])
 
         return answered
+
+
+def _do_nothing() -> None:
+    pass

@@ -1,11 +1,11 @@
 """A drop of mixed kinds: what it holds in words, and how it is used for one task as a whole."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.detection import detect_look
 from napari_medseg.workflow.tasks import assignment
 from napari_medseg.workflow.tasks.assignment import TaskAssignment
@@ -23,6 +23,25 @@ class SortedImage:
     case: Case
 
 
+@dataclass(frozen=True)
+class DropPart:
+    """The images of one kind that were sorted to one task.
+
+    Parameters
+    ----------
+    text
+        The number and the kind in words, such as ``12 CT slices``.
+    task
+        Name of their task.
+    cases
+        Their cases, in the order of the drop.
+    """
+
+    text: str
+    task: str
+    cases: tuple[Case, ...]
+
+
 def describe_kind(image: Image) -> str:
     """Return what an image is, in the singular: ``CT slice``, ``CT series``, ``X-ray``, ``histology image``."""
     noun = _NOUNS.get(image.modality) or ("CT" if image.units == "HU" else _LOOKS[detect_look(image)])
@@ -35,14 +54,35 @@ def describe_kind(image: Image) -> str:
 
 def describe_drop(ws: Workspace, dropped: Sequence[SortedImage]) -> str:
     """Return one line with the kinds of a drop and their tasks, the most frequent first."""
-    counted = Counter((image.kind, image.case.task) for image in dropped)
-    parts = [f"{_count(n, kind)} for {ws.tasks.get_task(task).title}" for (kind, task), n in counted.most_common()]
-    return ", ".join(parts)
+    return ", ".join(f"{part.text} for {ws.tasks.get_task(part.task).title}" for part in list_parts(dropped))
 
 
-def list_tasks_of(dropped: Sequence[SortedImage]) -> list[str]:
-    """Return the tasks of a drop, the one with the most images first."""
-    return [task for task, _ in Counter(image.case.task for image in dropped).most_common()]
+def list_parts(dropped: Sequence[SortedImage]) -> list[DropPart]:
+    """Return the parts of a drop, by kind and task, the one with the most images first."""
+    parts: dict[tuple[str, str], list[Case]] = {}
+    for image in dropped:
+        parts.setdefault((image.kind, image.case.task), []).append(image.case)
+    found = [DropPart(_count(len(of), kind), task, tuple(of)) for (kind, task), of in parts.items()]
+    return sorted(found, key=lambda part: -len(part.cases))
+
+
+def list_possible_tasks(ws: Workspace, cases: Sequence[Case]) -> list[Task]:
+    """Return the tasks that accept at least one of these images and of which not all are cases already."""
+    return [
+        task
+        for task in ws.tasks
+        if any(assignment.case_fits_task(case, task) and case.task != task.name for case in cases)
+    ]
+
+
+def replace_cases(dropped: Sequence[SortedImage], assigned: TaskAssignment) -> list[SortedImage]:
+    """Return a drop in its order after a part of it was redirected."""
+    refused = {case.id for case in assigned.refused}
+    after = {case.content_hash: case for case in assigned.cases}
+    return [
+        image if image.case.id in refused else SortedImage(image.kind, after.get(image.case.content_hash, image.case))
+        for image in dropped
+    ]
 
 
 def redirect_to_task(ws: Workspace, cases: Sequence[Case], task: str) -> TaskAssignment:

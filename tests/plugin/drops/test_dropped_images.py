@@ -44,13 +44,30 @@ def test_it_is_sorted_and_nothing_is_predicted_until_a_person_agrees(dock: Dock,
 
 
 def test_it_is_redirected_as_a_whole_and_undone(dock: Dock, qtbot: QtBot) -> None:
-    dock.prompt.press_answer("All for Lungs")
+    dock.prompt.press_choice("Other task", "All 3 images for", dock._workspace.tasks.get_task("lungs").title)
     assert (count(dock, "lungs"), count(dock, "nuclei")) == (3, 0)
     assert dock._workspace.engine.asked == []
     dock.prompt.press_answer("Undo")
     assert (count(dock, "lungs"), count(dock, "nuclei")) == (2, 1)
     dock.worklist.step(1)
     qtbot.waitUntil(lambda: all(row.state == "predicted" for row in dock.worklist.rows))
+
+
+@pytest.mark.parametrize("part", ["2 grey images", "1 histology image"])
+def test_each_part_goes_to_any_task_before_anything_is_predicted(dock: Dock, qtbot: QtBot, part: str) -> None:
+    """The open image is in the first part only."""
+    covid = dock._workspace.tasks.get_task("covid")
+    dock.prompt.press_choice("Other task", f"{part} for", covid.title)
+    expected = (0, 1, 2) if part.startswith("2") else (2, 0, 1)
+    assert (count(dock, "lungs"), count(dock, "nuclei"), count(dock, "covid")) == expected
+    assert f"{part} for {covid.title}" in dock.prompt.text
+    qtbot.wait(50)
+    assert dock._workspace.engine.asked == [], "it asks again before it predicts"
+    assert dock.case_controller.current.case == dock.worklist.drops.cases[0], "the first image stays open"
+    dock.prompt.press_answer("Undo")
+    assert (count(dock, "lungs"), count(dock, "nuclei"), count(dock, "covid")) == (2, 1, 0)
+    dock.prompt.press_answer("Sorted well")
+    qtbot.waitUntil(lambda: [row.state for row in dock.worklist.rows] == ["predicted", "predicted"])
 
 
 def test_a_person_who_goes_on_has_agreed(dock: Dock, qtbot: QtBot) -> None:

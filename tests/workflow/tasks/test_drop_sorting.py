@@ -13,8 +13,10 @@ from napari_medseg.workflow.tasks.drop_sorting import (
     SortedImage,
     describe_drop,
     describe_kind,
-    list_tasks_of,
+    list_parts,
+    list_possible_tasks,
     redirect_to_task,
+    replace_cases,
 )
 from napari_medseg.workflow.workspace import Workspace
 
@@ -49,7 +51,22 @@ def test_one_line_says_what_is_for_which_task(ws: Workspace) -> None:
     assert describe_drop(ws, dropped) == (
         f"3 CT slices for {ws.tasks.get_task('lungs').title}, 1 histology image for {ws.tasks.get_task('nuclei').title}"
     )
-    assert list_tasks_of(dropped) == ["lungs", "nuclei"]
+    slices, tile = list_parts(dropped)
+    assert (slices.text, slices.task, len(slices.cases)) == ("3 CT slices", "lungs", 3)
+    assert (tile.text, tile.task, len(tile.cases)) == ("1 histology image", "nuclei", 1)
+
+
+def test_a_part_can_go_to_every_task_that_takes_its_images(ws: Workspace) -> None:
+    dropped = drop_mixed(ws)
+    slices, tile = list_parts(dropped)
+    assert {task.name for task in list_possible_tasks(ws, slices.cases)} >= {"covid"}
+    assert "lungs" not in {task.name for task in list_possible_tasks(ws, slices.cases)}, "they are there already"
+    everything = {task.name for task in list_possible_tasks(ws, [*slices.cases, *tile.cases])}
+    assert {"lungs", "nuclei"} & everything, "a task of one part is another one for the rest"
+    assigned = redirect_to_task(ws, tile.cases, "instruments")
+    after = replace_cases(dropped, assigned)
+    assert [image.case.task for image in after] == ["lungs", "lungs", "lungs", "instruments"]
+    assert [image.kind for image in after] == [image.kind for image in dropped]
 
 
 def test_a_drop_is_redirected_as_a_whole(ws: Workspace) -> None:
