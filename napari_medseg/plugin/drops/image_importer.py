@@ -1,8 +1,9 @@
 """Image import: files dropped on the window, and layers added by a reader or a script."""
 
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari.layers import Layer
 from napari.utils.events import Event
@@ -20,6 +21,8 @@ from napari_medseg.plugin.widgets.worker import Worker
 if TYPE_CHECKING:
     from napari import Viewer
 
+
+Found = TypeVar("Found")
 
 MAX_NOTES = 5
 """Different remarks that are shown after a drop of many images."""
@@ -46,19 +49,26 @@ class ImageImporter(QObject):
         self._new_layers: list[Layer] = []
         self._workers: list[Worker] = []
         self._notes: dict[str, int] = {}
-        self._take_paths: Callable[[Sequence[Path]], list[Path]] = list
+        self._split: Callable[[Sequence[Path]], Generator[Any]] | None = None
+        self._take_masks: Callable[[Any, Sequence[Path]], list[Path]] = lambda _found, paths: list(paths)
+        self._splitter: Worker | None = None
+        self._waiting: deque[list[Path]] = deque()
         self._take_image: Callable[[Image], bool] = lambda _image: False
         viewer.layers.events.inserted.connect(self._on_inserted)
 
     def set_mask_finder(
-        self, take_paths: Callable[[Sequence[Path]], list[Path]], take_image: Callable[[Image], bool]
+        self,
+        split: Callable[[Sequence[Path]], Generator[Found | ReadProgress]],
+        take_masks: Callable[[Found, Sequence[Path]], list[Path]],
+        take_image: Callable[[Image], bool],
     ) -> None:
         """Let masks be taken out of what is dropped.
 
-        `take_paths` gets the paths of a drop and returns those that are to be opened as images. `take_image` gets the
+        `split` runs in a thread: it yields how far it is, and last what it found among the paths of a drop.
+        `take_masks` gets that and the paths, and returns those that are to be opened as images. `take_image` gets the
         image of a file that was dropped alone, and returns whether it is taken as a mask.
         """
-        self._take_paths, self._take_image = take_paths, take_image
+        self._split, self._take_masks, self._take_image = split, take_masks, take_image
 
     def add_notes(self, notes: Sequence[str]) -> None:
         """Keep remarks about an image of the batch; each is shown once when the batch ends."""
@@ -68,8 +78,9 @@ class ImageImporter(QObject):
     def close(self) -> None:
         """Disconnect from the viewer and stop reading."""
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
-        for worker in self._workers:
-            worker.stop()
+        self._waiting.clear()
+        while self._workers:  # one that ends now starts and reports nothing
+            self._workers.pop().stop()
 
     @property
     def is_reading(self) -> bool:
@@ -78,6 +89,7 @@ class ImageImporter(QObject):
 
     def cancel(self) -> None:
         """Stop reading at once; images that were read stay. The thread ends after its file."""
+        self._waiting.clear()
         for worker in list(self._workers):
             worker.stop()
             self._on_ended(worker)
@@ -88,13 +100,13 @@ class ImageImporter(QObject):
             widget.installEventFilter(self)
 
     def read(self, paths: Sequence[Path]) -> None:
-        """Read files and folders in a thread; masks among them are taken out before."""
-        if images := self._take_paths(paths):
-            is_alone = len(paths) == 1 and paths[0].is_file()
-            self._run(read_images(images), self._take_image if is_alone else None)
+        """Read files and folders in threads; masks among them are taken out before. Drops keep their order."""
+        self._waiting.append(list(paths))
+        self._split_next()
 
     def read_as_images(self, paths: Sequence[Path]) -> None:
         """Read files and folders in a thread, whatever they look like."""
+        self.began.emit()
         self._run(read_images(paths))
 
     def import_existing_layers(self) -> None:
@@ -141,6 +153,37 @@ class ImageImporter(QObject):
         else:
             self._finish()
 
+    def _split_next(self) -> None:
+        """Find the masks in the next drop, in a thread: it opens every file."""
+        if self._splitter is not None or not self._waiting:
+            return
+        paths = self._waiting.popleft()
+        if self._split is None:
+            self.began.emit()
+            self._run(read_images(paths))
+            return
+        worker = self._splitter = Worker(self._split(paths), self)
+        images: list[Path] = []
+
+        def deliver(item: object) -> None:
+            if isinstance(item, ReadProgress):
+                self.progressed.emit(item)
+            else:
+                images.extend(self._take_masks(item, paths))
+
+        def ended() -> None:
+            self._splitter = None
+            if worker in self._workers and images:  # not if it was cancelled
+                is_alone = len(paths) == 1 and paths[0].is_file()
+                self._run(read_images(images), self._take_image if is_alone else None)
+                self._workers.remove(worker)
+            else:
+                self._on_ended(worker)
+            self._split_next()
+
+        self.began.emit()
+        self._start(worker, deliver, ended)
+
     def _run(
         self,
         work: Generator[Image | ReadFailure | ReadNote | ReadProgress],
@@ -151,11 +194,13 @@ class ImageImporter(QObject):
                 self._on_item(item)
 
         worker = Worker(work, self)
+        self._start(worker, deliver, lambda: self._on_ended(worker))
+
+    def _start(self, worker: Worker, deliver: Callable[[object], None], ended: Callable[[], None]) -> None:
         worker.yielded.connect(deliver)
         worker.failed.connect(lambda error: self.failed.emit(str(error)))
-        worker.ended.connect(lambda: self._on_ended(worker))
+        worker.ended.connect(ended)
         self._workers.append(worker)
-        self.began.emit()
         worker.start()
 
     def _on_item(self, item: object) -> None:

@@ -14,7 +14,7 @@ from napari_medseg.plugin.masks.mask_question import MaskQuestion
 from napari_medseg.plugin.masks.open_case_mask import OpenCaseMask
 from napari_medseg.plugin.masks.pair_import import PairImport
 from napari_medseg.plugin.widgets.collapsible_section import stack_widgets
-from napari_medseg.workflow.masks.drops import looks_like_mask, split_drop
+from napari_medseg.workflow.masks.drops import SplitDrop, iterate_split, looks_like_mask
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -54,17 +54,16 @@ class DroppedMasks(QWidget):
         stack_widgets(self, self.question, self.pair_import)
         case_controller.opened.connect(self._on_opened)
         case_controller.open_failed.connect(self._forget_waiting)
-        worklist.importer.set_mask_finder(self.take_paths, self.take_image)
+        worklist.importer.set_mask_finder(iterate_split, self.take_masks, self.take_image)
 
     def close_down(self) -> None:
         """Stop reading and importing."""
         self.open_case_mask.close()
         self.pair_import.close_down()
 
-    def take_paths(self, paths: Sequence[Path]) -> list[Path]:
-        """Ask about the masks among these paths, and return the others, which are to be opened as images."""
+    def take_masks(self, found: SplitDrop, paths: Sequence[Path]) -> list[Path]:
+        """Ask about the masks that were found among these paths, and return those to be opened as images."""
         self._waiting = None
-        found = split_drop(paths)
         for_open_case = len(found.pairs) == 1 and self._is_open(found.pairs[0].image)
         if for_open_case and (mask := found.pairs[0].single_mask) is not None:
             self._ask_about(mask)

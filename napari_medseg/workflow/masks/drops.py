@@ -1,6 +1,6 @@
 """Which of the dropped files are masks: by their names and folders, and by what an image looks like."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_medseg.core.dicom_labels.reader import find_label_class
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats import MASK_SUFFIXES
+from napari_medseg.core.formats import MASK_SUFFIXES, ReadProgress
 from napari_medseg.core.formats.discovery import get_suffix
 from napari_medseg.core.image import Image
 from napari_medseg.core.name_matching import fold_name
@@ -60,25 +60,27 @@ class SplitDrop:
 
 
 def split_drop(paths: Sequence[Path]) -> SplitDrop:
-    """Find the masks among dropped files and folders by their names; no pixel is read.
+    """Find the masks among dropped files and folders, as `iterate_split` does."""
+    *_, found = iterate_split(paths)
+    assert isinstance(found, SplitDrop)  # the last item
+    return found
+
+
+def iterate_split(paths: Sequence[Path]) -> Generator[ReadProgress | SplitDrop]:
+    """Find the masks among dropped files and folders by their names and headers; no pixel is read.
+
+    Each file is opened, which takes seconds for hundreds on a slow disk: yield how far it is, and the result last.
 
     A folder pair is two folders of which one is named as masks are, or one folder that holds both. Of several files,
     a mask has a mask ending (``a_mask``), lies in a folder of masks, or has the name of an image without its ending
     (``a`` beside ``a_0000``).
     """
-    if objects := [path for path in paths if path.is_file() and find_label_class(path)]:
-        return _split_objects([path for path in paths if path not in objects], objects)
-    folders = [path for path in paths if path.is_dir()]
-    if not folders:
-        return _split_files(paths)
-    together = _find_folders(folders) if len(folders) == len(paths) else None
-    if together is None:
-        return SplitDrop(tuple(paths))
-    try:
-        pairs, _ = find_pairs(*together)
-    except MedSegError:
-        return SplitDrop(tuple(paths))
-    return SplitDrop(() if pairs else tuple(paths), tuple(pairs))
+    objects = []
+    for number, path in enumerate(paths, start=1):
+        yield ReadProgress(number, len(paths), path.name)
+        if path.is_file() and find_label_class(path):
+            objects.append(path)
+    yield _split_objects([path for path in paths if path not in objects], objects) if objects else _split_paths(paths)
 
 
 def looks_like_mask(image: Image) -> bool:
@@ -102,6 +104,20 @@ def is_named_as_mask(path: Path) -> bool:
     if get_suffix(path) == SEG_NRRD_SUFFIX:
         return True
     return MASK_ENDING.search(get_stem(path)) is not None or fold_name(path.parent.name) in MASK_FOLDERS
+
+
+def _split_paths(paths: Sequence[Path]) -> SplitDrop:
+    folders = [path for path in paths if path.is_dir()]
+    if not folders:
+        return _split_files(paths)
+    together = _find_folders(folders) if len(folders) == len(paths) else None
+    if together is None:
+        return SplitDrop(tuple(paths))
+    try:
+        pairs, _ = find_pairs(*together)
+    except MedSegError:
+        return SplitDrop(tuple(paths))
+    return SplitDrop(() if pairs else tuple(paths), tuple(pairs))
 
 
 def _split_objects(images: Sequence[Path], objects: Sequence[Path]) -> SplitDrop:

@@ -1,5 +1,5 @@
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -212,3 +212,72 @@ def test_cancel_does_not_wait_for_the_file_that_is_being_read(
     qtbot.wait(50)
     assert heard == [phantom(0).name, "finished"]
     importer.close()
+
+
+def split_slowly(
+    go_on: threading.Event, threads: list[str]
+) -> Callable[[Sequence[Path]], Generator[ReadProgress | list[Path]]]:
+    def split(paths: Sequence[Path]) -> Generator[ReadProgress | list[Path]]:
+        threads.append(threading.current_thread().name)
+        yield ReadProgress(1, len(paths), paths[0].name)
+        go_on.wait(60)
+        yield list(paths)
+
+    return split
+
+
+def test_masks_are_looked_for_in_a_thread_and_drops_keep_their_order(tmp_path: Path, qtbot: QtBot) -> None:
+    importer, go_on, threads = ImageImporter(ViewerModel()), threading.Event(), []
+    importer.set_mask_finder(split_slowly(go_on, threads), lambda found, _paths: found, lambda _image: False)
+    names, progress, ended = [], [], []
+    importer.image_imported.connect(lambda image, _layer: names.append(image.name))
+    importer.progressed.connect(progress.append)
+    importer.finished.connect(lambda: ended.append(1))
+    first = [write_phantom(tmp_path / "in", number) for number in (3, 1, 2)]
+    importer.read(first)
+    importer.read([write_phantom(tmp_path / "in", 4)])
+    assert importer.is_reading
+    assert not progress, "nothing was opened in the thread of the window"
+    qtbot.waitUntil(lambda: bool(progress))
+    assert (progress[0].number, progress[0].total) == (1, 3)
+    go_on.set()
+    qtbot.waitUntil(lambda: len(ended) == 2)
+    assert [name for name in names if name != "case4"] == ["case3", "case1", "case2"]
+    assert "case4" in names
+    assert set(threads) == {"medseg-worker"}
+    assert not importer.is_reading
+    importer.close()
+
+
+def test_a_drop_of_masks_only_ends_without_an_image(tmp_path: Path, qtbot: QtBot) -> None:
+    importer, go_on = ImageImporter(ViewerModel()), threading.Event()
+    importer.set_mask_finder(split_slowly(go_on, []), lambda _found, _paths: [], lambda _image: False)
+    go_on.set()
+    with qtbot.waitSignal(importer.finished):
+        importer.read([write_phantom(tmp_path / "in", 1)])
+    assert not importer.is_reading
+    importer.close()
+
+
+@pytest.mark.parametrize("end", ["cancel", "close"])
+def test_the_end_while_masks_are_looked_for_is_safe(tmp_path: Path, qtbot: QtBot, end: str) -> None:
+    importer, go_on, taken = ImageImporter(ViewerModel()), threading.Event(), []
+
+    def take_masks(found: list[Path], _paths: Sequence[Path]) -> list[Path]:
+        taken.append("masks")
+        return found
+
+    importer.set_mask_finder(split_slowly(go_on, []), take_masks, lambda _image: False)
+    importer.image_imported.connect(lambda image, _layer: taken.append(image))
+    importer.read([write_phantom(tmp_path / "in", 1)])
+    importer.read([write_phantom(tmp_path / "in", 2)])
+    getattr(importer, end)()
+    assert not importer.is_reading
+    go_on.set()
+    qtbot.wait(80)
+    assert taken == []
+    if end == "cancel":
+        with qtbot.waitSignal(importer.finished):
+            importer.read([write_phantom(tmp_path / "in", 3)])
+        assert len(taken) == 2, "the next drop is read as ever"
+        importer.close()
