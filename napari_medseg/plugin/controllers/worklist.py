@@ -59,8 +59,7 @@ class Worklist(QObject):
         self.task: Task = cases.find_last_task(workspace)
         self.model_override: str | None = None
         self.predicts_automatically = True
-        self._skipped: set[int] = set()  # cases that were opened and left undecided
-        self._unopenable: set[int] = set()
+        self._skipped, self._unopenable = set[int](), set[int]()  # skipped: opened and left undecided
         self._failed_at: Case | None = None
         self.case_list = CaseList(workspace, self.task.name, read_preferences(workspace.registry).case_order)
         self._background = BackgroundPrediction(
@@ -95,9 +94,17 @@ class Worklist(QObject):
 
     @property
     def open_case_model(self) -> str:
-        """Model version for predictions of the open case; empty if there is none."""
+        """Model version for predictions of the open case; empty if there is none, or none may be used."""
+        if self.is_open_blind:
+            return ""
         name = self.open_task.name
         return self.chosen_model if name == self.task.name else self._workspace.registry.get_live_id(name)
+
+    @property
+    def is_open_blind(self) -> bool:
+        """Whether the open case is a second reading: a newer version may have learnt from the labels of the first."""
+        case = self._get_open_case()
+        return case is not None and self._workspace.second_readings.is_blind(case)
 
     @property
     def rows(self) -> list[CaseRow]:
@@ -160,9 +167,8 @@ class Worklist(QObject):
     @property
     def can_predict(self) -> bool:
         """Whether a model exists, and a case is open or a selected image layer can become one."""
-        open_or_selected = self._case_controller.current is not None
-        open_or_selected |= layers.is_foreign_image(self._viewer.layers.selection.active)
-        return open_or_selected and bool(self.open_case_model)
+        has_image = self._get_open_case() is not None or layers.is_foreign_image(self._viewer.layers.selection.active)
+        return has_image and bool(self.open_case_model)
 
     def set_predicts_automatically(self, predicts: bool) -> None:
         """Choose whether cases are predicted automatically."""
@@ -173,9 +179,8 @@ class Worklist(QObject):
         """Use the live version from now on. Predict the open case again unless the user has edited it."""
         self.model_override = None
         self._background.forget_failures()
-        current = self._case_controller.current
-        is_listed = current is not None and current.case.task == self.task.name
-        if current is not None and is_listed and current.state == "predicted" and self.predicts_automatically:
+        current = self._case_controller.current if self.predicts_automatically else None
+        if current is not None and (current.case.task, current.state) == (self.task.name, "predicted"):
             self.predict()
         self._refresh_timer.start()
 
@@ -203,9 +208,7 @@ class Worklist(QObject):
         if following is not None and following.id not in self._unopenable:
             self.open(following)
         elif hidden := self._count_hidden(after):
-            show_info(
-                f"All cases that the filter shows are done; {hidden:,} others are not. Clear the filter to go on."
-            )
+            show_info(f"All that the filter shows is done; {hidden:,} other cases are not. Clear the filter to go on.")
         else:
             show_info("All cases are done. Drop more images, export accepted labels, or retrain on the corrections.")
 
@@ -242,21 +245,18 @@ class Worklist(QObject):
     def _list_again(self) -> None:
         before, self._skipped = self.case_list, set()
         self.case_list = CaseList(self._workspace, self.task.name, before.order)
-        self._pin()
+        self.case_list.pin(self._get_open_id())
         self.reader.read(self.case_list)
         self._refresh_timer.start()
-
-    def _pin(self) -> None:
-        self.case_list.pin(self._get_open_id())
 
     def _on_opened(self) -> None:
         if (current := self._case_controller.current) is not None:
             self._failed_at = None
             self._unopenable.discard(current.case.id)
             self._skipped.add(current.case.id)  # until it is decided
-        self._pin()
+        self.case_list.pin(self._get_open_id())
         if current is not None and current.edit_session is None and current.saved_state == "new":
-            if not self.open_case_model or self._workspace.second_readings.is_blind(current.case):
+            if not self.open_case_model:
                 self._case_controller.show_prediction(None)  # without a model, labels are painted manually
             elif self._predicts_now:
                 self.predict()
@@ -267,7 +267,7 @@ class Worklist(QObject):
         return self.predicts_automatically and not self.drops.is_held
 
     def _on_predicted(self, case: Case, prediction: Prediction, labels: NDArray[Any]) -> None:
-        if (current := self._get_open_case()) is not None and current.id == case.id:
+        if self._get_open_id() == case.id and not self.is_open_blind:
             with show_errors():
                 self._case_controller.show_prediction(prediction, labels)
         self.update_case(case)

@@ -29,6 +29,7 @@ NO_CASE = "No case is open"
 INFO_TOOLTIP = "Model card: data, hold-out scores, parent, licence"
 NO_MODEL_HINT = "No model yet: paint, accept, train below."
 NO_MODEL_TOOLTIP = "This task has no live model: paint labels, accept a few cases, then train the first model below."
+BLIND_TOOLTIP = "A second reading begins as the first one did: a newer model may have learnt from the first labels."
 WARNINGS_TOOLTIP = "The labels may be wrong everywhere, also where the model is sure. Check the whole image."
 USE_TOOLTIP = "The open image is a case of another task. Put it on this list, too; you can undo this (U)"
 DROP_HINT = (
@@ -238,7 +239,7 @@ class CasePanel(CollapsibleSection):
         self._pages.setCurrentIndex(int(busy))
         why_not = "Open an image first: drop a file, or select an image layer"
         if not self._worklist.open_case_model:
-            why_not = NO_MODEL_TOOLTIP
+            why_not = BLIND_TOOLTIP if self._worklist.is_open_blind else NO_MODEL_TOOLTIP
         self._no_model.setVisible(not self._worklist.chosen_model)
         theme.set_enabled(self._predict, self._worklist.can_predict, "Predict the labels of this case (G)", why_not)
         self._refresh_engine()
@@ -280,8 +281,7 @@ class CasePanel(CollapsibleSection):
         self.refresh_predict()
 
     def _on_open_files(self) -> None:
-        files, _ = QFileDialog.getOpenFileNames(self, "Open images")
-        self._worklist.importer.read([Path(file) for file in files])
+        self._worklist.importer.read([Path(file) for file in QFileDialog.getOpenFileNames(self, "Open images")[0]])
 
     def _on_open_folder(self) -> None:
         if folder := QFileDialog.getExistingDirectory(self, "Open a folder of images"):

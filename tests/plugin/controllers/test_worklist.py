@@ -268,3 +268,33 @@ def test_a_case_that_cannot_be_opened_does_not_stop_the_way_through_the_list(
     file.write_bytes(sound)
     window.worklist.step(1)
     qtbot.waitUntil(lambda: window.case_controller.current.case.file_name == "case2")
+
+
+def test_no_newer_model_predicts_a_second_reading(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path) -> None:
+    """It may have learnt from the labels of the first reader."""
+    ws, worklist = window.ws, window.worklist
+    ws.reader.set_name("Anna")
+    drop(window, qtbot, tmp_path, 1, 2)
+    wait_for(window, qtbot, "predicted", "predicted")
+    case = window.case_controller.current.case
+    window.case_controller.accept()
+    wait_for(window, qtbot, "accepted", "predicted")
+    ws.second_readings.choose(case, is_chosen=True)
+    ws.reader.set_name("Ben")
+    worklist.reload_cases()
+    worklist.open(case)
+    qtbot.waitUntil(lambda: window.case_controller.current.case.id == case.id)
+    qtbot.waitUntil(lambda: window.case_controller.current.edit_session is not None)
+    shown, n_asked = window.case_controller.current.labels_layer.data.copy(), len(ws.engine.asked)
+    assert worklist.is_open_blind
+    assert (worklist.can_predict, worklist.open_case_model) == (False, "")
+    worklist.use_live_model()
+    worklist.predict()
+    qtbot.wait(50)
+    assert len(ws.engine.asked) == n_asked
+    known = ws.project.read_records(Prediction, "case_id", case.id)
+    window.prediction_queue.predicted.emit(case, known[-1], np.zeros_like(shown))  # one that was under way
+    np.testing.assert_array_equal(window.case_controller.current.labels_layer.data, shown)
+    worklist.step(1)
+    qtbot.waitUntil(lambda: window.case_controller.current.case.id != case.id)
+    assert worklist.can_predict
