@@ -36,13 +36,14 @@ from napari_medseg.plugin.guidance.guidance import Guidance
 from napari_medseg.plugin.keymap import N_LABEL_KEYS, KeyBinding, KeyHelpDialog, KeyMap, make_key_bindings
 from napari_medseg.plugin.masks.dropped_masks import DroppedMasks
 from napari_medseg.plugin.meter.meter import Meter
-from napari_medseg.plugin.panels.case_panel import NO_MODEL_TOOLTIP, CasePanel
+from napari_medseg.plugin.panels.case_panel import BLIND_TOOLTIP, NO_MODEL_TOOLTIP, CasePanel
 from napari_medseg.plugin.panels.export_progress import ExportProgress
 from napari_medseg.plugin.panels.labels_panel import LabelsPanel
 from napari_medseg.plugin.panels.retrain_panel import RetrainPanel
 from napari_medseg.plugin.panels.review_panel import ReviewPanel
 from napari_medseg.plugin.reader_preference import prefer_our_reader
 from napari_medseg.plugin.views.case_views import CaseViews
+from napari_medseg.plugin.widgets.collapsible_section import stack_widgets
 from napari_medseg.plugin.widgets.idle_timer import IdleTimer
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from napari_medseg.plugin.widgets.notifications import settle_messages, show_errors, show_notice
@@ -125,6 +126,9 @@ class Dock(QWidget):
     def confirm_and_predict(self) -> None:
         """Predict. If the user has edited labels, ask first and keep the edited voxels."""
         current = self.case_controller.current
+        if self.worklist.is_open_blind:
+            show_notice(BLIND_TOOLTIP)
+            return
         if current is None or current.edit_session is None or not current.is_edited:
             self.worklist.predict()
             return
@@ -190,6 +194,9 @@ class Dock(QWidget):
         self.group_editor = GroupEditor(workspace, self.worklist, self)
         self.hold_out = HoldOutGuide(workspace, self.worklist, desk, self.prompt.ask, self)
         self.case_commands = CaseCommands(workspace, self.worklist, desk, self.task_assigner, self.prompt.ask_lasting)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
         inner = QWidget()
         rows = QVBoxLayout(inner)
         rows.setContentsMargins(4, 2, 4, 2)
@@ -203,9 +210,8 @@ class Dock(QWidget):
         area.setWidgetResizable(True)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setWidget(inner)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(area)
+        self.review_panel.decision.insert_first(self.correction.row.message)
+        stack_widgets(self, area, self.review_panel.decision)
 
     def _connect(self) -> None:
         self.case_panel.predict_requested.connect(self.confirm_and_predict)
@@ -256,7 +262,7 @@ class Dock(QWidget):
 
     def _on_uncertainty_toggled(self, shown: bool) -> None:
         if shown and not self.worklist.open_case_model:
-            show_notice(NO_MODEL_TOOLTIP)
+            show_notice(BLIND_TOOLTIP if self.worklist.is_open_blind else NO_MODEL_TOOLTIP)
             self.labels_panel.set_uncertainty_checkbox(shown=False, possible=True)
         elif shown:
             model = self.worklist.open_case_model

@@ -199,6 +199,7 @@ class MedSegWidget(QWidget):
         self.dock = Dock(self._viewer, workspace, self)
         self.dock.set_theme(self._viewer.theme)
         self._layout.insertWidget(0, self.dock, stretch=1)
+        self.dock.review_panel.decision.insert_first(self.messages)
         folder = workspace.project.folder
         self._project_button.setText(f"Project: {folder.name} ▾")
         self._project_button.setToolTip(f"{folder}\nOpen or create another project")
@@ -214,6 +215,7 @@ class MedSegWidget(QWidget):
                 steps.callback(workspace.close)
             if dock is not None:
                 steps.callback(dock.deleteLater)
+                steps.callback(self._layout.insertWidget, 0, self.messages)  # it outlives the project
                 steps.callback(self._layout.removeWidget, dock)
                 steps.callback(dock.close_down)
             if window is not None:

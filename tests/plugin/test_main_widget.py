@@ -22,11 +22,12 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QComboBox, QScrollArea
 
 from napari_medseg.core import formats
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.plugin.keymap import STATUS_HELP
 from napari_medseg.plugin.main_widget import CloseChoice, MedSegWidget
 from napari_medseg.plugin.reader_preference import prefer_our_reader
 from napari_medseg.plugin.views.plane_slices import Plane
-from napari_medseg.plugin.widgets.notifications import settle_messages, show_problem
+from napari_medseg.plugin.widgets.notifications import settle_messages, show_notice, show_problem
 from napari_medseg.workflow import review
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import EpochEnded, Started
@@ -111,7 +112,7 @@ def test_all_sections_are_in_view_at_1280_by_720_in_both_themes(
     drop_on(viewer.window._qt_viewer, write_phantom(tmp_path, 1))
     qtbot.waitUntil(lambda: predicted(widget, "case1"))
     area = widget.dock.findChild(QScrollArea)
-    qtbot.waitUntil(lambda: area.viewport().height() > 600)
+    qtbot.waitUntil(lambda: area.viewport().height() > 560)
     improve = widget.dock.retrain_panel
     for theme in ("dark", "light"):
         viewer.theme = theme
@@ -131,7 +132,55 @@ def test_all_sections_are_in_view_at_1280_by_720_in_both_themes(
     qtbot.wait(50)
     assert find_cut_texts(case_panel) == []
     accept = widget.dock.review_panel._accept
-    assert accept.mapTo(area.viewport(), accept.rect().bottomLeft()).y() < area.viewport().height()
+    assert accept.mapTo(widget, accept.rect().bottomLeft()).y() < widget.height()
+
+
+def test_the_buttons_that_end_a_review_never_move_while_one_works(
+    viewer: Any, widget: MedSegWidget, qtbot: QtBot, tmp_path: Path
+) -> None:
+    """A click on Accept must not hit another button because a text came or went."""
+    drop_on(viewer.window._qt_viewer, write_phantom(tmp_path, 1))
+    qtbot.waitUntil(lambda: predicted(widget, "case1"))
+    qtbot.waitUntil(lambda: widget.dock.findChild(QScrollArea).viewport().height() > 560)
+    dock, next_place = widget.dock, widget.dock.guidance.places_row.button
+    review, case_panel = dock.review_panel, dock.case_panel
+    long_text = "place 3 of 12, right lung: 84 of 1,200 voxels may be wrong; ` if it is right, and more words. " * 2
+    show_notice("a notice that is gone after some seconds")
+    widget.messages.dismiss()
+
+    def find_places() -> list[QPoint]:
+        qtbot.wait(30)
+        buttons = (review._accept, review._reject, review._reset)
+        return [button.mapTo(widget, QPoint(0, 0)) for button in buttons]
+
+    before, next_before = find_places(), next_place.mapTo(widget, QPoint(0, 0))
+    assert before[0].y() > next_before.y()
+    happenings: dict[str, Callable[[], object]] = {
+        "a tool says something": lambda: dock.correction.editor.said.emit(long_text),
+        "a notice": lambda: show_notice(long_text),
+        "an error": lambda: show_problem(MedSegError(long_text)),
+    }
+    for what, happen in happenings.items():
+        happen()
+        assert find_places() == before, what
+        assert next_place.mapTo(widget, QPoint(0, 0)) == next_before, what
+    more: dict[str, Callable[[], object]] = {
+        "proposals": lambda: (
+            dock.guidance.places_row._proposed.setText(long_text),
+            dock.guidance.places_row._proposed.show(),
+        ),
+        "a warning": lambda: (case_panel._warnings.setText(long_text), case_panel._warnings.show()),
+        "a question above": lambda: dock.prompt.ask(long_text, [("OK", list)]),
+        "a question below": lambda: review.prompt.ask_reason(long_text, "reason", "Reject", lambda _reason: None),
+        "a prediction": lambda: case_panel._pages.setCurrentIndex(1),
+        "a page of IMPROVE": lambda: dock.retrain_panel._pages.show_page(dock.retrain_panel.progress),
+        "the list": case_panel._unfold.click,
+        "an export": dock.exporter.show,
+        "a folded section": lambda: dock.labels_panel.fold(folded=True),
+    }
+    for what, happen in more.items():
+        happen()
+        assert find_places() == before, what
 
 
 def test_letters_act_while_a_number_field_has_the_keyboard_and_digits_are_typed_there(

@@ -3,7 +3,7 @@
 import time
 
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QMenu, QToolButton, QWidget
+from qtpy.QtWidgets import QMenu, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from napari_medseg.core.readings.records import SECOND
 from napari_medseg.plugin.controllers.added_labels import AddedLabels
@@ -14,7 +14,7 @@ from napari_medseg.plugin.keymap import UNDO_KEY, get_key_title
 from napari_medseg.plugin.panels.reject_button import RejectButton
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.back_off import BackOff
-from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection
+from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection, make_row
 from napari_medseg.plugin.widgets.idle_timer import IdleTimer
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice
@@ -35,6 +35,7 @@ class ReviewPanel(CollapsibleSection):
 
     Notes
     -----
+    `decision` has the buttons that end a review; the dock shows it below everything that can change its height.
     `export_requested` is emitted by the export button; `note_changed` carries the case whose note, flag or reason for
     rejection changed.
     """
@@ -64,9 +65,8 @@ class ReviewPanel(CollapsibleSection):
         self._reset = theme.make_button("Reset", "")
         self._export = theme.make_button("Export…", "Write accepted labels with geometry, provenance and measurements")
         self.add_row(ReviewRegionButton(review_region), QWidget(), self._export, stretch=1)
-        self.add_row(self._accept, self._reject, self._reset)
+        self.decision = DecisionBar(self.prompt, make_row(self._accept, self._reject, self._reset))
         self._accept.clicked.connect(self.accept)
-        self.add(self.prompt)
         self._reject.rejected.connect(self.reject)
         self._reject.note_changed.connect(self.note_changed)
         self._reject.note_changed.connect(self.refresh)
@@ -231,6 +231,26 @@ def _format_elapsed(seconds: float) -> str:
     if seconds < 1.5:
         return "now"
     return f"{seconds:.0f} s ago" if seconds < 90 else f"{seconds / 60:.0f} min ago"
+
+
+class DecisionBar(QWidget):
+    """The buttons that end a review, at the lower end of the dock, and above them what is asked and said about it.
+
+    Texts that come and go while a person works grow upwards, so that no button moves under the mouse.
+    """
+
+    def __init__(self, prompt: QWidget, buttons: QWidget) -> None:
+        super().__init__()
+        self._rows = QVBoxLayout(self)
+        self._rows.setContentsMargins(6, 2, 6, 2)
+        self._rows.setSpacing(3)
+        self._rows.addWidget(prompt)
+        self._rows.addWidget(buttons)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+
+    def insert_first(self, widget: QWidget) -> None:
+        """Add a widget above all others."""
+        self._rows.insertWidget(0, widget)
 
 
 REVIEW_REGION_TOOLTIP = (
