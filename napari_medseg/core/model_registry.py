@@ -77,8 +77,7 @@ class ModelRegistry:
 
     def list_versions(self, task: str | None = None) -> list[ModelCard]:
         """List the cards of a task (`None`: of all tasks), newest first; the task's default family comes first."""
-        cards = [version.card for version in self._read_versions() if task in (None, version.card.task)]
-        return sorted(cards, key=lambda card: (not card.is_of_default_family, card.name, -card.version))
+        return _sort_cards(self._read_versions(), task)
 
     def get_card(self, model: str) -> ModelCard:
         """Return the card of a version such as ``lungs-unet@4``, with the reason given at its promotion.
@@ -142,7 +141,8 @@ class ModelRegistry:
 
     def find_live_card(self, task: str) -> ModelCard | None:
         """Return the live card of a task; `None` if its first model was not promoted yet."""
-        cards = {card.id: card for card in self.list_versions(task)}
+        versions = self._read_versions()  # once: it looks into all folders
+        cards = {card.id: card for card in _sort_cards(versions, task)}
         for model in reversed(self._build_live_stack(task)):
             if model in cards:
                 return cards[model]
@@ -150,7 +150,7 @@ class ModelRegistry:
                 f"{model} was live but is missing in {self.user_dir} and in this program. The version before it is "
                 "used; choose another in the list of models or with `medseg models promote`."
             )
-        bundled = {v.card.id for v in self._read_versions() if v.folder.is_relative_to(self.bundled_dir)}
+        bundled = {v.card.id for v in versions if v.folder.is_relative_to(self.bundled_dir)}
         return next((card for card in cards.values() if card.id in bundled), None)
 
     def get_live_id(self, task: str) -> str:
@@ -293,3 +293,8 @@ class ModelRegistry:
             set_damaged_aside(self._live_file, _LiveFile)
         after = _LiveFile(tasks={**tasks, task: (*tasks.get(task, ()), change)})
         atomic_write_text(self._live_file, after.model_dump_json(indent=2) + "\n")
+
+
+def _sort_cards(versions: Iterable[_Version], task: str | None) -> list[ModelCard]:
+    cards = [version.card for version in versions if task in (None, version.card.task)]
+    return sorted(cards, key=lambda card: (not card.is_of_default_family, card.name, -card.version))

@@ -4,13 +4,18 @@ A layer is used again only if it is ours and the user changed nothing of its loo
 """
 
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image as ImageLayer
 from napari.layers import Labels, Layer
+from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
+from napari.utils.colormaps.colormap import LabelColormapBase
+from napari.utils.events import EventEmitter
+from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
 from napari_medseg.core.image import Image
@@ -28,6 +33,10 @@ NUMBER_OF_NAME = re.compile(r" \[\d+\]$")
 LISTENERS = ("napari", "napari_medseg", "vispy", "superqt", "PyQt5", "PyQt6", "PySide6", "builtins")
 """Packages whose callbacks expect that the data of a layer change."""
 MOUSE_CALLBACKS = tuple(f"mouse_{action}_callbacks" for action in ("drag", "move", "wheel", "double_click"))
+DERIVED_FROM_SHAPE = ("_on_layers_change", "_on_colormap_change", "_clean_cache")
+"""Methods of napari's viewer, drawing and layer list that depend on shape and type of data only."""
+UNIT_NAMES = {"mm": "millimeter"}
+"""What napari calls the units of `layers.make_image_arguments`."""
 IMAGE_LOOK = (*LOOK, "opacity", "gamma", "interpolation2d", "interpolation3d", "auto_contrast")
 LABELS_LOOK = (*LOOK, "show_selected_label", "iso_gradient_mode")
 
@@ -71,8 +80,9 @@ def can_show_labels(viewer: "Viewer", layer: Labels, case: Case, above: ImageLay
     )
 
 
-def empty_labels(layer: Labels) -> None:
-    """Show no labels, read-only, in a layer that waits for labels."""
+def empty_labels(layer: Labels, case: Case) -> None:
+    """Show no labels, read-only, in a layer that waits for labels, and say so in its name."""
+    layer.name = f"{case.task}: {case.name} (no labels yet)"
     layer.data = np.zeros((1,) * layer.ndim, layer.data.dtype)  # of one voxel: large ones take long to draw
     layer.editable = False  # napari makes a layer with new data editable
 
@@ -80,7 +90,8 @@ def empty_labels(layer: Labels) -> None:
 def prepare_labels(layer: Labels, beside: ImageLayer, case: Case) -> None:
     """Give a labels layer the name, the colours and the grid of the next case, but not its labels.
 
-    The layer is read-only until `show_labels` is called, and forgets its history and its tool.
+    The layer is read-only until `show_labels` is called, and forgets its history and its tool. What is equal already is
+    not set: napari builds shaders and thumbnails again for each colour map, and sorts its list for each name.
     """
     has_other_unit = layer.units[-1] != beside.units[-1]
     if has_other_unit:  # before the dimensions, because napari draws then, and warns of millimetres beside pixels
@@ -90,32 +101,70 @@ def prepare_labels(layer: Labels, beside: ImageLayer, case: Case) -> None:
     with layer._block_refresh():  # else napari slices and uploads the old labels again for each attribute
         for name, value in layers.make_labels_arguments(beside, case).items():
             if name == "features":
-                layer.features = {} if value is None else value
-            elif name == "colormap" or not _are_equal(getattr(layer, name), value):
+                _set_features(layer, {} if value is None else value)
+            elif name == "colormap":
+                if not _have_equal_colours(layer.colormap, value):
+                    layer.colormap = value
+            elif name != "name" and not _are_equal(getattr(layer, name), value):
                 setattr(layer, name, value)
-        layer.name = f"{layer.name} (no labels yet)"
     if has_other_unit:
         beside.refresh()  # napari chose its slice while one layer had millimetres and the other one pixels
 
 
 def show_labels(viewer: "Viewer", layer: Labels, labels: NDArray[Any]) -> None:
     """Show and edit labels in a prepared layer."""
-    layer.data = labels
+    set_data(layer, labels)
     if viewer.layers.selection.active is not layer:
         viewer.layers.selection.active = layer
+
+
+def set_data(layer: ImageLayer | Labels, data: NDArray[Any]) -> None:
+    """Set the data of a layer.
+
+    If shape and type stay, what napari derives from them stays, too: the ranges of its sliders, the size of the world,
+    and the shader of the colours. It would compute them again each time, which takes half as long as all the rest.
+    """
+    with ExitStack() as blocked:
+        if data.shape == layer.data.shape and data.dtype == layer.data.dtype:
+            for emitter in (layer.events.data, layer.events._extent_augmented):
+                for callback in _list_methods(emitter, DERIVED_FROM_SHAPE):
+                    blocked.enter_context(emitter.blocker(callback))
+        layer.data = data
+
+
+def _list_methods(emitter: EventEmitter, names: Sequence[str]) -> list[Callable[..., None]]:
+    """Return the methods of these names that are connected to an emitter of napari."""
+    connected = [entry for entry in emitter.callbacks if isinstance(entry, tuple) and entry[1] in names]
+    return [getattr(owner, name) for reference, name in connected if (owner := reference()) is not None]
 
 
 def _replace_image(layer: ImageLayer, arguments: dict[str, Any], pixels: NDArray[Any]) -> None:
     limits = arguments.pop("contrast_limits")
     _set_ndim(layer, len(arguments["scale"]))
     with layer._block_refresh():  # else napari slices and uploads the old image again for each attribute
-        for name in ("scale", "units", "axis_labels", "metadata", "name"):
+        if [str(unit) for unit in layer.units] != [UNIT_NAMES.get(unit, unit) for unit in arguments["units"]]:
+            layer.units = arguments["units"]
+        for name in ("scale", "axis_labels", "metadata"):  # the name is that of the case, set by the caller
             if not _are_equal(getattr(layer, name), arguments[name]):
                 setattr(layer, name, arguments[name])
-        if limits is not None:
-            layer.contrast_limits_range = limits
-            layer.contrast_limits = limits
-    layer.data = pixels
+        for name in ("contrast_limits_range", "contrast_limits"):
+            if limits is not None and not _are_equal(tuple(getattr(layer, name)), limits):
+                setattr(layer, name, limits)
+    set_data(layer, pixels)
+
+
+def _set_features(layer: Labels, features: dict[str, list[Any]]) -> None:
+    if layer.features.to_dict("list") != features:
+        layer.features = features
+
+
+def _have_equal_colours(first: LabelColormapBase, second: LabelColormapBase) -> bool:
+    if isinstance(first, DirectLabelColormap) and isinstance(second, DirectLabelColormap):
+        return first.color_dict.keys() == second.color_dict.keys() and all(
+            np.array_equal(colour, second.color_dict[value]) for value, colour in first.color_dict.items()
+        )
+    is_cyclic = isinstance(first, CyclicLabelColormap) and isinstance(second, CyclicLabelColormap)
+    return is_cyclic and first.seed == second.seed and np.array_equal(first.colors, second.colors)
 
 
 def _set_ndim(layer: ImageLayer | Labels, ndim: int) -> None:
@@ -177,4 +226,6 @@ def _get_package(listener: Any) -> str:  # noqa: ANN401 - a function, or the obj
 def _are_equal(first: object, second: object) -> bool:
     if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
         return np.array_equal(np.asarray(first), np.asarray(second))
+    if isinstance(first, Affine) and isinstance(second, Affine):
+        return np.array_equal(first.affine_matrix, second.affine_matrix)
     return bool(first == second)

@@ -35,12 +35,13 @@ class CaseController(QObject):
     Notes
     -----
     `opened` is emitted when another case, or none, is open; `labels_changed` when its labels changed; `state_changed`
-    when the state of a case changed; `leaving` before the open case is accepted or left. `decided` carries a case that
-    was accepted or rejected, `open_failed` one that could not be opened. `work` tells what cannot be done while a case
-    is read or saved.
+    when the state of a case changed; `leaving` before the open case is accepted or left, `showing` just before the
+    layers change. `decided` carries a case that was accepted or rejected, `open_failed` one that could not be opened.
+    `work` tells what cannot be done while a case is read or saved.
     """
 
     leaving = Signal()
+    showing = Signal()
     opened = Signal()
     open_failed = Signal(object)
     labels_changed = Signal()
@@ -214,6 +215,7 @@ class CaseController(QObject):
         borrowed = layer is not None and layers.is_foreign_image(layer)
         with show_errors(), ExitStack() as on_failure:
             on_failure.callback(self._give_up, case, layer, borrowed)
+            self.showing.emit()
             if prepared is not None:
                 on_failure.callback(prepared.draft.close)
             before = self.current
@@ -228,7 +230,7 @@ class CaseController(QObject):
                 self._start_edit_session(current, prepared)
                 current.set_prediction(row.prediction, self._workspace.project.folder)
             elif labels is not None:
-                layer_reuse.empty_labels(labels)
+                layer_reuse.empty_labels(labels, case)
             if before is not None:  # removed only now: the viewer keeps its zoom if the new image has the same extent
                 before.remove_layers(self._viewer, (shown, labels))
                 layers.reset_view_if_extent_changed(self._viewer, extent, shown)
@@ -262,7 +264,7 @@ class CaseController(QObject):
             labels_tools.apply_tools(layer, self._tools.get(task.name, {}), task, prepared.free_number)
             labels_tools.bind_history_keys(layer, self.undo, self.redo)
         else:
-            layer.data = prepared.shown  # napari makes a layer with new data editable
+            layer_reuse.set_data(layer, prepared.shown)  # napari makes a layer with new data editable
             if task.instances and layer.selected_label:
                 layer.selected_label = prepared.free_number
         current.start_editing(layer, prepared.draft, self._on_labels_changed)

@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QMainWindow
 
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.views.display_window import DisplayWindow
+from napari_medseg.plugin.views.drawing_turn import DrawingTurn
 from napari_medseg.plugin.views.planes_dock import PlanesDock
 from napari_medseg.plugin.views.view_anchor import ViewAnchor
 from napari_medseg.plugin.views.window_drag import WindowDrag
@@ -33,6 +34,7 @@ class CaseViews:
         self.planes = PlanesDock(viewer, workspace, case_controller, self.display_window)
         self._drag = WindowDrag(self.display_window)
         self._anchor = ViewAnchor(viewer)
+        self._drawing = DrawingTurn(case_controller)
 
     def add_to(self, section: CollapsibleSection) -> None:
         """Add the combo box of the window to the header of a section, and the box for the planes below."""
@@ -46,6 +48,7 @@ class CaseViews:
         self._drag.watch(canvases)
         if canvases:
             self._anchor.attach(window, canvases[0])
+            self._drawing.attach(canvases[0])
 
     def show_preset(self, preset: str) -> None:
         """Show the open image with a preset of window and level, or say why this makes no sense."""
@@ -54,6 +57,7 @@ class CaseViews:
 
     def close_down(self) -> None:
         """Store what was chosen, and remove the planes from the window."""
+        self._drawing.close()
         self._drag.close()
         self._anchor.close()
         self.display_window.close()

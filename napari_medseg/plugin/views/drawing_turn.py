@@ -1,0 +1,49 @@
+"""Draws the next case in a turn of its own, so that the window answers between changing its layers and drawing them."""
+
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject, QTimer
+from qtpy.QtWidgets import QWidget
+
+from napari_medseg.plugin.controllers.case_controller import CaseController
+
+
+class DrawingTurn(QObject):
+    """Holds the drawing of the canvas while a case is shown, until the next turn of the event loop.
+
+    Qt draws before it handles keys and timers. Changing the layers takes about 30 ms of the processor; drawing them
+    takes 20 ms more without a graphics card, and 100 ms for a large image.
+
+    Parameters
+    ----------
+    case_controller
+        Tells when the layers change.
+    """
+
+    def __init__(self, case_controller: CaseController) -> None:
+        super().__init__()
+        self._canvas: QWidget | None = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(0)
+        self._timer.timeout.connect(self._draw)
+        case_controller.showing.connect(self._hold)
+
+    def attach(self, canvas: QWidget) -> None:
+        """Hold the drawing of this canvas from now on."""
+        self._canvas = canvas
+
+    def close(self) -> None:
+        """Draw what is held; a second call has no effect."""
+        if isalive(self._timer):  # else Qt deleted it with the window
+            self._timer.stop()
+        self._draw()
+        self._canvas = None
+
+    def _hold(self) -> None:
+        if self._canvas is not None and isalive(self._canvas):
+            self._canvas.setUpdatesEnabled(False)
+            self._timer.start()
+
+    def _draw(self) -> None:
+        if self._canvas is not None and isalive(self._canvas):
+            self._canvas.setUpdatesEnabled(True)
