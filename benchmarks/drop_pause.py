@@ -43,8 +43,13 @@ STEPS = (
     "back to the first",
     "another kind dropped",
     "back from the other kind",
+    "a predicted case opens",
     "accepted, the next opens",
 )
+OPENINGS = 8
+"""How often predicted cases of one kind are opened in turn: the figure that a person meets all day."""
+MANY_FILES = 500
+MANY = f"{MANY_FILES} pictures of 64 px"
 
 
 START_S = 3.0
@@ -126,13 +131,13 @@ def make_labels(shape: tuple[int, ...], task: str) -> NDArray[Any]:
     return labels
 
 
-def measure(path: Path, task: str, folder: Path, is_real: bool) -> dict[str, Pause]:
+def measure(path: Path, task: str, folder: Path, is_real: bool) -> list[tuple[str, Pause]]:
     """Open the window on a new project, drop the image, and go through the steps."""
     workspace = _open_workspace(folder, is_real)
     viewer, widget = open_window(workspace)
     stage = WindowDriver(viewer, widget, folder)
     try:
-        return dict(_run_steps(stage, path, task, workspace))
+        return list(_run_steps(stage, path, task, workspace))
     finally:
         viewer.close()
         workspace.close()
@@ -165,7 +170,36 @@ def _run_steps(stage: WindowDriver, path: Path, task: str, workspace: Workspace)
     yield STEPS[4], meter.measure(lambda: worklist.open(first), lambda: _has_labels(stage, first.id))
     yield STEPS[5], meter.measure(lambda: stage.drop_files([other]), lambda: _is_open(stage, first.id))
     yield STEPS[6], meter.measure(lambda: worklist.open(first), lambda: _has_labels(stage, first.id))
-    yield STEPS[7], meter.measure(desk.accept, lambda: _has_labels(stage, second.id))
+    for turn in range(OPENINGS):
+        case = (second, first)[turn % 2]
+        yield (
+            STEPS[7],
+            meter.measure(lambda case=case: worklist.open(case), lambda case=case: _has_labels(stage, case.id)),
+        )
+    yield STEPS[8], meter.measure(desk.accept, lambda: _has_labels(stage, second.id))
+
+
+def measure_many(folder: Path) -> Pause:
+    """Drop hundreds of small pictures at once, in a folder that no cache of the system knows."""
+    images = folder / "many"
+    images.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(MANY_FILES):
+        pixels = rng.integers(0, 255, (64, 64), np.uint8)
+        formats.write_image(images / f"{number:03}.png", Image(pixels, "YX", None, name=f"{number:03}"))
+    workspace = _open_workspace(folder, is_real=False)
+    viewer, widget = open_window(workspace)
+    stage = WindowDriver(viewer, widget, folder)
+    try:
+        stage.process_events(START_S)
+        stage.dock.worklist.predicts_automatically = False
+        dropped, importer = sorted(images.iterdir()), stage.dock.worklist.importer
+        ended: list[bool] = []
+        importer.finished.connect(lambda: ended.append(True))
+        return PauseMeter().measure(lambda: stage.drop_files(dropped), lambda: bool(ended))
+    finally:
+        viewer.close()
+        workspace.close()
 
 
 def _is_open(stage: WindowDriver, other_than: int) -> bool:
@@ -196,9 +230,14 @@ def main() -> None:
                 continue
             for turn in range(arguments.repeats):
                 place = Path(folder) / f"{path.stem}{turn}"
-                for step, pause in measure(path, task, place, arguments.real_engine).items():
+                for step, pause in measure(path, task, place, arguments.real_engine):
                     results.setdefault(name, {}).setdefault(step, []).append(pause)
             _print(name, results[name])
+        if arguments.only in MANY:
+            for turn in range(arguments.repeats):
+                pause = measure_many(Path(folder) / f"many{turn}")
+                results.setdefault(MANY, {}).setdefault("dropped, all in the list", []).append(pause)
+            _print(MANY, results[MANY])
     if arguments.out:
         rows = {
             name: {step: [asdict(p) for p in pauses] for step, pauses in steps.items()}
