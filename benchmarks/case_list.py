@@ -28,12 +28,13 @@ def run_steps(stage: WindowDriver, workspace: Workspace) -> Iterator[tuple[str, 
     meter, dock = PauseMeter(), stage.dock
     worklist, panel = dock.worklist, dock.case_panel.list_panel
     dock.prompt.hide()
-    yield (
-        "another task, and back (reads all)",
-        meter.measure(
-            lambda: (worklist.choose_task("nuclei"), worklist.choose_task(TASK)), lambda: worklist.case_list.is_complete
-        ),
-    )
+    for what, task in (
+        ("another task", "nuclei"),
+        ("back to the task (reads all)", TASK),
+        ("another one again", "nuclei"),
+        ("back again", TASK),
+    ):
+        yield what, meter.measure(lambda task=task: worklist.choose_task(task), lambda: worklist.case_list.is_complete)
     yield "list unfolded", meter.measure(lambda: dock.case_panel._unfold.setChecked(True), panel.isVisible)
     bar = panel.table.verticalScrollBar()
     for share in (0.1, 0.5, 1.0):

@@ -163,7 +163,8 @@ def test_the_buttons_that_end_a_review_never_move_while_one_works(
     for what, happen in happenings.items():
         happen()
         assert find_places() == before, what
-        assert next_place.mapTo(widget, QPoint(0, 0)) == next_before, what
+        moved = next_place.mapTo(widget, QPoint(0, 0)) - next_before  # a scroll bar may come
+        assert moved.manhattanLength() < next_place.height() // 2, f"{what}: the mouse is still over it"
     more: dict[str, Callable[[], object]] = {
         "proposals": lambda: (
             dock.guidance.places_row._proposed.setText(long_text),

@@ -35,13 +35,12 @@ class CaseController(QObject):
     Notes
     -----
     `opened` is emitted when another case, or none, is open; `labels_changed` when its labels changed; `state_changed`
-    when the state of a case changed; `leaving` before the open case is accepted or left, `showing` just before the
-    layers change. `decided` carries a case that was accepted or rejected, `open_failed` one that could not be opened.
-    `work` tells what cannot be done while a case is read or saved.
+    when the state of a case changed; `leaving` before the open case is accepted or left. `decided` carries a case that
+    was accepted or rejected, `open_failed` one that could not be opened. `work` tells what cannot be done while a case
+    is read or saved.
     """
 
     leaving = Signal()
-    showing = Signal()
     opened = Signal()
     open_failed = Signal(object)
     labels_changed = Signal()
@@ -215,7 +214,6 @@ class CaseController(QObject):
         borrowed = layer is not None and layers.is_foreign_image(layer)
         with show_errors(), ExitStack() as on_failure:
             on_failure.callback(self._give_up, case, layer, borrowed)
-            self.showing.emit()
             if prepared is not None:
                 on_failure.callback(prepared.draft.close)
             before = self.current

@@ -8,7 +8,7 @@ from napari_medseg.plugin.controllers.case_controller import CaseController
 
 
 class DrawingTurn(QObject):
-    """Holds the drawing of the canvas while a case is shown, until the next turn of the event loop.
+    """Holds the drawing of the canvas after a case or its labels were shown, until the next turn of the event loop.
 
     Qt draws before it handles keys and timers. Changing the layers takes about 30 ms of the processor; drawing them
     takes 20 ms more without a graphics card, and 100 ms for a large image.
@@ -16,7 +16,7 @@ class DrawingTurn(QObject):
     Parameters
     ----------
     case_controller
-        Tells when the layers change.
+        Tells when its layers changed.
     """
 
     def __init__(self, case_controller: CaseController) -> None:
@@ -26,7 +26,8 @@ class DrawingTurn(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
         self._timer.timeout.connect(self._draw)
-        case_controller.showing.connect(self._hold)
+        case_controller.opened.connect(self._hold)
+        case_controller.state_changed.connect(self._hold)  # also when the first labels of the open case arrive
 
     def attach(self, canvas: QWidget) -> None:
         """Hold the drawing of this canvas from now on."""
