@@ -3,7 +3,7 @@
 import time
 
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QMenu, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QMenu, QToolButton, QWidget
 
 from napari_medseg.core.readings.records import SECOND
 from napari_medseg.plugin.controllers.added_labels import AddedLabels
@@ -11,6 +11,7 @@ from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.open_case import OpenCase
 from napari_medseg.plugin.controllers.review_region import POLYGON_TOOL, RECTANGLE_TOOL, ReviewRegionController
 from napari_medseg.plugin.keymap import UNDO_KEY, get_key_title
+from napari_medseg.plugin.panels.decision_bar import DecisionBar
 from napari_medseg.plugin.panels.reject_button import RejectButton
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.back_off import BackOff
@@ -231,26 +232,6 @@ def _format_elapsed(seconds: float) -> str:
     if seconds < 1.5:
         return "now"
     return f"{seconds:.0f} s ago" if seconds < 90 else f"{seconds / 60:.0f} min ago"
-
-
-class DecisionBar(QWidget):
-    """The buttons that end a review, at the lower end of the dock, and above them what is asked and said about it.
-
-    Texts that come and go while a person works grow upwards, so that no button moves under the mouse.
-    """
-
-    def __init__(self, prompt: QWidget, buttons: QWidget) -> None:
-        super().__init__()
-        self._rows = QVBoxLayout(self)
-        self._rows.setContentsMargins(6, 2, 6, 2)
-        self._rows.setSpacing(3)
-        self._rows.addWidget(prompt)
-        self._rows.addWidget(buttons)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-
-    def insert_first(self, widget: QWidget) -> None:
-        """Add a widget above all others."""
-        self._rows.insertWidget(0, widget)
 
 
 REVIEW_REGION_TOOLTIP = (
