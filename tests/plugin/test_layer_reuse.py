@@ -248,6 +248,39 @@ def test_contrast_is_that_of_the_new_image_in_both_directions(opened: SimpleName
         assert (layer.contrast_limits, layer.contrast_limits_range) == (limits, limits)
 
 
+def test_what_is_equal_is_not_set_again(opened: SimpleNamespace) -> None:
+    """Each of these costs milliseconds: shaders, thumbnails, sliders, the order of the layer list."""
+    show(opened, phantom(1))
+    heard: list[Any] = []  # its method is no listener of another plugin, for which layers are made anew
+    viewer, (image_layer, labels_layer) = opened.viewer, layers_of(opened)
+    for layer in (image_layer, labels_layer):
+        for name in ("colormap", "scale", "units", "contrast_limits", "affine", "name"):
+            if name in layer.events.emitters:
+                layer.events.emitters[name].connect(heard.append)
+    viewer.dims.events.range.connect(heard.append)
+    show(opened, phantom(2))
+    assert sorted(event.type for event in heard) == ["name", "name"], "one of each layer"
+    assert layers_of(opened) == [image_layer, labels_layer]
+
+
+def test_images_of_one_shape_with_another_spacing_have_another_extent(opened: SimpleNamespace) -> None:
+    image = phantom(1)
+    show(opened, replace(image, spacing_mm=tuple(2 * side for side in image.spacing_mm)))
+    (image_layer, labels_layer), viewer = layers_of(opened), opened.viewer
+    assert labels_layer.scale == pytest.approx(image_layer.scale)
+    assert viewer.layers.extent.world[1] == pytest.approx(image_layer.extent.world[1])
+    assert [side.stop for side in viewer.dims.range] == pytest.approx(image_layer.extent.world[1])
+
+
+def test_colours_that_a_person_changed_are_those_of_the_task_again(opened: SimpleNamespace) -> None:
+    task = opened.ws.tasks.get_task("lungs")
+    labels_layer = opened.viewer.layers[1]
+    labels_layer.colormap = {0: "transparent", 1: "red", None: "blue"}
+    show(opened, phantom(1))
+    shown, wanted = opened.viewer.layers[1].colormap, layers.make_colormap(task)
+    assert all(np.array_equal(shown.color_dict[value], colour) for value, colour in wanted.color_dict.items())
+
+
 def test_labels_wait_read_only_until_there_are_some(opened: SimpleNamespace) -> None:
     before = layers_of(opened)
     case = show(opened, phantom(1), with_labels=False)
