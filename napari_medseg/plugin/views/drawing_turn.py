@@ -21,13 +21,15 @@ class DrawingTurn(QObject):
 
     def __init__(self, case_controller: CaseController) -> None:
         super().__init__()
+        self._case_controller = case_controller
         self._canvas: QWidget | None = None
+        self._shown: tuple[int, bool] | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
         self._timer.timeout.connect(self._draw)
-        case_controller.opened.connect(self._hold)
-        case_controller.state_changed.connect(self._hold)  # also when the first labels of the open case arrive
+        case_controller.opened.connect(self._hold_if_other)
+        case_controller.state_changed.connect(self._hold_if_other)
 
     def attach(self, canvas: QWidget) -> None:
         """Hold the drawing of this canvas from now on."""
@@ -40,8 +42,11 @@ class DrawingTurn(QObject):
         self._draw()
         self._canvas = None
 
-    def _hold(self) -> None:
-        if self._canvas is not None and isalive(self._canvas):
+    def _hold_if_other(self) -> None:
+        """Hold the drawing if another case is shown, or the first labels of the open one."""
+        current, before = self._case_controller.current, self._shown
+        self._shown = None if current is None else (current.case.id, current.labels_layer is not None)
+        if self._shown != before and self._canvas is not None and isalive(self._canvas):
             self._canvas.setUpdatesEnabled(False)
             self._timer.start()
 

@@ -2,25 +2,33 @@
 
 from types import SimpleNamespace
 
+from plugin_phantoms import phantom
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QWidget
 
 from napari_medseg.plugin.views.drawing_turn import DrawingTurn
+from napari_medseg.workflow.cases import add_cases
 
 
 def test_the_canvas_waits_for_one_turn_and_never_stays_held(window: SimpleNamespace, qtbot: QtBot) -> None:
-    turn, canvas = DrawingTurn(window.case_controller), QWidget()
+    turn, canvas, desk = DrawingTurn(window.case_controller), QWidget(), window.case_controller
     qtbot.addWidget(canvas)
-    window.case_controller.opened.emit()
+    window.worklist.set_predicts_automatically(False)
+    images = [phantom(number) for number in range(3)]
+    first, second, third = add_cases(window.ws, images, "lungs")
+    desk.open(first, images[0])
     assert canvas.updatesEnabled(), "there is no canvas yet"
     turn.attach(canvas)
-    window.case_controller.opened.emit()
+    desk.open(second, images[1])
     assert not canvas.updatesEnabled()
     qtbot.waitUntil(canvas.updatesEnabled)
-    window.case_controller.state_changed.emit()
-    assert not canvas.updatesEnabled(), "the labels of the open case arrived"
-    window.case_controller.opened.emit()
+    desk.show_prediction(None)
+    assert not canvas.updatesEnabled(), "the first labels of the open case"
+    qtbot.waitUntil(canvas.updatesEnabled)
+    desk.current.labels_layer.paint((2, 2), 1)
+    assert canvas.updatesEnabled(), "strokes are drawn at once"
+    desk.open(third, images[2])
     turn.close()
     assert canvas.updatesEnabled()
-    window.case_controller.opened.emit()
+    desk.open(first, images[0])
     assert canvas.updatesEnabled(), "nothing is held after the end"
