@@ -5,8 +5,8 @@
 
 import time
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -22,10 +22,11 @@ from napari_medseg.core.replay import write_replay_images
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, make_paths_relative, read_snapshot, write_snapshot
 from napari_medseg.workflow.cases import list_current_corrections
 from napari_medseg.workflow.data_checks import check_corrections, describe_label_mixups
-from napari_medseg.workflow.findings.case_finding import CaseFinding
+from napari_medseg.workflow.findings.case_finding import CaseFinding, hide_blind
 from napari_medseg.workflow.hold_out.replayed import read_user_images
 from napari_medseg.workflow.run_control import ensure_no_running_run, find_paused_run, get_run_folder, launch_run
 from napari_medseg.workflow.run_plan import RunPlan, RunRequest, plan_run
+from napari_medseg.workflow.second_reader.hidden import hide_names
 from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
 from training.evaluation.run_verdict import (
@@ -64,10 +65,14 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class CandidateComparison:
-    """Scores of a candidate on the hold-out, worst change first, and the verdict of the promotion gate."""
+    """Scores of a candidate on the hold-out, worst change first, and the verdict of the promotion gate.
+
+    `n_hidden` compared cases are not in `rows`, because the person who works now has yet to read them blind.
+    """
 
     rows: tuple[ComparisonRow, ...]
     verdict: Verdict
+    n_hidden: int = 0
 
 
 def count_unlearnt_corrections(ws: Workspace, task: str) -> int:
@@ -125,7 +130,7 @@ def start_run(
     if (waiting := find_paused_run(ws, task)) is not None:
         raise MedSegError(f"the run {waiting.id} is paused. Resume or discard it before you start another run.")
     found = check_corrections(ws, task)
-    if blocking := [one.text for one in found if one.finding.blocking]:
+    if blocking := [one.text for one in hide_blind(ws, found) if one.finding.blocking]:
         raise MedSegError(f"{'; '.join(blocking)}. Nothing is trained on such labels: correct them first.")
     beginning = plan_run(ws, ws.tasks.get_task(task), RunRequest(budget_s, seed, base, changes))
     snapshot, seen = build_snapshot(ws, task, beginning.base)
@@ -158,10 +163,15 @@ def read_comparison(ws: Workspace, run: Run) -> CandidateComparison:
     files = {item.name: Path(item.labels).name for item in _read_snapshot_items(folder)}
     corrections = {Path(correction.labels_file).name: correction for correction in ws.project.read_records(Correction)}
     cases = {case.id: case for case in ws.project.read_records(Case)}
-    rows = []
+    rows: list[ComparisonRow] = []
+    hidden: set[str] = set()
+    unread = ws.second_readings.list_unread(run.task)
     for event in compared:
         correction = corrections.get(files.get(event.case, ""))
         case = None if correction is None else cases.get(correction.case_id)
+        if case is not None and case.id in unread:
+            hidden.add(event.case)
+            continue
         labels_file, in_part = "", False
         if correction is not None:
             labels_file, in_part = correction.labels_file, bool(correction.reviewed_file)
@@ -170,7 +180,16 @@ def read_comparison(ws: Workspace, run: Run) -> CandidateComparison:
     n_earlier = read_earlier_comparisons(folder)
     if n_earlier is None:  # the run is older than this file, or the file is damaged
         n_earlier = _count_earlier_comparisons(ws, run, _read_hold_out_groups(ws, folder))
-    return CandidateComparison(tuple(rows), read_verdict(folder, n_earlier))
+    return CandidateComparison(tuple(rows), _hide_in_verdict(read_verdict(folder, n_earlier), hidden), len(hidden))
+
+
+def _hide_in_verdict(verdict: Verdict, names: Collection[str]) -> Verdict:
+    return replace(
+        verdict,
+        worst_case=hide_names(verdict.worst_case, names),
+        answer=hide_names(verdict.answer, names),
+        figures=hide_names(verdict.figures, names),
+    )
 
 
 def list_undecided_runs(ws: Workspace) -> list[Run]:

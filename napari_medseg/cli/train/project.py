@@ -30,6 +30,7 @@ from napari_medseg.cli.train.run_options import (
 )
 from napari_medseg.workflow import retrain
 from napari_medseg.workflow.data_checks import check_corrections
+from napari_medseg.workflow.findings.case_finding import hide_blind
 from training.from_folders.default_recipe import RecipeOverrides
 from training.recipe_keys import find_keys, list_stages
 
@@ -64,7 +65,7 @@ def train_on_project(
     """
     check_reason(context, reason, promote=promote)
     with open_workspace(project, registry) as ws:
-        findings = check_corrections(ws, task)
+        findings = hide_blind(ws, check_corrections(ws, task))
         console = make_progress_console(quiet=as_json)
         for line in format_findings(ws, task, findings):
             console.print(line, markup=False)

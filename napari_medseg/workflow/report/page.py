@@ -24,7 +24,7 @@ _UNITS = {"ml": "ml", "mm2": "mm²", "px": "px"}
 
 @dataclass
 class TaskReport:
-    """All that is known of one task; `notes` has the newest note of each case by the id of the case."""
+    """All that is known of one task; `notes` has what is said about each case, by its id."""
 
     task: Task
     histories: Sequence[CaseHistory]

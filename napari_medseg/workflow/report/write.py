@@ -133,12 +133,12 @@ def _read_task(
 
 def _measure(ws: Workspace, folder: Path, task: str) -> Generator[Progress, None, MeterFigures]:
     """Return the figures of the meter; comparisons that the project lacks are made for the page."""
-    records = replace(read_meter(ws, task, ()), folder=folder)
+    records = replace(read_meter(ws, task), folder=folder)
     n_missing = len(records.unmeasured) + sum(one.agreement is None for one in records.read_twice)
     for number, compared in enumerate(measure_missing(records), start=1):
         store_measured(ws, compared)
         yield Progress(number, n_missing)
-    return compute_figures(read_meter(ws, task, ()) if n_missing else records)
+    return compute_figures(read_meter(ws, task) if n_missing else records)
 
 
 def _list_accepted(project: Project, task: str) -> list[AcceptedCase]:
