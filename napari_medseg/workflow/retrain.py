@@ -17,6 +17,7 @@ from napari_medseg.core.project.rows import RunItem
 from napari_medseg.core.quality.label_set_checks import NOTHING_TO_LEARN
 from napari_medseg.core.quality.promotion_gate import Decision, Verdict
 from napari_medseg.core.quality.repeated_comparisons import Comparison, count_earlier_comparisons
+from napari_medseg.core.readings.hidden_names import hide_names
 from napari_medseg.core.records import Case, Correction, Run, RunState, now
 from napari_medseg.core.replay import write_replay_images
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, make_paths_relative, read_snapshot, write_snapshot
@@ -26,7 +27,6 @@ from napari_medseg.workflow.findings.case_finding import CaseFinding, hide_blind
 from napari_medseg.workflow.hold_out.replayed import read_user_images
 from napari_medseg.workflow.run_control import ensure_no_running_run, find_paused_run, get_run_folder, launch_run
 from napari_medseg.workflow.run_plan import RunPlan, RunRequest, plan_run
-from napari_medseg.workflow.second_reader.hidden import hide_names
 from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
 from training.evaluation.run_verdict import (

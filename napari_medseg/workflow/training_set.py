@@ -59,7 +59,7 @@ def build_snapshot(ws: Workspace, task: str, base: ModelCard | None = None) -> t
         raise MedSegError(f"there is no correction to learn from{held}. Accept at least one case outside the hold-out.")
     held_out = [case for case, _ in pairs if case.held_out]
     items = [
-        _make_item(ws.project.folder, case, correction, role)
+        _make_item(ws.project.folder, case, correction, role, is_blind=ws.second_readings.is_awaited(case))
         for (case, correction), role in zip(pairs, roles, strict=True)
     ]
     replayed = _leave_out_held_out_groups(ws, list_replayed_images(ws, task, base), held_out)
@@ -102,7 +102,7 @@ def _get_role(case: Case, validating: Collection[str]) -> Role:
     return Role.VALIDATE if case.group in validating else Role.TRAIN
 
 
-def _make_item(folder: Path, case: Case, correction: Correction, role: Role) -> SnapshotItem:
+def _make_item(folder: Path, case: Case, correction: Correction, role: Role, *, is_blind: bool) -> SnapshotItem:
     edited = _find_edited_voxels(folder, case.name, correction)
     is_seen = role is Role.TRAIN and edited.size > 0 and not correction.imported  # a mask of a program is one stroke
     certain = _write_certain_mask(folder, case, edited) if is_seen else StoredLabels("", "")
@@ -120,6 +120,7 @@ def _make_item(folder: Path, case: Case, correction: Correction, role: Role) -> 
         certain_sha256=certain.sha256,
         reviewed_mask=str((folder / correction.reviewed_file).absolute()) if correction.reviewed_file else "",
         reviewed_sha256=correction.reviewed_sha256,
+        may_be_shown=not is_blind,
     )
 
 

@@ -162,7 +162,7 @@ def _draw_worst(ws: Workspace, folder: Path, figures: MeterFigures, names: Names
     accepted = {one.correction.id: one for one in _list_accepted(ws.project, figures.records.task.name)}
     drafts = [
         (row.dice, accepted[row.correction.id])
-        for row in figures.records.rows
+        for row in figures.records.shown_rows
         if row.counts and row.dice is not None and row.correction.id in accepted
     ]
     pictures = []

@@ -1,13 +1,10 @@
-"""What a person who has yet to read a case blind does not see: whatever was made from the labels of its first reader."""
+"""What a person who has yet to read a case blind does not see: all that comes from the labels of its first reader."""
 
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 from napari_medseg.core.records import Case
 from napari_medseg.workflow.workspace import Workspace
-
-NAMELESS = "a case that you read blind"
 
 Row = TypeVar("Row", bound=tuple[Case, object, object])
 
@@ -25,11 +22,3 @@ def describe_left_out(n_cases: int) -> str:
         return ""
     these = "1 case is" if n_cases == 1 else f"{n_cases:,} cases are"
     return f"{these} left out: you are to read {'it' if n_cases == 1 else 'them'} blind, and have not decided yet."
-
-
-def hide_names(text: str, names: Collection[str]) -> str:
-    """Replace the names of cases in a text; ``patient 1 case 1`` is not a part of ``patient 1 case 12``."""
-    if not names:
-        return text
-    any_name = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    return re.sub(rf"(?<!\w)(?:{any_name})(?!\w)", NAMELESS, text)
