@@ -10,7 +10,12 @@ from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
 from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
-from napari_medseg.workflow.data_checks import CorrectionToCheck, iter_findings, list_corrections_to_check
+from napari_medseg.workflow.data_checks import (
+    CheckedCorrections,
+    CorrectionToCheck,
+    iter_findings,
+    list_corrections_to_check,
+)
 from napari_medseg.workflow.findings.case_finding import (
     CaseFinding,
     dismiss,
@@ -78,6 +83,11 @@ class FindingsList(QWidget):
     def blocking_reason(self) -> str:
         """Why training on these corrections is blocked; empty if it is allowed."""
         return "; ".join(row.text for row in self.rows if row.finding.blocking)
+
+    @property
+    def checked(self) -> CheckedCorrections | None:
+        """The check that is shown; `None` while it is made."""
+        return None if self._worker is not None else CheckedCorrections(self._checked, tuple(self._found))
 
     def set_display_allowed(self, allowed: bool) -> None:
         """Allow or forbid showing the list; it is shown only if it has rows."""

@@ -76,9 +76,8 @@ def test_the_page_shows_neither_its_picture_nor_its_row(ws: Workspace, read_blin
 
 def test_reports_and_previews_of_a_run_show_no_labels_of_it(ws: Workspace, read_blind: list[Case]) -> None:
     first, other = read_blind
-    items = {
-        item.name: item.may_be_shown for item in build_snapshot(ws, "lungs")[0].items if item.source == "corrections"
-    }
+    items = build_snapshot(ws, "lungs")[0].items
+    shown = {item.name: item.may_be_shown for item in items if item.source == "corrections"}
     assert shown == {first.name: False, other.name: True}
 
 
