@@ -49,7 +49,7 @@ class CaseHistory:
 
 @dataclass(frozen=True)
 class WaitingCase:
-    """A listed case that nobody has decided, without its names: what a forecast needs of thousands of them."""
+    """A case without its names: what a forecast needs of thousands of them that nobody has decided."""
 
     id: int
     content_hash: str
@@ -60,6 +60,16 @@ class WaitingCase:
     def spatial_shape(self) -> tuple[int, ...]:
         """Shape of the labels of this case, (y, x) or (z, y, x)."""
         return self.shape[: len(self.axes.replace("C", ""))]
+
+
+@dataclass(frozen=True)
+class WorkDone:
+    """The work on a draft: the version that made it, seconds without idle time, and voxels that were changed."""
+
+    case: WaitingCase
+    model: str
+    seconds: float
+    changed_voxels: int
 
 
 def _list_columns(kind: type, alias: str) -> str:
@@ -153,6 +163,14 @@ class ListedCases:
         rows = self._fetch(f"{query} AND NOT {_IS_DECIDED} ORDER BY id", task)
         return decode_rows(self._connection, rows, _decode_waiting)
 
+    def read_first_corrections(self, task: str) -> list[WorkDone]:
+        """Return the first correction that each reader made of a draft of each case, without masks of elsewhere."""
+        query = """SELECT c.id, c.content_hash, c.axes, c.shape, k.model, k.seconds, k.changed_voxels
+            FROM corrections AS k JOIN cases AS c ON c.id = k.case_id
+            WHERE c.task = ? AND k.model != '' AND k.imported = ''
+            AND k.id IN (SELECT min(id) FROM corrections GROUP BY case_id, reading) ORDER BY k.id"""
+        return decode_rows(self._connection, self._fetch(query, task), _decode_work)
+
     def read_notes(self, first_id: int, last_id: int) -> list[CaseNote]:
         """Read the notes of the cases with these ids and those between, earlier notes first."""
         names = ", ".join(quote_column(each.name) for each in fields(CaseNote))
@@ -224,6 +242,13 @@ def _decode_waiting(row: Sequence[Any]) -> WaitingCase:
         return WaitingCase(int(row[0]), str(row[1]), str(row[2]), tuple(map(int, parse_json(row[3]))))
     except (TypeError, ValueError) as error:
         raise MedSegError(f"the row {row[0]!r} of the table cases is damaged: {get_reason(error)}") from error
+
+
+def _decode_work(row: Sequence[Any]) -> WorkDone:
+    try:
+        return WorkDone(_decode_waiting(row[:4]), str(row[4]), float(row[5]), int(row[6]))
+    except (TypeError, ValueError) as error:
+        raise MedSegError(f"a correction of the case {row[0]!r} is damaged: {get_reason(error)}") from error
 
 
 def _decode_history(row: Sequence[Any]) -> CaseHistory:

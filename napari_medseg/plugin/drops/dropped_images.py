@@ -22,7 +22,7 @@ from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow import cases
 from napari_medseg.workflow.tasks import assignment, drop_sorting
-from napari_medseg.workflow.tasks.assignment import TaskAssignment, list_names
+from napari_medseg.workflow.tasks.assignment import TaskAssignment
 from napari_medseg.workflow.tasks.drop_sorting import SortedImage
 from napari_medseg.workflow.workspace import Workspace
 
@@ -110,11 +110,11 @@ class DroppedImages(QObject):
             kinds = {image.case.content_hash: image.kind for image in self._batch}
             self._batch = [SortedImage(kinds[case.content_hash], case) for case in assigned.cases]
             self._show(task, assigned.cases[0])
-            refused = f" {list_names(assigned.refused)} cannot be used for it." if assigned.refused else ""
+            left = drop_sorting.explain_redirection(self._workspace, before, assigned)
             title = self._workspace.tasks.get_task(task).title
             undo = partial(self._take_back, before, assigned)
             self.sorted_by_task.emit(
-                f"{drop_sorting.describe_drop(self._workspace, self._batch)}.{refused}",
+                f"{drop_sorting.describe_drop(self._workspace, self._batch)}. {left}".rstrip(),
                 [(f"Predict {title.partition(' (')[0]}", self.release), ("Undo", undo)],
             )
 
@@ -132,7 +132,8 @@ class DroppedImages(QObject):
 
     def _take_back(self, before: Sequence[Case], assigned: TaskAssignment) -> None:
         with show_errors():
-            assignment.remove_from_list(self._workspace, assigned.added)
+            if assigned.added:
+                assignment.remove_from_list(self._workspace, assigned.added)
             assignment.return_to_list(self._workspace, before)
             self._show(before[0].task, before[0])
 

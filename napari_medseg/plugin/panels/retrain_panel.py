@@ -142,7 +142,7 @@ class RetrainPanel(CollapsibleSection):
         self.progress.discard_requested.connect(self._on_discard)
 
     def _show_effort(self) -> None:
-        found = effort.compute_efforts(self._workspace, self._task)
+        found = effort.read_efforts(self._workspace, self._task)
         self._effort.setText(effort.format_effort(found))
         self._effort.setToolTip(
             "\n".join(
