@@ -12,11 +12,11 @@ from napari_medseg.core.project.review_region import RegionOutline, ReviewRegion
 from napari_medseg.core.records import Case
 from napari_medseg.workflow import retrain
 from napari_medseg.workflow.data_checks import (
-    CHECKS_FOLDER,
     check_corrections,
     describe_label_mixups,
     list_corrections_to_check,
 )
+from napari_medseg.workflow.hold_out.content_check import CHECKS_FOLDER
 from napari_medseg.workflow.hold_out.held_out_groups import set_held_out
 from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.training_set import build_snapshot

@@ -1,7 +1,7 @@
 """The work of the last two model versions in one line, by the definition of the meter: medians, of one kind of image.
 
-The meter has all versions with their intervals (`trend.list_version_work`). This line is read whenever the list changes,
-so it comes from one query.
+The meter has all versions with their intervals (`trend.list_version_work`). This line is read whenever the list
+changes, so it comes from one query.
 """
 
 from collections import Counter

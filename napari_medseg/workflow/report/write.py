@@ -1,5 +1,6 @@
 """Write the report of a project: `report.html`, one file that needs no network."""
 
+import re
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +35,8 @@ from napari_medseg.workflow.storage.project_copy import open_project_copy
 from napari_medseg.workflow.workspace import Workspace
 from training.reports.html import Figure, make_figure, render_page
 
+_FOLDERS = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:;\"'<>|][^/\\:;\"'<>|\n]*[/\\])+")
+"""All folders of an absolute path; the last part stays."""
 REPORT_FILE = "report.html"
 N_PICTURES = 6
 """Of each task; a page of many tasks stays small."""
@@ -90,7 +93,8 @@ def write_project_report(
             else:
                 problems.append(f"the task {name} is not known here; its cases are not shown.")
         sections = [build_section(report, names) for report in reports]
-        said = [_hide_folders(text, project.folder, folder, registry.user_dir) for text in (*problems, *damage)]
+        own = (project.folder, folder, registry.user_dir, registry.bundled_dir)
+        said = [_hide_folders(text, *own) for text in (*problems, *damage)]
     values = {
         "sections": sections,
         "clear_names": options.clear_names,
@@ -151,10 +155,10 @@ def _list_accepted(project: Project, task: str) -> list[AcceptedCase]:
 
 
 def _hide_folders(text: str, *folders: Path) -> str:
-    """Drop the paths of folders from a message: they may hold the account of a reader."""
+    """Drop the paths of folders from a message: they may hold the account of a reader, or a patient's name."""
     for folder in folders:
         text = text.replace(f"{folder}/", "").replace(str(folder), "the project")
-    return text
+    return _FOLDERS.sub("", text)
 
 
 def _draw_worst(ws: Workspace, folder: Path, figures: MeterFigures, names: Names, problems: list[str]) -> list[Figure]:
