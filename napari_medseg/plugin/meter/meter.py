@@ -104,8 +104,7 @@ class Meter(QObject):
             return
         self._is_stale = False
         with show_errors():
-            records = read_meter(self._workspace, self._worklist.task.name)
-            self._start(records)
+            self._start(read_meter(self._workspace, self._worklist.task.name))
 
     def set_theme(self, theme_name: str) -> None:
         """Use the colours of a napari theme."""
