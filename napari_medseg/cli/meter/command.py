@@ -84,7 +84,7 @@ def meter(
         return
     for line in lines:
         echo(line)
-    if left_out := describe_left_out(len(figures.records.unread)):
+    if csv is not None and (left_out := describe_left_out(len(figures.records.unread))):
         echo(f"From the rows of single corrections {left_out}")
     for label, name in (names or {}).items():
         echo(f"{label} is {name}")
