@@ -5,9 +5,13 @@ held-out patients, and some runs. It is built once, and measured again in later 
 
     python benchmarks/large_project.py build FOLDER --cases 2000
     python benchmarks/large_project.py measure FOLDER
+    python benchmarks/large_project.py press FOLDER
+
+`press` measures a press of Retrain as the window does it: the corrections are checked beforehand, then the run starts.
 """
 
 import argparse
+import contextlib
 import json
 import resource
 import sys
@@ -25,9 +29,12 @@ from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.records import Run, RunState, now
 from napari_medseg.inference.events import PredictionResult
 from napari_medseg.workflow.cases import add_cases, list_cases
-from napari_medseg.workflow.data_checks import check_corrections
+from napari_medseg.workflow.data_checks import check_corrections, find_problems
 from napari_medseg.workflow.report.write import write_project_report
+from napari_medseg.workflow.retrain import start_checked_run
 from napari_medseg.workflow.review import accept, open_review, record_prediction
+from napari_medseg.workflow.run_control import poll_run
+from napari_medseg.workflow.run_plan import RunRequest
 from napari_medseg.workflow.storage.check import check_project
 from napari_medseg.workflow.storage.disk_use import measure_disk_use
 from napari_medseg.workflow.storage.pack import pack_project
@@ -44,13 +51,16 @@ N_RUNS = 6
 def main() -> None:
     """Build or measure a project, as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("build", "measure"))
+    parser.add_argument("action", choices=("build", "measure", "press"))
+    parser.add_argument("--budget-s", type=float, default=90.0, help="of the run that `press` starts")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--only", default="", help="measure only the steps whose name begins with this")
     options = parser.parse_args()
     if options.action == "build":
         build(options.folder, options.cases)
+    elif options.action == "press":
+        press(options.folder, options.budget_s)
     else:
         measure(options.folder, options.only)
 
@@ -132,6 +142,41 @@ def measure(folder: Path, only: str) -> None:
     step("pack", lambda: finish(pack_project(folder / "project", folder / "a.zip", registry, replace=True)))
     ws.close()
     (folder / "measured.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def press(folder: Path, budget_s: float) -> None:
+    """Print what happens between a press of Retrain and the end of the run: seconds, and memory of both processes."""
+    ws = Workspace.open(folder / "project", folder / "registry")
+
+    def step(name: str, work: Callable[[], Any]) -> Any:  # noqa: ANN401 -- whatever the step returns
+        began, busy = time.perf_counter(), time.process_time()
+        result = work()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        took = f"{time.perf_counter() - began:8.2f} s {time.process_time() - busy:8.2f} s of the processor"
+        print(f"{name:28} {took} {peak:6} MiB", flush=True)
+        return result
+
+    step("check, first time", lambda: find_problems(ws, "lungs"))
+    checked = step("check, kept", lambda: find_problems(ws, "lungs"))
+    began = time.perf_counter()
+    run = step("press to started process", lambda: start_checked_run(ws, "lungs", RunRequest(budget_s), checked))
+    trainer, offset, peak_mib, seen = ws.child_processes[run.id], 0, 0, set[str]()
+    while not seen & {"Finished", "Failed"} and trainer.poll() is None:
+        with contextlib.suppress(OSError):
+            status = Path(f"/proc/{trainer.pid}/status").read_text()
+            peak_mib = max(peak_mib, int(status.partition("VmHWM:")[2].split()[0]) // 1024)
+        events, offset = poll_run(ws, run, offset)
+        for event in events:
+            name = type(event).__name__
+            if name not in seen or name == "Failed":
+                print(
+                    f"{name:28} {time.perf_counter() - began:8.2f} s after the press, trainer {peak_mib} MiB",
+                    flush=True,
+                )
+            seen.add(name)
+        time.sleep(0.1)
+    print(f"{'ended':28} {time.perf_counter() - began:8.2f} s after the press, trainer {peak_mib} MiB", flush=True)
+    ws.close()
 
 
 def finish(work: Generator[object, None, Any]) -> Any:  # noqa: ANN401 -- whatever the generator returns

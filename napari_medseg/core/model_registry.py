@@ -11,17 +11,14 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict
 
 import napari_medseg
-from napari_medseg.core.atomic_io import atomic_write_text, replace_file, sync_folder
+from napari_medseg.core.atomic_io import replace_file, sync_folder
 from napari_medseg.core.errors import MedSegError, get_reason, look_up, report_damage
-from napari_medseg.core.json_model import read_json_model, set_damaged_aside
 from napari_medseg.core.model_card import CARD_FILE, CardReader, ModelCard, check_version_folder, copy_version
 from napari_medseg.core.project.file_state import KeptContent
 from napari_medseg.core.project.lock import lock_shared_folder
+from napari_medseg.core.promotions.live_file import LiveChange, LiveFile, append_live_change, read_live_file
 from napari_medseg.core.records import now
 from napari_medseg.core.replay import REPLAY_IMAGES_FILE
 from napari_medseg.core.tasks.catalog import TASKS_FOLDER, TaskCatalog, read_task_catalog
@@ -31,23 +28,6 @@ logger = logging.getLogger(__name__)
 LIVE_FILE = "live.json"
 BUNDLED_MODELS = Path(napari_medseg.__file__).parent / "models"
 """Folder of the versions that ship with the program."""
-
-
-class LiveChange(BaseModel):
-    """One entry of `live.json`: a version was promoted or rolled back."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    action: Literal["promote", "roll_back"]
-    model: str
-    at: str
-    reason: str = ""
-
-
-class _LiveFile(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    tasks: dict[str, tuple[LiveChange, ...]] = {}
 
 
 @dataclass(frozen=True)
@@ -73,7 +53,7 @@ class ModelRegistry:
         self._live_file = user_dir / LIVE_FILE
         self._cards = CardReader()
         self._kept_versions = KeptContent[tuple[_Version, ...]]()
-        self._kept_changes = KeptContent[_LiveFile]()
+        self._kept_changes = KeptContent[LiveFile]()
 
     def list_versions(self, task: str | None = None) -> list[ModelCard]:
         """List the cards of a task (`None`: of all tasks), newest first; the task's default family comes first."""
@@ -217,7 +197,9 @@ class ModelRegistry:
         with lock_shared_folder(self.user_dir):
             if self.get_live_id(card.task) == model:
                 return card
-            self._append_live_change(card.task, LiveChange(action="promote", model=model, at=now(), reason=reason))
+            append_live_change(
+                self._live_file, card.task, LiveChange(action="promote", model=model, at=now(), reason=reason)
+            )
         return self.get_card(model)
 
     def roll_back(self, task: str) -> ModelCard:
@@ -235,7 +217,7 @@ class ModelRegistry:
                 which = "is the first model of its task" if stack else "is the model the program came with"
                 raise MedSegError(f"{self.get_live_card(task).id} {which}; there is no earlier one to roll back to.")
             before = self.get_live_card(task)
-            self._append_live_change(task, LiveChange(action="roll_back", model=before.id, at=now()))
+            append_live_change(self._live_file, task, LiveChange(action="roll_back", model=before.id, at=now()))
         return self.get_live_card(task)
 
     def _read_versions(self) -> tuple[_Version, ...]:
@@ -276,23 +258,8 @@ class ModelRegistry:
                 stack.pop()
         return stack
 
-    def _read_live_file(self) -> _LiveFile:
-        """Read the promotions. A damaged file is reported and counts as empty, so that all else can be used."""
-        if not (path := self._live_file).exists():
-            return _LiveFile()
-        complaint = "cannot be read, so it is not known which model is live"
-        advice = "The bundled models are live until you promote another; restore the file from a backup, or promote."
-        try:
-            return self._kept_changes.read([path], lambda: read_json_model(path, _LiveFile, complaint, advice))
-        except MedSegError as error:
-            report_damage(str(error))
-            return _LiveFile()
-
-    def _append_live_change(self, task: str, change: LiveChange) -> None:
-        if not (tasks := self._read_live_file().tasks):
-            set_damaged_aside(self._live_file, _LiveFile)
-        after = _LiveFile(tasks={**tasks, task: (*tasks.get(task, ()), change)})
-        atomic_write_text(self._live_file, after.model_dump_json(indent=2) + "\n")
+    def _read_live_file(self) -> LiveFile:
+        return self._kept_changes.read([self._live_file], lambda: read_live_file(self._live_file))
 
 
 def _sort_cards(versions: Iterable[_Version], task: str | None) -> list[ModelCard]:

@@ -173,10 +173,11 @@ class ImportedMask:
 
 @dataclass(frozen=True)
 class CaseNote:
-    """What a person says about a case; the newest one of a case counts, and `NO_NOTE` stands for none.
+    """What a person says about a case; the newest one of a reading counts, and `NO_NOTE` stands for none.
 
-    `note` and `reason` (why it was rejected; empty if no one said it) are free text, which may name someone: the
-    database keeps them in the table `identities`. With `is_flagged`, a colleague is to look at the case.
+    `reading` is as in `Review`: a second reader's notes stand beside those of the first reading. `note` and `reason`
+    (why it was rejected; empty if no one said it) are free text, which may name someone: the database keeps them in the
+    table `identities`. With `is_flagged`, a colleague is to look at the case.
     """
 
     id: int
@@ -186,6 +187,12 @@ class CaseNote:
     created: str
     note: str = field(default="", repr=False)
     reason: str = field(default="", repr=False)
+    reading: int = 1
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing, because what was said was taken back."""
+        return not (self.is_flagged or self.note or self.reason)
 
 
 NO_NOTE = CaseNote(0, 0, is_flagged=False, who="", created="")

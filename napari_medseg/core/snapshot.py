@@ -66,7 +66,8 @@ class SnapshotItem(BaseModel):
     planes, with its hash if known). Labels of `ignored_value` mark unlabelled pixels. A run trains and validates only
     on reviewed, labelled pixels. The non-zero voxels of `certain_mask` are those that a person painted or called right:
     the trainer gives them a larger weight. `label_sets` names the values that stand for several classes of the network:
-    the label says that a pixel is one of them, and not which.
+    the label says that a pixel is one of them, and not which. Reports and previews show the labels only if
+    `may_be_shown`: not while a second person is to read the case blind.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -90,6 +91,7 @@ class SnapshotItem(BaseModel):
     certain_sha256: str = ""
     image_sha256: str = ""
     image_shape: tuple[int, ...] = ()
+    may_be_shown: bool = True
 
     @field_validator("image", "labels", "field_labels", "reviewed_mask", "certain_mask")
     @classmethod

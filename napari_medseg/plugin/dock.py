@@ -111,7 +111,8 @@ class Dock(QWidget):
     def set_theme(self, theme_name: str) -> None:
         """Use the colours of a napari theme."""
         curve, row, table = self.retrain_panel.progress.curve, self.correction.row, self.case_panel.list_panel.model
-        for themed in (curve, row, table, self.meter):
+        checks, compared = self.retrain_panel.findings, self.retrain_panel.decision.table
+        for themed in (curve, row, table, checks, compared, self.meter):
             themed.set_theme(theme_name)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:

@@ -1,7 +1,7 @@
 """Cases: imported images, each stored once, and the list of them with their state."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ from napari_medseg.core.readings.records import FIRST
 from napari_medseg.core.records import NO_NOTE, Case, CaseNote, Correction, Prediction, Review, ReviewState, now
 from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.core.tasks.detection import check_axes_fit_task, check_image_fits_task
-from napari_medseg.workflow.case_notes.notes import select_note
+from napari_medseg.workflow.case_notes.notes import CaseNotes, list_other_notes, select_note
 from napari_medseg.workflow.hold_out.groups import choose_groups
 from napari_medseg.workflow.hold_out.held_out_groups import assign_sides
 from napari_medseg.workflow.tasks.custom_tasks import save_task_to_project
@@ -35,7 +35,7 @@ class CaseRow:
     """A row of the case list: case, state, newest prediction and correction, and open review.
 
     Of a second reading (`reading` 2), correction, reviews and note are those of the person who works now: it is blind.
-    `is_read_twice` tells that a second person reads the case, or has read it.
+    `is_read_twice` tells that a second person reads the case, or has read it. `other_notes` are of second readers.
     """
 
     case: Case
@@ -46,6 +46,12 @@ class CaseRow:
     reading: int = FIRST
     note: CaseNote = NO_NOTE
     is_read_twice: bool = False
+    other_notes: CaseNotes = ()
+
+    @property
+    def is_flagged(self) -> bool:
+        """Whether a person who read the case wants a colleague to look at it."""
+        return self.note.is_flagged or any(one.is_flagged for one in self.other_notes)
 
     @property
     def reason(self) -> str:
@@ -203,7 +209,7 @@ def _make_case_rows(ws: Workspace, histories: Sequence[CaseHistory]) -> list[Cas
     return [_make_case_row(ws, history, notes.get(history.case.id, ())) for history in histories]
 
 
-def _make_case_row(ws: Workspace, history: CaseHistory, notes: Iterable[CaseNote]) -> CaseRow:
+def _make_case_row(ws: Workspace, history: CaseHistory, notes: Sequence[CaseNote]) -> CaseRow:
     history = ws.second_readings.show_to_reader(history)
     return CaseRow(
         history.case,
@@ -214,6 +220,7 @@ def _make_case_row(ws: Workspace, history: CaseHistory, notes: Iterable[CaseNote
         history.reading,
         select_note(notes, ws.reader.label, history.reading) if notes else NO_NOTE,
         ws.second_readings.is_selected(history.case),
+        list_other_notes(notes, history.reading) if notes else (),
     )
 
 

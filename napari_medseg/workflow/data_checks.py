@@ -1,20 +1,17 @@
 """Checks before training: label errors, cases accepted without review, and hold-out images among the training cases.
 
 `list_corrections_to_check` reads the database in the main thread. `iter_findings` only accesses files and may run in a
-worker thread. The findings of a correction are cached in the project folder, because a correction never changes.
+worker thread. What was found about a correction is kept in the project folder, because a correction never changes.
 """
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 
-from napari_medseg.core.atomic_io import atomic_write, atomic_write_text, read_file
 from napari_medseg.core.project.case_files import read_case_labels, read_image_copy
 from napari_medseg.core.project.review_region import read_reviewed_pixels
-from napari_medseg.core.quality.array_archive import read_arrays
 from napari_medseg.core.quality.label_checks import Finding, check_labels
 from napari_medseg.core.quality.label_mixups import EdgeThumbnail, find_label_mixups, make_edge_thumbnail
 from napari_medseg.core.quality.label_set_checks import (
@@ -30,7 +27,9 @@ from napari_medseg.core.snapshot import Role, SnapshotItem
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow.cases import list_current_corrections
 from napari_medseg.workflow.findings.case_finding import CaseFinding, read_dismissed, select_findings
-from napari_medseg.workflow.hold_out.content_check import CHECKS_FOLDER, find_replayed_copies, iter_shared_cases
+from napari_medseg.workflow.findings.certain_voxels import CertainVoxels, find_certain_voxels
+from napari_medseg.workflow.findings.kept_checks import CorrectionCheck, KeptChecks
+from napari_medseg.workflow.hold_out.content_check import find_replayed_copies, iter_shared_cases
 from napari_medseg.workflow.hold_out.replayed import list_replayed_images
 from napari_medseg.workflow.workspace import Workspace
 
@@ -38,10 +37,8 @@ UNSEEN_S = 2.0
 
 LABEL_MIXUP = "mixed"
 
-CHECKS_VERSION = "2"
+CHECKS_VERSION = "3"
 """In the names of kept results; a change of what is a finding needs another one."""
-
-_FINDINGS = TypeAdapter(list[Finding])
 
 
 @dataclass(frozen=True)
@@ -54,12 +51,11 @@ class CorrectionToCheck:
 
 
 @dataclass(frozen=True)
-class _CorrectionCheck:
-    """The result of checking one correction."""
+class CheckedCorrections:
+    """The findings of `iter_findings` in some corrections, also those that a person said to be right."""
 
-    findings: list[Finding]
-    sketch: EdgeThumbnail
-    content: LabelContent
+    corrections: tuple[CorrectionToCheck, ...]
+    found: tuple[CaseFinding, ...]
 
 
 def list_corrections_to_check(ws: Workspace, task: str) -> tuple[CorrectionToCheck, ...]:
@@ -68,19 +64,28 @@ def list_corrections_to_check(ws: Workspace, task: str) -> tuple[CorrectionToChe
     return tuple(CorrectionToCheck(wanted, case, correction) for case, correction in list_current_corrections(ws, task))
 
 
-def check_corrections(ws: Workspace, task: str) -> list[CaseFinding]:
+def check_corrections(ws: Workspace, task: str, checked: CheckedCorrections | None = None) -> list[CaseFinding]:
     """Check the corrections of a task; findings that block training come first.
 
-    What a person said to be right is left out.
+    What a person said to be right is left out. `checked` is a check that was made before: it is used if the corrections
+    are still the same.
 
     Raises
     ------
     MedSegError
         If a file of the project is missing or damaged.
     """
+    pieces = list_corrections_to_check(ws, task)
+    if checked is None or checked.corrections != pieces:
+        checked = find_problems(ws, task)
+    return select_findings(checked.found, read_dismissed(ws), len(pieces))
+
+
+def find_problems(ws: Workspace, task: str) -> CheckedCorrections:
+    """Check the corrections of a task, also for what a person said to be right; raise as `check_corrections`."""
     pieces, replayed = list_corrections_to_check(ws, task), list_replayed_images(ws, task)
     found = [one for some in iter_findings(ws.project.folder, pieces, replayed) for one in some]
-    return select_findings(found, read_dismissed(ws), len(pieces))
+    return CheckedCorrections(pieces, tuple(found))
 
 
 def describe_label_mixups(findings: Sequence[CaseFinding]) -> str:
@@ -106,11 +111,12 @@ def iter_findings(
     """
     sketches: list[EdgeThumbnail] = []
     contents: list[tuple[Role, LabelContent]] = []
-    for piece in corrections:
-        look = _check_correction(folder, piece)
-        sketches.append(look.sketch)
-        contents.append((Role.HOLD_OUT if piece.case.held_out else Role.TRAIN, look.content))
-        yield [_add_case(piece, finding) for finding in [*look.findings, *_check_unseen(piece.correction)]]
+    with KeptChecks(folder) as kept:
+        for piece in corrections:
+            look = read_correction_check(folder, kept, piece)
+            sketches.append(look.sketch)
+            contents.append((Role.HOLD_OUT if piece.case.held_out else Role.TRAIN, look.content))
+            yield [_add_case(piece, finding) for finding in [*look.findings, *_check_unseen(piece.correction)]]
     if not any(piece.task.field for piece in corrections):  # label edges inside an ROI often have low contrast
         yield _check_mixups(corrections, sketches)
     if corrections:
@@ -184,14 +190,26 @@ def _make_duplicate(piece: CorrectionToCheck, text: str) -> CaseFinding:
     return _add_case(piece, Finding("duplicate", text, blocking=False))
 
 
-def _check_correction(folder: Path, piece: CorrectionToCheck) -> _CorrectionCheck:
-    """Check one correction, or read its cached result."""
+def read_correction_check(folder: Path, kept: KeptChecks, piece: CorrectionToCheck) -> CorrectionCheck:
+    """Return the kept check of a correction, or check it; only files are accessed."""
     correction = piece.correction
     names = (piece.case.content_hash, correction.sha256, correction.reviewed_sha256)
-    kept = folder / CHECKS_FOLDER / "-".join([*(name[:16] for name in names if name), CHECKS_VERSION])
-    known, measured = _read_findings(kept.with_suffix(".json")), _read_measured(kept.with_suffix(".npz"))
-    if known is not None and measured is not None:
-        return _CorrectionCheck(known, *measured)
+    key = "-".join([*(name[:16] for name in names if name), str(correction.review_id), CHECKS_VERSION])
+    known = kept.read(key)
+    if known is not None and known.certain is not None and _is_stored(folder, known.certain):
+        return known
+    look = _check_correction(folder, piece) if known is None else known
+    look = replace(look, certain=find_certain_voxels(folder, piece.case, correction))
+    kept.write(key, look)
+    return look
+
+
+def _is_stored(folder: Path, certain: CertainVoxels) -> bool:
+    return not certain.mask_file or (folder / certain.mask_file).exists()
+
+
+def _check_correction(folder: Path, piece: CorrectionToCheck) -> CorrectionCheck:
+    correction = piece.correction
     image = read_image_copy(folder, piece.case)
     labels = read_case_labels(folder, piece.case, correction)
     if (seen := read_reviewed_pixels(folder, piece.case, correction)) is not None:
@@ -200,32 +218,4 @@ def _check_correction(folder: Path, piece: CorrectionToCheck) -> _CorrectionChec
     findings = check_labels(labels, piece.task, image)
     if content.is_constant:
         findings.append(Finding(CONSTANT, "all pixels of the image have the same value", blocking=False))
-    look = _CorrectionCheck(findings, make_edge_thumbnail(image, labels), content)
-    with atomic_write(kept.with_suffix(".npz")) as beside:
-        np.savez(
-            beside,
-            steepness=look.sketch.gradient_magnitude,
-            outline=look.sketch.label_outline,
-            counts=np.array(list(content.counts.items()), np.int64).reshape(-1, 2),
-            n_pixels=np.array(content.n_pixels),
-            is_constant=np.array(content.is_constant),
-        )
-    atomic_write_text(kept.with_suffix(".json"), _FINDINGS.dump_json(look.findings).decode())
-    return look
-
-
-def _read_findings(path: Path) -> list[Finding] | None:
-    try:
-        return _FINDINGS.validate_json(read_file(path))
-    except (OSError, ValidationError):
-        return None
-
-
-def _read_measured(path: Path) -> tuple[EdgeThumbnail, LabelContent] | None:
-    try:
-        kept = read_arrays(path)
-        counts = {int(value): int(number) for value, number in kept["counts"]}
-        content = LabelContent(counts, int(kept["n_pixels"]), bool(kept["is_constant"]))
-        return EdgeThumbnail(kept["steepness"], kept["outline"]), content
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+    return CorrectionCheck(findings, make_edge_thumbnail(image, labels), content)

@@ -4,10 +4,8 @@
 """
 
 import time
-import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError, report_damage
@@ -17,15 +15,16 @@ from napari_medseg.core.project.rows import RunItem
 from napari_medseg.core.quality.label_set_checks import NOTHING_TO_LEARN
 from napari_medseg.core.quality.promotion_gate import Decision, Verdict
 from napari_medseg.core.quality.repeated_comparisons import Comparison, count_earlier_comparisons
+from napari_medseg.core.readings.hidden_names import hide_names
 from napari_medseg.core.records import Case, Correction, Run, RunState, now
 from napari_medseg.core.replay import write_replay_images
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, make_paths_relative, read_snapshot, write_snapshot
 from napari_medseg.workflow.cases import list_current_corrections
-from napari_medseg.workflow.data_checks import check_corrections, describe_label_mixups
-from napari_medseg.workflow.findings.case_finding import CaseFinding
+from napari_medseg.workflow.data_checks import CheckedCorrections, check_corrections, describe_label_mixups
+from napari_medseg.workflow.findings.case_finding import CaseFinding, hide_blind
 from napari_medseg.workflow.hold_out.replayed import read_user_images
 from napari_medseg.workflow.run_control import ensure_no_running_run, find_paused_run, get_run_folder, launch_run
-from napari_medseg.workflow.run_plan import RunPlan, RunRequest, plan_run
+from napari_medseg.workflow.run_plan import RunPlan, RunRequest, make_run_id, plan_run
 from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
 from training.evaluation.run_verdict import (
@@ -64,10 +63,14 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class CandidateComparison:
-    """Scores of a candidate on the hold-out, worst change first, and the verdict of the promotion gate."""
+    """Scores of a candidate on the hold-out, worst change first, and the verdict of the promotion gate.
+
+    `n_hidden` compared cases are not in `rows`, because the person who works now has yet to read them blind.
+    """
 
     rows: tuple[ComparisonRow, ...]
     verdict: Verdict
+    n_hidden: int = 0
 
 
 def count_unlearnt_corrections(ws: Workspace, task: str) -> int:
@@ -93,6 +96,17 @@ def start_run(
     changes: RecipeOverrides = NO_OVERRIDES,
     since: float | None = None,
 ) -> Run:
+    """Check all corrections and train on them; parameters as of `RunRequest` and `start_checked_run`."""
+    return start_checked_run(ws, task, RunRequest(budget_s, seed, base, changes), None, since)
+
+
+def start_checked_run(
+    ws: Workspace,
+    task: str,
+    request: RunRequest,
+    checked: CheckedCorrections | None = None,
+    since: float | None = None,
+) -> Run:
     """Train on all corrections in a separate process that continues if the window closes.
 
     By default it starts from the live version and is compared with it. If the task has no live version, a first model
@@ -101,16 +115,10 @@ def start_run(
 
     Parameters
     ----------
-    ws, task
-        Workspace, and name of the task.
-    budget_s
-        Time budget in seconds, from the request to the result; `None` means no limit.
-    seed
-        Random seed. The same seed, corrections and base give the same result on a CPU.
-    base
-        Version to start from; empty means the live version.
-    changes
-        Changes to the default recipe; a run with another network starts like a first model.
+    ws, task, request
+        Workspace, name of the task, and what was asked for.
+    checked
+        The check of the corrections, if it was made before: that of thousands takes seconds.
     since
         `time.time()` when the user asked for the run; `None`: now. The time budget counts from then.
 
@@ -124,15 +132,15 @@ def start_run(
     ensure_no_running_run(ws)
     if (waiting := find_paused_run(ws, task)) is not None:
         raise MedSegError(f"the run {waiting.id} is paused. Resume or discard it before you start another run.")
-    found = check_corrections(ws, task)
-    if blocking := [one.text for one in found if one.finding.blocking]:
+    found = check_corrections(ws, task, checked)
+    if blocking := [one.text for one in hide_blind(ws, found) if one.finding.blocking]:
         raise MedSegError(f"{'; '.join(blocking)}. Nothing is trained on such labels: correct them first.")
-    beginning = plan_run(ws, ws.tasks.get_task(task), RunRequest(budget_s, seed, base, changes))
+    beginning = plan_run(ws, ws.tasks.get_task(task), request)
     snapshot, seen = build_snapshot(ws, task, beginning.base)
     if not beginning.uses_replay:
         snapshot = snapshot.model_copy(update={"items": tuple(snapshot.filter_by_role(*{*Role} - {Role.REPLAY}))})
     _refuse_nothing_to_learn(found, snapshot)
-    run_id = _make_run_id(beginning.recipe.run.name)
+    run_id = make_run_id(beginning.recipe.run.name)
     folder = _write_run_folder(ws, ws.project.folder / "runs" / run_id, beginning, snapshot)
     if doubt := describe_label_mixups(found):
         (folder / LABEL_PROBLEM_FILE).write_text(doubt, encoding="utf-8")
@@ -158,10 +166,15 @@ def read_comparison(ws: Workspace, run: Run) -> CandidateComparison:
     files = {item.name: Path(item.labels).name for item in _read_snapshot_items(folder)}
     corrections = {Path(correction.labels_file).name: correction for correction in ws.project.read_records(Correction)}
     cases = {case.id: case for case in ws.project.read_records(Case)}
-    rows = []
+    rows: list[ComparisonRow] = []
+    hidden: set[str] = set()
+    unread = ws.second_readings.list_unread(run.task)
     for event in compared:
         correction = corrections.get(files.get(event.case, ""))
         case = None if correction is None else cases.get(correction.case_id)
+        if case is not None and case.id in unread:
+            hidden.add(event.case)
+            continue
         labels_file, in_part = "", False
         if correction is not None:
             labels_file, in_part = correction.labels_file, bool(correction.reviewed_file)
@@ -170,7 +183,16 @@ def read_comparison(ws: Workspace, run: Run) -> CandidateComparison:
     n_earlier = read_earlier_comparisons(folder)
     if n_earlier is None:  # the run is older than this file, or the file is damaged
         n_earlier = _count_earlier_comparisons(ws, run, _read_hold_out_groups(ws, folder))
-    return CandidateComparison(tuple(rows), read_verdict(folder, n_earlier))
+    return CandidateComparison(tuple(rows), _hide_in_verdict(read_verdict(folder, n_earlier), hidden), len(hidden))
+
+
+def _hide_in_verdict(verdict: Verdict, names: Collection[str]) -> Verdict:
+    return replace(
+        verdict,
+        worst_case=hide_names(verdict.worst_case, names),
+        answer=hide_names(verdict.answer, names),
+        figures=hide_names(verdict.figures, names),
+    )
 
 
 def list_undecided_runs(ws: Workspace) -> list[Run]:
@@ -252,11 +274,6 @@ def _was_found_better(ws: Workspace, run: Run) -> bool:
         return False
     card = next((card for card in ws.registry.list_versions(run.task) if card.id == run.result_model), None)
     return card is not None and not card.lineage.promotion_reason
-
-
-def _make_run_id(family: str) -> str:
-    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    return f"{stamp}-{family}-{uuid.uuid4().hex[:4]}"
 
 
 def _write_run_folder(ws: Workspace, folder: Path, beginning: RunPlan, snapshot: Snapshot) -> Path:

@@ -1,6 +1,8 @@
 """Start version and recipe of a run: the live version and the default recipe, or the options of the user."""
 
+import uuid
 from dataclasses import dataclass
+from datetime import datetime
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
@@ -100,3 +102,9 @@ def _make_recipe(
     recipe = make_fine_tuning_recipe(folder, name, version, request.budget_s, request.seed)
     presets = {"preset": task.augmentation, "replay_preset": task.replay_augmentation}
     return update_recipe(recipe, {"augmentation": presets})
+
+
+def make_run_id(family: str) -> str:
+    """Return the name of a new run: when it began, the model family, and four random letters."""
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    return f"{stamp}-{family}-{uuid.uuid4().hex[:4]}"

@@ -4,21 +4,18 @@ import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from napari_medseg.core.errors import MedSegError, report_damage
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.grouping.keyed_groups import get_group_label
 from napari_medseg.core.grouping.split import MIN_GROUPS_TO_VALIDATE_RETRAIN, choose_validation_groups
 from napari_medseg.core.model_card import ModelCard
-from napari_medseg.core.project.case_files import StoredLabels, write_case_labels
 from napari_medseg.core.project.rows import RunItem
-from napari_medseg.core.project.strokes import find_edited_voxels
-from napari_medseg.core.project.undo_journal import StrokeJournal, get_journal_path
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem
 from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.workflow.cases import list_current_corrections
+from napari_medseg.workflow.data_checks import CorrectionToCheck, read_correction_check
+from napari_medseg.workflow.findings.certain_voxels import CertainVoxels
+from napari_medseg.workflow.findings.kept_checks import KeptChecks
 from napari_medseg.workflow.hold_out.content_check import find_replayed_copies, find_shared_cases
 from napari_medseg.workflow.hold_out.replayed import list_replayed_images
 from napari_medseg.workflow.workspace import Workspace
@@ -58,10 +55,7 @@ def build_snapshot(ws: Workspace, task: str, base: ModelCard | None = None) -> t
         held = f" ({len(roles)} in the hold-out; copies of these are left out)" if roles else ""
         raise MedSegError(f"there is no correction to learn from{held}. Accept at least one case outside the hold-out.")
     held_out = [case for case, _ in pairs if case.held_out]
-    items = [
-        _make_item(ws.project.folder, case, correction, role)
-        for (case, correction), role in zip(pairs, roles, strict=True)
-    ]
+    items = _make_items(ws, task, pairs, roles)
     replayed = _leave_out_held_out_groups(ws, list_replayed_images(ws, task, base), held_out)
     own_task = None if task in TASKS else ws.tasks.get_task(task)
     snapshot = Snapshot(task=task, items=(*items, *replayed), own_task=own_task)
@@ -102,10 +96,21 @@ def _get_role(case: Case, validating: Collection[str]) -> Role:
     return Role.VALIDATE if case.group in validating else Role.TRAIN
 
 
-def _make_item(folder: Path, case: Case, correction: Correction, role: Role) -> SnapshotItem:
-    edited = _find_edited_voxels(folder, case.name, correction)
-    is_seen = role is Role.TRAIN and edited.size > 0 and not correction.imported  # a mask of a program is one stroke
-    certain = _write_certain_mask(folder, case, edited) if is_seen else StoredLabels("", "")
+def _make_items(
+    ws: Workspace, task: str, pairs: Sequence[tuple[Case, Correction]], roles: Sequence[Role]
+) -> list[SnapshotItem]:
+    folder, wanted = ws.project.folder, ws.tasks.get_task(task)
+    items = []
+    with KeptChecks(folder) as kept:
+        for (case, correction), role in zip(pairs, roles, strict=True):
+            certain = read_correction_check(folder, kept, CorrectionToCheck(wanted, case, correction)).certain
+            item = _make_item(folder, case, correction, role, certain or CertainVoxels())
+            items.append(item.model_copy(update={"may_be_shown": not ws.second_readings.is_awaited(case)}))
+    return items
+
+
+def _make_item(folder: Path, case: Case, correction: Correction, role: Role, certain: CertainVoxels) -> SnapshotItem:
+    has_mask = role is Role.TRAIN and bool(certain.mask_file)
     return SnapshotItem(
         name=case.name,
         image=str((folder / correction.image_file).absolute()),
@@ -115,33 +120,9 @@ def _make_item(folder: Path, case: Case, correction: Correction, role: Role) -> 
         role=role,
         source="corrections",
         labels_sha256=correction.sha256,
-        edited_planes=_list_planes(case, edited),
-        certain_mask=str((folder / certain.file).absolute()) if certain.file else "",
-        certain_sha256=certain.sha256,
+        edited_planes=certain.planes,
+        certain_mask=str((folder / certain.mask_file).absolute()) if has_mask else "",
+        certain_sha256=certain.mask_sha256 if has_mask else "",
         reviewed_mask=str((folder / correction.reviewed_file).absolute()) if correction.reviewed_file else "",
         reviewed_sha256=correction.reviewed_sha256,
     )
-
-
-def _find_edited_voxels(folder: Path, name: str, correction: Correction) -> NDArray[np.int64]:
-    """Return the flat indices of the voxels that a person painted or called right."""
-    path = get_journal_path(folder, correction.review_id)
-    if not path.exists():
-        return np.empty(0, np.int64)
-    try:
-        return find_edited_voxels(StrokeJournal(path).applied_strokes)
-    except MedSegError as error:  # the labels are whole; only which of their voxels were edited is not known
-        report_damage(f"{name} is trained on like a case without strokes: {error}")
-        return np.empty(0, np.int64)
-
-
-def _list_planes(case: Case, edited: NDArray[np.int64]) -> tuple[int, ...]:
-    if not case.axes.startswith("Z"):
-        return ()
-    return tuple(int(plane) for plane in np.unique(edited // (case.shape[1] * case.shape[2])))
-
-
-def _write_certain_mask(folder: Path, case: Case, edited: NDArray[np.int64]) -> StoredLabels:
-    mask = np.zeros(case.spatial_shape, np.uint8)
-    mask.reshape(-1)[edited[edited < mask.size]] = 1
-    return write_case_labels(folder, case, "certain", mask)

@@ -17,7 +17,7 @@ class LabelledCase:
 
     `reviewed_part` is set if only a part is reviewed; `labels_sha256` is the hash of the labels in a snapshot.
     `label_sets` names the values that stand for several classes, see `training.data.label_sets`. `image_shape` is set
-    if the image is a copy in a project, see `SnapshotItem`.
+    if the image is a copy in a project, see `SnapshotItem`; `may_be_shown` is as there.
     """
 
     name: str
@@ -29,6 +29,7 @@ class LabelledCase:
     labels_sha256: str = ""
     label_sets: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     image_shape: tuple[int, ...] = ()
+    may_be_shown: bool = True
 
 
 def pair_by_stem(images: Path, labels: Path) -> list[LabelledCase]:

@@ -152,7 +152,8 @@ def finish_run(setup: TrainingSetup, progress: TrainingProgress, base: BaseScore
     rival = "an empty prediction" if setup.is_first_model else read_card(setup.base_folder / CARD_FILE).id
     n_earlier = read_earlier_comparisons(setup.run_dir)
     verdict = "" if n_earlier is None else read_verdict(setup.run_dir, n_earlier).text
-    outcome = RunOutcome(card, rival, old[: len(new)], new, worst, best, reliability, verdict)
+    hidden = frozenset(case.name for case in cases if not case.may_be_shown)
+    outcome = RunOutcome(card, rival, old[: len(new)], new, worst, best, reliability, verdict, hidden)
     write_report(setup.run_dir, outcome, [*(event for event, _ in read_events(setup.run_dir)), last])
     yield replace(last, seconds=setup.time_budget.elapsed_s())
     delete_checkpoints(setup.run_dir)  # last, so that a run that is killed here does not restart from the beginning

@@ -30,7 +30,7 @@ from training.data.labelled_cases import LabelledCase
 from training.data.sample_reader import check_label_values, check_labels_file
 from training.evaluation.calibration import PixelSample, PixelSampler, expected_calibration_error, join_samples
 from training.evaluation.evaluate import LoadedCase, add_full_metrics, load_case, score_labels
-from training.evaluation.scores import CaseScore, Evaluation
+from training.evaluation.scores import CaseScore, EvaluatedCase, Evaluation
 from training.reports.case_figure import CaseFigure, FigureSelection, blank_out_image, draw_case_figure
 from training.reports.evaluation_report import N_SHOWN_EACH
 from training.run_folder import EVALUATION_REQUEST_FILE
@@ -77,7 +77,9 @@ def make_labelled_case(item: SnapshotItem, run_dir: Path) -> LabelledCase:
     """Return the case of a snapshot's item."""
     files, part = (run_dir / item.image, run_dir / item.labels), get_reviewed_part(item, run_dir)
     source, sha256 = item.source or "hold-out", item.labels_sha256
-    return LabelledCase(item.name, *files, item.group, source, part, sha256, item.label_sets, item.image_shape)
+    return LabelledCase(
+        item.name, *files, item.group, source, part, sha256, item.label_sets, item.image_shape, item.may_be_shown
+    )
 
 
 def load_hold_out_case(case: LabelledCase, task: Task) -> LoadedCase:
@@ -146,7 +148,7 @@ class HoldOutEvaluator:
         self.scores: list[CaseScore] = []
         n_median = 0 if request is None else N_SHOWN_EACH
         n_worst, n_best = max(N_WORST, N_SHOWN_EACH), max(N_BEST, N_SHOWN_EACH)
-        self.figures = FigureSelection(len(cases), n_worst, n_median, n_best)
+        self.figures = FigureSelection(sum(case.may_be_shown for case in cases), n_worst, n_median, n_best)
         self.examples: dict[int, CaseFigure] = {}
         """Figures of the example cases by position, if a full evaluation is requested."""
         self._is_image_hidden = request is not None and not request.images_may_be_shown
@@ -200,14 +202,19 @@ class HoldOutEvaluator:
         if sampler.grid is not None:
             self._samples.append(sampler.make_sample(self._make_targets(loaded, result, sampler)))
             self._sources.append(case.source)
+        if case.may_be_shown:
+            self._draw(evaluated, position)
+        self.scores.append(evaluated.score)
+        return evaluated.score
+
+    def _draw(self, evaluated: EvaluatedCase, position: int) -> None:
+        """Keep the figures of a case that are asked for."""
         self.figures.add(evaluated, self._task, position)
         if self.request is not None and position in choose_examples(range(len(self._positions))):
             self.examples[position] = draw_case_figure(evaluated, self._task)
         is_worst = self._blank_figure is None or evaluated.score.mean_dice < self._blank_figure.dice
         if self._is_image_hidden and is_worst:
             self._blank_figure = draw_case_figure(blank_out_image(evaluated), self._task)
-        self.scores.append(evaluated.score)
-        return evaluated.score
 
     def take_notices(self) -> list[str]:
         """Return what the predictions have told the user since the last call."""

@@ -85,9 +85,11 @@ def write_batch_preview(run_dir: Path, path: Path) -> None:
     roi_predictor = load_roi_predictor(recipe.find_roi_folder(run_dir), "cpu")
     reader = SampleReader(run_dir, card, task, recipe.run.seed, roi_predictor, recipe.data.label_steps)
     train, replay = (
-        [reader.read_image(item, WINDOWS_PER_CT) for item in _pick_evenly(items)]
+        [reader.read_image(item, WINDOWS_PER_CT) for item in _pick_evenly([one for one in items if one.may_be_shown])]
         for items in (split.train, split.replay)
     )
+    if not train:
+        raise MedSegError("all training images are to be read blind by a second person. Preview when that is done.")
     everything = [*split.train, *split.replay]
     if len(train) + len(replay) == len(everything) or not any(find_largest_label(item, run_dir) for item in everything):
         refuse_nothing_to_learn([*train, *replay])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.quality.metrics import compute_bootstrap_interval
+from napari_medseg.core.readings.hidden_names import NAMELESS, hide_names
 from training.evaluation.calibration import CalibrationBin
 from training.evaluation.scores import CaseScore
 from training.reports import html, svg_charts
@@ -50,6 +51,8 @@ class RunOutcome:
         `None` if no pixel is labelled.
     verdict
         What the promotion gate says; empty if the run was not started by a project.
+    hidden
+        Names of hold-out cases that a second person is to read blind: their scores stand without a name.
     """
 
     card: ModelCard
@@ -60,6 +63,7 @@ class RunOutcome:
     best: Sequence[CaseFigure]
     reliability: Reliability | None
     verdict: str = ""
+    hidden: frozenset[str] = frozenset()
 
 
 def write_report(run_dir: Path, outcome: RunOutcome, events: Sequence[Event]) -> Path:
@@ -69,7 +73,7 @@ def write_report(run_dir: Path, outcome: RunOutcome, events: Sequence[Event]) ->
         "card": outcome.card,
         "baseline": outcome.baseline,
         "tiles": _build_tiles(outcome, events),
-        "verdict": outcome.verdict,
+        "verdict": hide_names(outcome.verdict, outcome.hidden),
         "lineage": _describe_lineage(outcome.card),
         "data": _describe_data(started[0]) if started else "",
         "notices": list(dict.fromkeys(event.text for event in events if isinstance(event, Notice))),
@@ -211,7 +215,13 @@ def _build_comparison_table(outcome: RunOutcome) -> html.Table | None:
         zip(outcome.old, outcome.new, strict=True), key=lambda pair: pair[1].metric_value - pair[0].metric_value
     )
     rows: list[list[str | int | float]] = [
-        [new.name, new.source, old.metric_value, new.metric_value, f"{new.metric_value - old.metric_value:+.4f}"]
+        [
+            NAMELESS if new.name in outcome.hidden else new.name,
+            new.source,
+            old.metric_value,
+            new.metric_value,
+            f"{new.metric_value - old.metric_value:+.4f}",
+        ]
         for old, new in pairs
     ]
     old, new = (statistics.fmean(case.metric_value for case in cases) for cases in (outcome.old, outcome.new))

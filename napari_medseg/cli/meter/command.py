@@ -17,7 +17,6 @@ from napari_medseg.cli.options import (
     check_output_file,
     open_workspace,
 )
-from napari_medseg.workflow.cases import list_cases
 from napari_medseg.workflow.meter import texts
 from napari_medseg.workflow.meter.figures import (
     MeterFigures,
@@ -34,6 +33,7 @@ from napari_medseg.workflow.meter.saturation import (
     store_version_agreement,
 )
 from napari_medseg.workflow.meter.table import describe_row, write_meter_csv
+from napari_medseg.workflow.second_reader.hidden import describe_left_out
 from napari_medseg.workflow.second_reader.readings import ReadTwice
 from napari_medseg.workflow.workspace import Workspace
 
@@ -73,10 +73,10 @@ def meter(
             _compare_versions(ws, task)
         figures = _measure(ws, task)
         if csv is not None:
-            write_meter_csv(csv, figures.records.rows, names)
+            write_meter_csv(csv, figures.records.shown_rows, names)
     content, lines = _describe_readers(figures)
     if not readers:
-        rows = [describe_row(row, names) for row in figures.records.rows]
+        rows = [describe_row(row, names) for row in figures.records.shown_rows]
         content = _describe_figures(figures) | content | {"corrections": rows}
         lines = [*_list_lines(figures), *lines]
     if as_json:
@@ -84,21 +84,22 @@ def meter(
         return
     for line in lines:
         echo(line)
+    if csv is not None and (left_out := describe_left_out(len(figures.records.unread))):
+        echo(f"From the rows of single corrections {left_out}")
     for label, name in (names or {}).items():
         echo(f"{label} is {name}")
 
 
 def _measure(ws: Workspace, task: str) -> MeterFigures:
-    cases = list_cases(ws, task)
-    records = read_meter(ws, task, cases)
+    records = read_meter(ws, task)
     for agreement in measure_missing(records):
         store_measured(ws, agreement)
-    return compute_figures(records if records.is_measured else read_meter(ws, task, cases))
+    return compute_figures(records if records.is_measured else read_meter(ws, task))
 
 
 def _compare_versions(ws: Workspace, task: str) -> None:
     if (pair := find_retrain_pair(ws, task)) is not None:
-        for agreement in compare_versions(ws, pair, list_to_compare(ws, pair, list_cases(ws, task))):
+        for agreement in compare_versions(ws, pair, list_to_compare(ws, pair, ws.project.listed.read_waiting(task))):
             store_version_agreement(ws, agreement)
 
 

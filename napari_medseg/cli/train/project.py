@@ -29,7 +29,9 @@ from napari_medseg.cli.train.run_options import (
     read_run_overrides,
 )
 from napari_medseg.workflow import retrain
-from napari_medseg.workflow.data_checks import check_corrections
+from napari_medseg.workflow.data_checks import check_corrections, find_problems
+from napari_medseg.workflow.findings.case_finding import hide_blind
+from napari_medseg.workflow.run_plan import RunRequest
 from training.from_folders.default_recipe import RecipeOverrides
 from training.recipe_keys import find_keys, list_stages
 
@@ -64,13 +66,15 @@ def train_on_project(
     """
     check_reason(context, reason, promote=promote)
     with open_workspace(project, registry) as ws:
-        findings = check_corrections(ws, task)
+        checked = find_problems(ws, task)
+        findings = hide_blind(ws, check_corrections(ws, task, checked))
         console = make_progress_console(quiet=as_json)
         for line in format_findings(ws, task, findings):
             console.print(line, markup=False)
         overrides = read_run_overrides(recipe, epochs, budget, seed, device)
         budget_s = None if _sets_duration(overrides) else retrain.DEFAULT_BUDGET_S
-        run = retrain.start_run(ws, task, budget_s, seed, base, overrides, get_start_time(context))
+        request = RunRequest(budget_s, seed, base, overrides)
+        run = retrain.start_checked_run(ws, task, request, checked, get_start_time(context))
         follow_project_run(ws, run, as_json=as_json)
         texts = [one.text for one in findings]
         finish_project_run(ws, run, promote=promote, reason=reason, findings=texts, as_json=as_json)

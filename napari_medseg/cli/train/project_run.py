@@ -12,6 +12,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.quality.promotion_gate import Decision
 from napari_medseg.core.records import Run
 from napari_medseg.workflow import retrain, run_control
+from napari_medseg.workflow.second_reader.hidden import describe_left_out
 from napari_medseg.workflow.workspace import Workspace
 from training.recipe import read_recipe
 from training.run_folder import RECIPE_FILE, Paused
@@ -95,6 +96,7 @@ def _describe_comparison(comparison: retrain.CandidateComparison) -> dict[str, o
         "confidence_needed": verdict.confidence_needed,
         "confidence_reached": verdict.confidence_reached,
         "cases": cases,
+        "n_cases_read_blind": comparison.n_hidden,
     }
 
 
@@ -106,4 +108,6 @@ def _echo_comparison(comparison: retrain.CandidateComparison) -> None:
         table.add_row(f"{row.compared.case}{', partly reviewed' * row.is_partly_reviewed}", *scores)
     if comparison.rows:
         Console().print(table)
+    if comparison.n_hidden:
+        echo(describe_left_out(comparison.n_hidden))
     echo(comparison.verdict.text)

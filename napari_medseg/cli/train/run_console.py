@@ -32,7 +32,10 @@ def follow_run(poll: Poll, cancel: Callable[[], None], console: Console, budget_
     MedSegError
         If it fails.
     """
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console)
+    # Without a thread of its own: where the system allows no more of them, the run would go on unseen.
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, auto_refresh=False
+    )
     shown = bar.add_task("reading", total=budget_s)
     offset, began = 0, time.monotonic()
     with bar:
@@ -50,6 +53,7 @@ def follow_run(poll: Poll, cancel: Callable[[], None], console: Console, budget_
                     return events[-1]
                 if budget_s is not None:
                     bar.update(shown, completed=min(time.monotonic() - began, budget_s))
+                bar.refresh()
                 time.sleep(POLL_S)
             except KeyboardInterrupt:
                 cancel()

@@ -7,6 +7,8 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
+from napari_medseg.core.errors import MedSegError, get_reason
+from napari_medseg.core.json_model import parse_json
 from napari_medseg.core.project.identities import REASON
 from napari_medseg.core.project.rows import TABLES, decode_record, decode_rows, quote_column
 from napari_medseg.core.project.sqlite_errors import translate_sqlite_errors
@@ -45,6 +47,31 @@ class CaseHistory:
     reading: int = FIRST
 
 
+@dataclass(frozen=True)
+class WaitingCase:
+    """A case without its names: what a forecast needs of thousands of them that nobody has decided."""
+
+    id: int
+    content_hash: str
+    axes: str
+    shape: tuple[int, ...]
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        """Shape of the labels of this case, (y, x) or (z, y, x)."""
+        return self.shape[: len(self.axes.replace("C", ""))]
+
+
+@dataclass(frozen=True)
+class WorkDone:
+    """The work on a draft: the version that made it, seconds without idle time, and voxels that were changed."""
+
+    case: WaitingCase
+    model: str
+    seconds: float
+    changed_voxels: int
+
+
 def _list_columns(kind: type, alias: str) -> str:
     return ", ".join(f"{alias}.{quote_column(field.name)}" for field in fields(kind))
 
@@ -73,6 +100,9 @@ _HAS_OPEN_REVIEW = f"EXISTS (SELECT 1 FROM reviews WHERE case_id = c.id AND stat
 """Of any reading."""
 _IS_LISTED = """c.id NOT IN (SELECT r.case_id FROM removed_cases AS r
     WHERE r.removed AND r.id = (SELECT max(id) FROM removed_cases WHERE case_id = r.case_id))"""
+_IS_DECIDED = f"""EXISTS (SELECT 1 FROM reviews AS d WHERE {_LAST_CLOSED} AND (d.state = '{ReviewState.ACCEPTED}'
+    OR NOT EXISTS (SELECT 1 FROM predictions WHERE case_id = c.id AND created > coalesce(d.closed, ''))))"""
+"""A rejected case that was predicted again is undecided."""
 _ACCEPTED = f"""
     FROM {TABLES[Case].read} AS c
     JOIN corrections AS k ON {_GROUND_TRUTH}
@@ -126,6 +156,20 @@ class ListedCases:
         """Return the ids of the next `n_cases` listed cases of a task, fewer at the end."""
         query = f"SELECT id FROM cases AS c WHERE c.task = ? AND c.id > ? AND {_IS_LISTED} ORDER BY id LIMIT ?"
         return [int(case_id) for (case_id,) in self._fetch(query, task, after_id, n_cases)]
+
+    def read_waiting(self, task: str) -> list[WaitingCase]:
+        """Return the listed cases of a task that nobody has accepted or rejected; 10,000 take some 50 ms."""
+        query = f"SELECT id, content_hash, axes, shape FROM cases AS c WHERE c.task = ? AND {_IS_LISTED}"
+        rows = self._fetch(f"{query} AND NOT {_IS_DECIDED} ORDER BY id", task)
+        return decode_rows(self._connection, rows, _decode_waiting)
+
+    def read_first_corrections(self, task: str) -> list[WorkDone]:
+        """Return the first correction that each reader made of a draft of each case, without masks of elsewhere."""
+        query = """SELECT c.id, c.content_hash, c.axes, c.shape, k.model, k.seconds, k.changed_voxels
+            FROM corrections AS k JOIN cases AS c ON c.id = k.case_id
+            WHERE c.task = ? AND k.model != '' AND k.imported = ''
+            AND k.id IN (SELECT min(id) FROM corrections GROUP BY case_id, reading) ORDER BY k.id"""
+        return decode_rows(self._connection, self._fetch(query, task), _decode_work)
 
     def read_notes(self, first_id: int, last_id: int) -> list[CaseNote]:
         """Read the notes of the cases with these ids and those between, earlier notes first."""
@@ -191,6 +235,20 @@ def _read_in_order(
 
 def _decode_accepted(row: Sequence[Any]) -> tuple[Case, Correction]:
     return decode_record(Case, row[:_N_CASE]), decode_record(Correction, row[_N_CASE:])
+
+
+def _decode_waiting(row: Sequence[Any]) -> WaitingCase:
+    try:
+        return WaitingCase(int(row[0]), str(row[1]), str(row[2]), tuple(map(int, parse_json(row[3]))))
+    except (TypeError, ValueError) as error:
+        raise MedSegError(f"the row {row[0]!r} of the table cases is damaged: {get_reason(error)}") from error
+
+
+def _decode_work(row: Sequence[Any]) -> WorkDone:
+    try:
+        return WorkDone(_decode_waiting(row[:4]), str(row[4]), float(row[5]), int(row[6]))
+    except (TypeError, ValueError) as error:
+        raise MedSegError(f"a correction of the case {row[0]!r} is damaged: {get_reason(error)}") from error
 
 
 def _decode_history(row: Sequence[Any]) -> CaseHistory:

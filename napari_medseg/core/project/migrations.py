@@ -174,6 +174,12 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
         # The share of groups that a person wants to hold out; the last row counts.
         "CREATE TABLE hold_out_shares (id INTEGER PRIMARY KEY, one_in INTEGER NOT NULL, created TEXT NOT NULL)",
     ),
+    (
+        # Notes of a second reading stand beside those of the first. Whose they are was told by the reviews until now.
+        "ALTER TABLE case_notes ADD COLUMN reading INTEGER NOT NULL DEFAULT 1",
+        """UPDATE case_notes SET reading = 2 WHERE EXISTS (SELECT 1 FROM reviews AS r
+            WHERE r.case_id = case_notes.case_id AND r.who = case_notes.who AND r.reading = 2)""",
+    ),
 )
 
 

@@ -29,6 +29,7 @@ MIN_MATCHES = 9
 """Of corners: with fewer, two planes are not aligned."""
 _MIN_BASE_PX = 12.0
 _TOLERANCE_PX = 4.0
+_AT_MOST_PX = 1.001 * _TOLERANCE_PX
 _FINE_TOLERANCE_PX = 2.5
 _MAX_HYPOTHESES = 120
 _MAX_TURN_RADIANS = 0.35
@@ -122,6 +123,40 @@ def align_points(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDAr
         affine, *_ = np.linalg.lstsq(extended[agreeing], theirs[agreeing], rcond=None)
         agreeing = np.linalg.norm(extended @ affine - theirs, axis=1) < _FINE_TOLERANCE_PX
     return affine if agreeing.sum() >= MIN_MATCHES else None
+
+
+def may_align(ours: NDArray[np.float32], theirs: NDArray[np.float32], is_match: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return for many planes at once whether `align_points` gets past its hypotheses, which most planes do not.
+
+    Parameters
+    ----------
+    ours
+        Our points, (point, 2).
+    theirs
+        The point of each plane that matches each of ours, (plane, point, 2).
+    is_match
+        Whether that is a match, (plane, point).
+    """
+    here, there = ours[:, 1] + 1j * ours[:, 0], theirs[..., 1] + 1j * theirs[..., 0]
+    first, second = _list_pairs(len(here))
+    base = here[first] - here[second]
+    is_long = np.abs(base) > _MIN_BASE_PX
+    first, second, base = first[is_long], second[is_long], base[is_long]
+    plane, pair = np.nonzero(is_match[:, first] & is_match[:, second])
+    ratio = (there[plane, first[pair]] - there[plane, second[pair]]) / base[pair]
+    size = np.abs(ratio)
+    is_plausible = (size > _MIN_SCALE) & (size < _MAX_SCALE) & (np.abs(np.angle(ratio)) < _MAX_TURN_RADIANS)
+    plane, pair, ratio = plane[is_plausible], pair[is_plausible], ratio[is_plausible]
+    numbers = np.bincount(plane, minlength=len(theirs))
+    rank = np.arange(len(plane)) - (np.cumsum(numbers) - numbers)[plane]
+    is_tried = rank % np.maximum(1, -(-numbers // _MAX_HYPOTHESES))[plane] == 0
+    plane, pair, ratio = plane[is_tried], pair[is_tried], ratio[is_tried]
+    shift = there[plane, first[pair]] - ratio * here[first[pair]]
+    far = ratio[:, np.newaxis] * here + shift[:, np.newaxis] - there[plane]
+    n_agreeing = ((far.real**2 + far.imag**2 < _AT_MOST_PX**2) & is_match[plane]).sum(axis=1)
+    may = np.zeros(len(theirs), bool)
+    may[plane[n_agreeing >= MIN_MATCHES]] = True
+    return may
 
 
 @cache

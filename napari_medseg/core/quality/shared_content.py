@@ -24,6 +24,7 @@ from napari_medseg.core.quality.image_fingerprint import (
     SIDE_PX,
     Fingerprint,
     align_points,
+    may_align,
 )
 
 MIN_SAME_PLACE_SIMILARITY = 0.50
@@ -235,7 +236,10 @@ class _PlaneBook:
         own = np.arange(len(features))[:, np.newaxis]
         is_mutual = here[np.arange(len(at)), there] == own
         is_match = is_mutual & (np.take_along_axis(cosines, there[..., np.newaxis], axis=2)[..., 0] > _MIN_COSINE)
-        for column in np.flatnonzero(is_match.sum(axis=0) >= MIN_MATCHES):
+        enough = np.flatnonzero(is_match.sum(axis=0) >= MIN_MATCHES)
+        at, there, is_match = at[enough], there[:, enough], is_match[:, enough]
+        partners = self._points[at[:, np.newaxis], there.T]
+        for column in np.flatnonzero(may_align(points, partners, is_match.T)) if len(at) else ():
             matched = is_match[:, column]
             ours, theirs = points[matched], self._points[at[column]][there[matched, column]]
             alignment = align_points(ours, theirs)

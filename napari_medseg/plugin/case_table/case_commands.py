@@ -131,8 +131,11 @@ class CaseCommands(QObject):
             return
 
         def tell(outcome: Outcome) -> None:
-            put_back = partial(self._put_back, outcome.done)
-            answers: list[PromptAnswer] = [("Undo", put_back), OK] if outcome.done else [OK]
+            answers: list[PromptAnswer] = [OK]
+            if outcome.done:  # one way back, here and with U, for one case and for many
+                text = f"Undo: remove {count_cases(outcome.done)} from the list"
+                self._task_assigner.remember((text, partial(self._put_back, outcome.done)))
+                answers = [("Undo", self._task_assigner.undo), OK]
             self._ask(f"{outcome.describe('removed from the list')} Strokes, if any, are kept.", answers)
 
         self._run(chosen, many_cases.make_removal(self._workspace, self._get_open_id), "Removing", tell)

@@ -13,7 +13,7 @@ from napari_medseg.plugin.case_table.thumbnails import Thumbnails
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.workflow.case_list.case_list import CaseList
 from napari_medseg.workflow.case_list.columns import COLUMNS, SECOND_READING_EXPLANATION, explain_hold_out
-from napari_medseg.workflow.case_notes.notes import describe_note
+from napari_medseg.workflow.case_notes.notes import describe_notes
 from napari_medseg.workflow.cases import CaseRow
 
 NO_PARENT = QModelIndex()
@@ -148,7 +148,7 @@ def _describe(row: CaseRow, name: str) -> str:
         return explain_hold_out(get_group_noun(row.case.group)) if row.case.held_out else ""
     if name in ("unsure", "unlike"):
         return f"! {UNLIKE}.\n{COLUMNS[name].tooltip}" if row.is_unlike else COLUMNS[name].tooltip
-    said = describe_note(row.note, is_rejected=row.state == "rejected")
+    said = describe_notes(row.note, row.other_notes, is_rejected=row.state == "rejected")
     if name in ("flag", "note", "reason"):
         return said
     if name == "second":

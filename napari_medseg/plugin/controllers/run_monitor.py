@@ -1,14 +1,17 @@
 """Follow a training run through its run folder, so that a reopened dock shows the run with its complete curve."""
 
+from dataclasses import replace
+
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.plugin.widgets.notifications import show_problem
 from napari_medseg.workflow import retrain, run_control
+from napari_medseg.workflow.data_checks import CheckedCorrections
 from napari_medseg.workflow.preferences import read_preferences
+from napari_medseg.workflow.run_plan import RunRequest
 from napari_medseg.workflow.workspace import Workspace
-from training.from_folders.default_recipe import NO_OVERRIDES, RecipeOverrides
 from training.recipe_keys import find_keys, merge_keys
 
 POLL_MS = 400
@@ -62,14 +65,14 @@ class RunMonitor(QObject):
         if run is not None and (run.state in UNDECIDED_STATES or run_control.can_resume(ws, run)):
             self._follow(run)
 
-    def start(
-        self, task: str, budget_s: float, seed: int = 0, base: str = "", changes: RecipeOverrides = NO_OVERRIDES
-    ) -> None:
-        """Start a run on the preferred device and follow it. Parameters and errors as in `retrain.start_run`."""
+    def start(self, task: str, request: RunRequest, checked: CheckedCorrections | None = None) -> None:
+        """Start a run on the preferred device and follow it; see `retrain.start_checked_run`."""
+        changes = request.changes
         device = read_preferences(self._workspace.registry).device
         if device and not find_keys(changes.recipe, {("run", "device")}):
             changes = changes.model_copy(update={"recipe": merge_keys(changes.recipe, {"run": {"device": device}})})
-        self._follow(retrain.start_run(self._workspace, task, budget_s, seed, base, changes))
+            request = replace(request, changes=changes)
+        self._follow(retrain.start_checked_run(self._workspace, task, request, checked))
 
     def cancel(self) -> None:
         """Ask the run to stop and keep its best version."""

@@ -86,17 +86,20 @@ class TaskAssigner:
         if is_open and self._case_controller.work.refuse_while_busy():
             return
         with show_errors():
-            assignment.remove_from_list(self._workspace, chosen)
-            names, title = list_names(chosen), self._get_title(chosen[0].task)
+            removed = assignment.remove_from_list(self._workspace, chosen)
+            stay = assignment.explain_staying(self._workspace, [case for case in chosen if case not in removed])
+            names, title = list_names(removed), self._get_title(chosen[0].task)
             before = None if current is None else current.case
-            self._undo.append((f"Undo: remove {names} from the list of {title}", partial(self._return, chosen, before)))
+            self._undo.append(
+                (f"Undo: remove {names} from the list of {title}", partial(self._return, removed, before))
+            )
             self._worklist.reload_cases()
-            if current is not None and is_open:
+            if current is not None and current.case in removed:
                 self._case_controller.close_case()
                 if self._worklist.case_list.counts.n_undecided:
                     self._worklist.open_next(current.case)
             self._ask(
-                f"{names}: no longer on the list of {title}. Its strokes, if any, are kept.",
+                f"{names}: no longer on the list of {title}. Strokes, if any, are kept. {stay}".rstrip(),
                 [("Undo", self.undo), ("OK", lambda: None)],
             )
 
@@ -104,6 +107,10 @@ class TaskAssigner:
         """Remove the open case from the list of its task."""
         if (current := self._case_controller.current) is not None:
             self.remove_from_list([current.case])
+
+    def remember(self, command: Command) -> None:
+        """Offer with the U key, too, what takes back a change of the lists that was made elsewhere."""
+        self._undo.append(command)
 
     def undo(self) -> None:
         """Undo the last change of the lists; a second call undoes the one before."""
@@ -131,6 +138,8 @@ class TaskAssigner:
         text = f"{names}: now on the list of {title}.{refused}"
         answers: list[PromptAnswer] = [("Keep", lambda: None), ("Undo", self.undo)]
         former = [case for case in chosen if case.task != assigned.task and case not in assigned.refused]
+        staying = assignment.list_staying(self._workspace, former)
+        former = [case for case in former if case not in staying]
         tasks = {case.task for case in former}
         if len(tasks) == 1:
             where = self._get_title(tasks.pop())

@@ -22,7 +22,7 @@ from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow import cases
 from napari_medseg.workflow.tasks import assignment, drop_sorting
-from napari_medseg.workflow.tasks.assignment import TaskAssignment, list_names
+from napari_medseg.workflow.tasks.assignment import TaskAssignment
 from napari_medseg.workflow.tasks.drop_sorting import SortedImage
 from napari_medseg.workflow.workspace import Workspace
 
@@ -108,8 +108,8 @@ class DroppedImages(QObject):
             assigned = drop_sorting.redirect_to_task(self._workspace, chosen, task)
             self._batch = drop_sorting.replace_cases(self._batch, assigned)
             self._show_first()
-            refused = f" {list_names(assigned.refused)} cannot be used for it." if assigned.refused else ""
-            self._ask(refused, ("Undo", partial(self._take_back, before, chosen, assigned)))
+            left = drop_sorting.explain_redirection(self._workspace, chosen, assigned)
+            self._ask(f" {left}".rstrip(), ("Undo", partial(self._take_back, before, chosen, assigned)))
 
     def add_selected_layer(self) -> None:
         """Make and open a case of the selected image layer if it belongs to the user or another plugin."""
@@ -125,7 +125,8 @@ class DroppedImages(QObject):
 
     def _take_back(self, before: list[SortedImage], chosen: Sequence[Case], assigned: TaskAssignment) -> None:
         with show_errors():
-            assignment.remove_from_list(self._workspace, assigned.added)
+            if assigned.added:
+                assignment.remove_from_list(self._workspace, assigned.added)
             assignment.return_to_list(self._workspace, chosen)
             self._batch = before
             self._show_first()

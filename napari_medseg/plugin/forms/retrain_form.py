@@ -7,6 +7,9 @@ from pathlib import Path
 from magicgui import magicgui
 from magicgui.widgets import FunctionGui
 
+from napari_medseg.workflow.run_plan import RunRequest
+from training.from_folders.default_recipe import NO_OVERRIDES, read_recipe_overrides
+
 TIME_BUDGETS = (("≤ 30 s", 30.0), ("≤ 60 s", 60.0), ("≤ 90 s", 90.0), ("≤ 5 min", 300.0), ("≤ 15 min", 900.0))
 MAX_SEED = 2**31 - 1
 
@@ -19,6 +22,11 @@ class RetrainOptions:
     budget_s: float
     seed: int
     recipe: Path | None
+
+    def read_request(self) -> RunRequest:
+        """Return what is asked for, with the content of the recipe; raise `MedSegError` if that is no recipe."""
+        changes = NO_OVERRIDES if self.recipe is None else read_recipe_overrides(self.recipe)
+        return RunRequest(self.budget_s, self.seed, self.base, changes)
 
 
 def make_retrain_form(

@@ -35,6 +35,7 @@ from napari_medseg.workflow.meter.saturation import compare_versions, list_to_co
 from napari_medseg.workflow.meter.table import write_meter_csv
 from napari_medseg.workflow.preferences import Preferences
 from napari_medseg.workflow.second_reader.current_reader import clean_name
+from napari_medseg.workflow.second_reader.hidden import describe_left_out
 from napari_medseg.workflow.second_reader.readings import ReadTwice, use_reading
 from napari_medseg.workflow.workspace import Workspace
 
@@ -103,8 +104,7 @@ class Meter(QObject):
             return
         self._is_stale = False
         with show_errors():
-            records = read_meter(self._workspace, self._worklist.task.name, self._worklist.rows)
-            self._start(records)
+            self._start(read_meter(self._workspace, self._worklist.task.name))
 
     def set_theme(self, theme_name: str) -> None:
         """Use the colours of a napari theme."""
@@ -230,7 +230,7 @@ class Meter(QObject):
             return
         self._is_stale = False
         with show_errors():
-            records = read_meter(self._workspace, self._worklist.task.name, self._worklist.rows)
+            records = read_meter(self._workspace, self._worklist.task.name)
             if was_measured:
                 self._start(records)
             else:  # what could not be measured is not tried again before the page is opened again
@@ -241,19 +241,19 @@ class Meter(QObject):
         path, _ = QFileDialog.getSaveFileName(self.page, "Export the meter", start, "Table (*.csv)")
         if path:
             with show_errors():
-                records = read_meter(self._workspace, self._worklist.task.name, self._worklist.rows)
-                write_meter_csv(Path(path), records.rows)
-                show_info(f"The meter was written to {path}.")
+                records = read_meter(self._workspace, self._worklist.task.name)
+                write_meter_csv(Path(path), records.shown_rows)
+                show_info(f"The meter was written to {path}. {describe_left_out(len(records.unread))}".strip())
 
     def _on_compare(self) -> None:
         if self._comparison is not None:
             self._comparison.stop()
             return
         with show_errors():
-            records = read_meter(self._workspace, self._worklist.task.name, self._worklist.rows)
+            records = read_meter(self._workspace, self._worklist.task.name)
             if records.pair is None or self.page is None:
                 return
-            to_do = list_to_compare(self._workspace, records.pair, records.cases)
+            to_do = list_to_compare(self._workspace, records.pair, records.waiting)
             if not to_do:
                 show_info("All undecided cases that are compared at most have been compared already.")
                 return

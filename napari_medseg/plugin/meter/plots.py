@@ -128,7 +128,8 @@ class SavingPlot(MeterPlot):
         places = np.arange(len(self._savings), dtype=float)
         minutes = [saving.minutes for saving in self._savings]
         values = np.array([one.value for one in minutes])
-        colours = [theme.GOOD if value >= 0 else theme.BAD for value in values]
+        states = theme.get_state_colours(self.theme_name)
+        colours = [states["good" if value >= 0 else "bad"] for value in values]
         self.addItem(pg.BarGraphItem(x=places, height=values, width=BAR_WIDTH, brushes=colours, pen=None))
         ends = {
             "top": np.array([one.high for one in minutes]) - values,

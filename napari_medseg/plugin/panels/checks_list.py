@@ -10,7 +10,12 @@ from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
 from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
-from napari_medseg.workflow.data_checks import CorrectionToCheck, iter_findings, list_corrections_to_check
+from napari_medseg.workflow.data_checks import (
+    CheckedCorrections,
+    CorrectionToCheck,
+    iter_findings,
+    list_corrections_to_check,
+)
 from napari_medseg.workflow.findings.case_finding import (
     CaseFinding,
     dismiss,
@@ -56,6 +61,7 @@ class FindingsList(QWidget):
         self._list.setTextElideMode(Qt.TextElideMode.ElideRight)
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._list.setUniformItemSizes(True)
+        self._blocking_colour = theme.get_state_colours("dark")["bad"]
         self._list.itemClicked.connect(lambda item: self._go_to_next_place(self._list.row(item)))
         self._list.currentRowChanged.connect(lambda row: self._show_buttons(row))
         self._n_visits: dict[int, int] = {}
@@ -78,6 +84,18 @@ class FindingsList(QWidget):
     def blocking_reason(self) -> str:
         """Why training on these corrections is blocked; empty if it is allowed."""
         return "; ".join(row.text for row in self.rows if row.finding.blocking)
+
+    @property
+    def checked(self) -> CheckedCorrections | None:
+        """The check that is shown; `None` while it is made."""
+        return None if self._worker is not None else CheckedCorrections(self._checked, tuple(self._found))
+
+    def set_theme(self, theme_name: str) -> None:
+        """Use the colours of a napari theme."""
+        self._blocking_colour = theme.get_state_colours(theme_name)["bad"]
+        for number, row in enumerate(self.rows):
+            if row.finding.blocking:
+                self._list.item(number).setForeground(QColor(self._blocking_colour))
 
     def set_display_allowed(self, allowed: bool) -> None:
         """Allow or forbid showing the list; it is shown only if it has rows."""
@@ -176,7 +194,7 @@ class FindingsList(QWidget):
                 f"{row.text}\nClick to go to the place; click again for the next one" * bool(row.spots) or row.text
             )
             if row.finding.blocking:
-                item.setForeground(QColor(theme.BAD))
+                item.setForeground(QColor(self._blocking_colour))
             self._list.addItem(item)
         self._list.setFixedHeight(max(1, min(len(rows), ROWS_SHOWN)) * ROW_HEIGHT_PX + 2 * self._list.frameWidth())
         self._title.setText(f"Check before training: {len(rows)} finding{'s' * (len(rows) != 1)}")

@@ -42,6 +42,11 @@ class ComparisonTable(QTableView):
         """The displayed rows, from top to bottom."""
         return self._table_model.rows
 
+    def set_theme(self, theme_name: str) -> None:
+        """Use the colours of a napari theme."""
+        self._table_model.colours = theme.get_state_colours(theme_name)
+        self.viewport().update()
+
     def show_rows(self, rows: Sequence[ComparedCase], partly_reviewed: Set[str] = frozenset()) -> None:
         """Show these rows in this order. Partly reviewed cases are marked; they are evaluated on that part only."""
         self._table_model.set_rows(rows, partly_reviewed)
@@ -55,6 +60,7 @@ class _ComparisonTableModel(QAbstractTableModel):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.rows: tuple[ComparedCase, ...] = ()
+        self.colours = theme.get_state_colours("dark")
         self.partly_reviewed: Set[str] = frozenset()
 
     def set_rows(self, rows: Sequence[ComparedCase], partly_reviewed: Set[str]) -> None:
@@ -84,7 +90,7 @@ class _ComparisonTableModel(QAbstractTableModel):
                 f"{change:+z.3f}",
             )[index.column()]
         if role == Qt.ItemDataRole.ForegroundRole and index.column() == 3 and abs(change) >= MIN_COLOURED_CHANGE:
-            return QBrush(QColor(theme.GOOD if change > 0 else theme.BAD))
+            return QBrush(QColor(self.colours["good" if change > 0 else "bad"]))
         if role == Qt.ItemDataRole.TextAlignmentRole and index.column() > 0:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.ToolTipRole and index.column() == 0:

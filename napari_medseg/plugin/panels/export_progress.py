@@ -26,6 +26,7 @@ from napari_medseg.workflow.output.export_plan import ExportItem
 from napari_medseg.workflow.output.image_names import make_namer
 from napari_medseg.workflow.output.notes import list_rejected_cases, read_notes_to_export
 from napari_medseg.workflow.output.staged_files import ExportCancelled
+from napari_medseg.workflow.second_reader.hidden import describe_left_out, leave_out_unread
 from napari_medseg.workflow.workspace import Workspace
 
 CLOSING_S = 0.5
@@ -58,7 +59,9 @@ class ExportProgress(QWidget):
                 raise MedSegError(
                     "another export is still being written. Cancel it, or export again when it has ended."
                 )
-            accepted = export.list_accepted_rows(self._workspace, task)
+            accepted, hidden = leave_out_unread(self._workspace, export.list_accepted_rows(self._workspace, task))
+            if hidden:
+                show_notice(describe_left_out(len(hidden)))
             if chosen:
                 ids = {case.id for case in chosen}
                 accepted = [row for row in accepted if row[0].id in ids]

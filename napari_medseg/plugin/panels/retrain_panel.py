@@ -20,8 +20,8 @@ from napari_medseg.plugin.widgets.notifications import settle_messages, show_err
 from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.meter import effort
 from napari_medseg.workflow.retrain import CandidateComparison
+from napari_medseg.workflow.run_plan import RunRequest
 from napari_medseg.workflow.workspace import Workspace
-from training.from_folders.default_recipe import NO_OVERRIDES, read_recipe_overrides
 from training.run_folder import Event, Failed
 
 RETRAIN_HINT = (
@@ -142,7 +142,7 @@ class RetrainPanel(CollapsibleSection):
         self.progress.discard_requested.connect(self._on_discard)
 
     def _show_effort(self) -> None:
-        found = effort.compute_efforts(self._workspace, self._task)
+        found = effort.read_efforts(self._workspace, self._task)
         self._effort.setText(effort.format_effort(found))
         self._effort.setToolTip(
             "\n".join(
@@ -170,15 +170,14 @@ class RetrainPanel(CollapsibleSection):
     def _start_run(self) -> None:
         with show_errors():
             if self._retrain.isEnabled():
-                self._watch.start(self._task, self._budget.currentData())
+                self._watch.start(self._task, RunRequest(self._budget.currentData()), self.findings.checked)
 
     def _start_run_with(self, options: RetrainOptions) -> None:
         self.findings.call_when_checked(lambda: self._watch_run_with(options))
 
     def _watch_run_with(self, options: RetrainOptions) -> None:
         with show_errors():
-            changes = NO_OVERRIDES if options.recipe is None else read_recipe_overrides(options.recipe)
-            self._watch.start(self._task, options.budget_s, options.seed, options.base, changes)
+            self._watch.start(self._task, options.read_request(), self.findings.checked)
 
     def _on_continue(self) -> None:
         with show_errors():

@@ -31,7 +31,7 @@ class TrainingCurve(pg.PlotWidget):
         self._loss_view.setXLink(item)
         item.vb.sigResized.connect(lambda: self._loss_view.setGeometry(item.vb.sceneBoundingRect()))
         self._dice = item.plot(symbol="o", symbolSize=5, symbolPen=None)
-        self._best = item.plot(pen=None, symbol="star", symbolSize=13, symbolBrush=theme.GOOD, symbolPen=None)
+        self._best = item.plot(pen=None, symbol="star", symbolSize=13, symbolPen=None)
         self._loss = pg.PlotDataItem()
         self._loss_view.addItem(self._loss)
         for name in ("left", "right"):
@@ -54,6 +54,7 @@ class TrainingCurve(pg.PlotWidget):
         dice, loss = theme.get_curve_colours(theme_name)
         self._dice.setPen(pg.mkPen(dice, width=2))
         self._dice.setSymbolBrush(dice)
+        self._best.setSymbolBrush(theme.get_state_colours(theme_name)["good"])
         self._loss.setPen(pg.mkPen(loss, width=2, style=Qt.PenStyle.DashLine))
         for name, label, colour in (("left", "Dice", dice), ("right", "loss", loss)):
             item.getAxis(name).setTextPen(text)

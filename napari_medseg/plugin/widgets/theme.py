@@ -5,8 +5,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QComboBox, QPushButton, QToolButton, QWidget
 
-GOOD = "#009E73"  # Okabe-Ito, safe for colour-blind eyes
-BAD = "#D55E00"
 DRAFT = "#E69F00"
 BUTTON_HEIGHT_PX = 26
 

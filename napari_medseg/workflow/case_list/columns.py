@@ -77,6 +77,10 @@ def _format_second_reading(row: CaseRow) -> str:
     return "yours" if row.reading == SECOND else "2nd" * row.is_read_twice
 
 
+def _join_notes(row: CaseRow) -> str:
+    return "; ".join(filter(None, (row.note.note, *(one.note for one in row.other_notes))))
+
+
 def _show_said(get: Callable[[CaseRow], str]) -> dict[str, Callable[..., Any]]:
     """Show free text, by which cases without one come last."""
     return {"text": lambda row, _seconds: get(row), "key": lambda row: (not get(row), make_natural_key(get(row)))}
@@ -136,8 +140,8 @@ COLUMNS: Mapping[str, Column] = {
     "flag": Column(
         FLAG_MARK,
         f"{FLAG_MARK}: flagged for a colleague",
-        lambda row, _seconds: FLAG_MARK * row.note.is_flagged,
-        lambda row: not row.note.is_flagged,
+        lambda row, _seconds: FLAG_MARK * row.is_flagged,
+        lambda row: not row.is_flagged,
     ),
     "second": Column(
         "2nd",
@@ -145,7 +149,7 @@ COLUMNS: Mapping[str, Column] = {
         lambda row, _seconds: _format_second_reading(row),
         lambda row: (row.reading != SECOND, not row.is_read_twice),
     ),
-    "note": Column("note", "What was noted on the case", **_show_said(lambda row: row.note.note)),
+    "note": Column("note", "What was noted on the case", **_show_said(_join_notes)),
     "reason": Column("reason", "Why the case was rejected", **_show_said(lambda row: row.reason)),
     "who": Column("who", "Who accepted the case, or works on it", **_show(get_person)),
     "file": Column("file", "File of the image; its name stays here", **_show(lambda row: row.case.file_name)),

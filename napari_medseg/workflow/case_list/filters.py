@@ -64,7 +64,8 @@ class CaseFilter:
 
 def make_search_text(row: CaseRow) -> str:
     """Return the text in which a search looks, in small letters."""
-    case, said = row.case, (row.note.note, row.reason)
+    others = [text for one in row.other_notes for text in (one.note, one.reason)]
+    case, said = row.case, (row.note.note, row.reason, *others)
     return "\n".join((case.name, case.file_name, get_group_label(case.group), get_person(row), *said)).lower()
 
 

@@ -84,7 +84,7 @@ def extract_features(row: "CaseRow", group: int) -> tuple[Any, ...]:
         int.from_bytes(digest),
         *((0, 0.0, False) if correction is None else (correction.id, correction.seconds, bool(correction.imported))),
         *(describe_kind(case), 0 if correction is None else zlib.crc32(correction.model.encode())),
-        *(row.note.is_flagged, row.is_read_twice),
+        *(row.is_flagged, row.is_read_twice),
     )
 
 

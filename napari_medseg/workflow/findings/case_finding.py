@@ -1,7 +1,7 @@
 """The findings of a project: those a person said to be right are left out, and what many cases share is one finding."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from napari_medseg.core.errors import MedSegError
@@ -71,15 +71,27 @@ def hide_blind(ws: Workspace, findings: Sequence[CaseFinding]) -> list[CaseFindi
     """
     if not ws.second_readings.are_made:
         return list(findings)
-    cases = {one.case.id: one.case for one in findings if one.case is not None}
+    cases = {case.id: case for one in findings for case in _list_cases(one)}
     blind = {case_id for case_id, case in cases.items() if ws.second_readings.is_blind(case)}
+    if not blind:
+        return list(findings)
     hidden = [one for one in findings if one.case is not None and one.case.id in blind]
-    shown = [one for one in findings if one.case is None or one.case.id not in blind]
+    shown = [_leave_out_members(one, blind) for one in findings if one.case is None or one.case.id not in blind]
     text = "labels of a case that you read blind stop training: its first reader must correct them"
     stops = [
         CaseFinding(None, Finding(one.finding.kind, text, blocking=True)) for one in hidden if one.finding.blocking
     ]
     return shown + stops[:1]
+
+
+def _list_cases(found: CaseFinding) -> list[Case]:
+    return [one.case for one in (found, *found.members) if one.case is not None]
+
+
+def _leave_out_members(found: CaseFinding, blind: Collection[int]) -> CaseFinding:
+    """Leave out where to look in blind cases; how many cases have it is told of all cases together."""
+    members = tuple(one for one in found.members if one.case is None or one.case.id not in blind)
+    return found if members == found.members else replace(found, members=members)
 
 
 def dismiss(ws: Workspace, found: CaseFinding) -> None:

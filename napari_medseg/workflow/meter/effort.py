@@ -1,15 +1,22 @@
-"""Correction effort per model version, measured on the cases of the user."""
+"""The work of the last two model versions in one line, by the definition of the meter: medians, of one kind of image.
 
+The meter has all versions with their intervals (`trend.list_version_work`). This line is read whenever the list
+changes, so it comes from one query.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import median
 
-from napari_medseg.workflow.cases import list_current_corrections
+from napari_medseg.workflow.meter.kinds import describe_kind
+from napari_medseg.workflow.meter.statistics import MIN_CASES
 from napari_medseg.workflow.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class CorrectionEffort:
-    """Mean seconds and mean changed voxels per accepted case that a version predicted."""
+    """Median seconds and median changed voxels of the timed cases that a version drafted."""
 
     model: str
     n_cases: int
@@ -17,33 +24,38 @@ class CorrectionEffort:
     changed_voxels: float
 
 
-def compute_efforts(ws: Workspace, task: str) -> list[CorrectionEffort]:
-    """Return the effort for each version, in order of first use.
+def read_efforts(ws: Workspace, task: str) -> list[CorrectionEffort]:
+    """Return the effort for each version with `MIN_CASES` timed cases, in order of first use.
 
-    Cases without a prediction, and those whose labels came from a mask of elsewhere, are excluded.
+    Only the kind of image with the most cases is told. What counts is what counts in the meter: the first correction of
+    a draft by each reader, no mask of elsewhere.
     """
+    timed = [one for one in ws.project.listed.read_first_corrections(task) if one.seconds > 0]
+    if not timed:
+        return []
+    kinds = [describe_kind(one.case) for one in timed]
+    usual = Counter(kinds).most_common(1)[0][0]
     by_model: dict[str, list[tuple[float, int]]] = {}
-    for _, correction in sorted(list_current_corrections(ws, task), key=lambda pair: pair[1].id):
-        if correction.model and not correction.imported:
-            by_model.setdefault(correction.model, []).append((correction.seconds, correction.changed_voxels))
+    for one, kind in zip(timed, kinds, strict=True):
+        if kind == usual:
+            by_model.setdefault(one.model, []).append((one.seconds, one.changed_voxels))
     return [
-        CorrectionEffort(
-            model, len(cases), fmean(seconds for seconds, _ in cases), fmean(voxels for _, voxels in cases)
-        )
-        for model, cases in by_model.items()
+        CorrectionEffort(model, len(work), median(s for s, _ in work), median(v for _, v in work))
+        for model, work in by_model.items()
+        if len(work) >= MIN_CASES
     ]
 
 
-def format_effort(efforts: list[CorrectionEffort]) -> str:
+def format_effort(efforts: Sequence[CorrectionEffort]) -> str:
     """Return one line with the effort of the last version and the one before it, if any; empty without data."""
     if not efforts:
         return ""
     last = efforts[-1]
     if len(efforts) == 1:
-        return f"{_format_minutes(last.seconds)}, {last.changed_voxels:,.0f} voxels a case"
+        return f"median {_format_minutes(last.seconds)}, {last.changed_voxels:,.0f} voxels a case"
     before = efforts[-2]
     return (
-        f"per case {_format_minutes(before.seconds)} → {_format_minutes(last.seconds)}, "
+        f"median per case {_format_minutes(before.seconds)} → {_format_minutes(last.seconds)}, "
         f"{before.changed_voxels:,.0f} → {last.changed_voxels:,.0f} voxels"
     )
 

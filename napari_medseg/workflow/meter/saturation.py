@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.case_files import read_case_labels
+from napari_medseg.core.project.case_history import WaitingCase
 from napari_medseg.core.readings.agreement import compute_agreement
 from napari_medseg.core.readings.records import VersionAgreement
 from napari_medseg.core.records import Case, Prediction, Run, RunState, now
 from napari_medseg.inference.events import PredictionResult
-from napari_medseg.workflow.cases import CaseRow, load_image
+from napari_medseg.workflow.cases import load_image
 from napari_medseg.workflow.meter.kinds import describe_kind
 from napari_medseg.workflow.meter.rows import MeterRow
 from napari_medseg.workflow.meter.statistics import MIN_CASES, Estimate, estimate_mean, estimate_median_change
@@ -109,20 +110,24 @@ def find_retrain_pair(ws: Workspace, task: str) -> RetrainPair | None:
     return RetrainPair(str(before.result_model), str(last.result_model), before.n_corrections, last.n_corrections)
 
 
-def list_to_compare(ws: Workspace, pair: RetrainPair, rows: Sequence[CaseRow]) -> list[ToCompare]:
+def list_to_compare(ws: Workspace, pair: RetrainPair, waiting: Sequence[WaitingCase]) -> list[ToCompare]:
     """Return the undecided cases whose labels by both versions are not compared yet; in the main thread.
 
-    At most `MAX_COMPARED` of each kind are compared: the same ones each time.
+    `waiting` are the undecided cases of the task, from `Project.listed`. At most `MAX_COMPARED` of each kind are
+    compared: the same ones each time.
     """
     stored: dict[tuple[int, str], Prediction] = {}
     for prediction in ws.project.read_records(Prediction):
         if prediction.model in (pair.older, pair.newer):
             stored[prediction.case_id, prediction.model] = prediction
     known = {one.case_id for one in _read_agreements(ws, pair)}
+    chosen = [one.id for one in _choose_cases(waiting) if one.id not in known]
     return [
-        ToCompare(case, stored.get((case.id, pair.older)), stored.get((case.id, pair.newer)))
-        for case in _choose_cases(rows)
-        if case.id not in known
+        ToCompare(
+            ws.project.get_record(Case, case_id),
+            *(stored.get((case_id, pair.older)), stored.get((case_id, pair.newer))),
+        )
+        for case_id in chosen
     ]
 
 
@@ -159,7 +164,7 @@ def judge_saturation(
     pair: RetrainPair | None,
     stored: Sequence[VersionAgreement],
     meter: Sequence[MeterRow],
-    rows: Sequence[CaseRow],
+    waiting: Sequence[WaitingCase],
 ) -> list[Saturation]:
     """Return the evidence for each kind of image among the undecided cases of a task; in any thread.
 
@@ -167,15 +172,14 @@ def judge_saturation(
     ----------
     pair, stored
         `find_retrain_pair` of the task, and `read_compared`.
-    meter, rows
-        `rows.list_meter_rows` and `cases.list_cases` of the task.
+    meter, waiting
+        `rows.list_meter_rows`, and the undecided cases of the task.
     """
-    waiting = {row.case.id: row.case for row in rows if not row.is_decided}
-    compared = [one for one in stored if one.case_id in waiting]
-    kinds = dict.fromkeys(map(describe_kind, waiting.values()))
+    kind_of = {case.id: describe_kind(case) for case in waiting}
+    compared = [one for one in stored if one.case_id in kind_of]
     found = []
-    for kind in kinds:
-        scores = [one.dice for one in compared if one.dice is not None and describe_kind(waiting[one.case_id]) == kind]
+    for kind in dict.fromkeys(kind_of.values()):
+        scores = [one.dice for one in compared if one.dice is not None and kind_of[one.case_id] == kind]
         found.append(_judge_kind(kind, pair, scores, [row for row in meter if row.counts and row.kind == kind]))
     return found
 
@@ -218,9 +222,8 @@ def _read_agreements(ws: Workspace, pair: RetrainPair) -> list[VersionAgreement]
     return [one for one in ws.project.read_records(VersionAgreement, "newer", pair.newer) if one.older == pair.older]
 
 
-def _choose_cases(rows: Sequence[CaseRow]) -> list[Case]:
-    chosen: dict[str, list[Case]] = {}
-    waiting = [row.case for row in rows if not row.is_decided and row.reading == 1]
+def _choose_cases(waiting: Sequence[WaitingCase]) -> list[WaitingCase]:
+    chosen: dict[str, list[WaitingCase]] = {}
     for case in sorted(waiting, key=lambda case: hashlib.sha256(case.content_hash.encode()).digest()):
         of_kind = chosen.setdefault(describe_kind(case), [])
         if len(of_kind) < MAX_COMPARED:

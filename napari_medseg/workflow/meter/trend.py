@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from napari_medseg.core.project.case_history import WaitingCase
 from napari_medseg.core.records import Case
 from napari_medseg.workflow.meter.kinds import describe_kind
 from napari_medseg.workflow.meter.rows import MeterRow
@@ -98,7 +99,7 @@ def list_savings(rows: Sequence[MeterRow]) -> list[Saving]:
     return savings
 
 
-def forecast_rest(rows: Sequence[MeterRow], waiting: Iterable[Case]) -> Forecast:
+def forecast_rest(rows: Sequence[MeterRow], waiting: Iterable[Case | WaitingCase]) -> Forecast:
     """Predict the seconds of work on undecided cases, with a range; see `select_recent_seconds`."""
     timed: dict[str, list[tuple[str, float]]] = {}
     for row in rows:

@@ -7,6 +7,7 @@ from napari_medseg.core.label_files.registry import find_label_format
 from napari_medseg.core.quality.measurements import measure_labels
 from napari_medseg.workflow.output.export_plan import ExportItem, ExportPlan
 from napari_medseg.workflow.output.label_output import list_remarks
+from napari_medseg.workflow.output.notes import describe_notes
 from napari_medseg.workflow.output.provenance import Entry, describe_grid
 
 
@@ -30,8 +31,7 @@ def make_entry(item: ExportItem, plan: ExportPlan) -> Entry:
         "accepted": correction.created,
         "seconds": round(correction.seconds, 1),
         "changed_voxels": correction.changed_voxels,
-        "flagged": item.note.is_flagged,
-        "note": item.note.note or None,
+        **describe_notes(item.notes),
         "labels": {str(label.value): label.name for label in task.labels},
         "grid": {
             "axes": image.spatial_axes,

@@ -19,7 +19,7 @@ from napari_medseg.core.label_files.registry import find_label_format, find_prob
 from napari_medseg.core.project.case_files import read_case_labels, read_roi_labels
 from napari_medseg.core.project.review_region import read_reviewed_pixels
 from napari_medseg.core.quality.label_checks import check_labels
-from napari_medseg.core.records import NO_NOTE, Case, Correction, Prediction
+from napari_medseg.core.records import Case, Correction, Prediction
 from napari_medseg.workflow.cases import list_current_corrections, load_image
 from napari_medseg.workflow.output.entries import make_entry, make_file_entry
 from napari_medseg.workflow.output.export_plan import ExportItem, ExportPlan, plan_files, refuse_foreign_files
@@ -76,7 +76,7 @@ def read_export_items(
                 load_image(ws, case),
                 read_roi_labels(folder / roi_file, case) if roi_file else None,
                 read_reviewed_pixels(folder, case, correction),
-                notes.notes.get(case.id, NO_NOTE),
+                notes.notes.get(case.id, ()),
             )
         )
     return items

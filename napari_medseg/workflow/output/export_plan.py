@@ -18,8 +18,9 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import get_name_key, shorten_for_endings
 from napari_medseg.core.image import Image
 from napari_medseg.core.label_files.registry import LabelFormat, find_label_format
-from napari_medseg.core.records import NO_NOTE, Case, CaseNote, Correction
+from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.tasks.bundled_tasks import Task
+from napari_medseg.workflow.case_notes.notes import CaseNotes
 from napari_medseg.workflow.output.image_names import ImageName, ImageNamer, is_dicom_image
 from napari_medseg.workflow.output.provenance import Provenance
 
@@ -30,7 +31,7 @@ class ExportItem:
 
     `labels` are integers on the canonical grid, shape (y, x) or (z, y, x); `task` defines their meaning. `roi` are the
     labels of the region of interest on the same grid; `None` if the model predicts in the whole image. `reviewed_mask`
-    is true in the review region; `None` if the whole image was reviewed. `note` names no one that the project knows.
+    is true in the review region; `None` if the whole image was reviewed. `notes` name no one that the project knows.
     """
 
     case: Case
@@ -40,7 +41,7 @@ class ExportItem:
     image: Image
     roi: NDArray[Any] | None = None
     reviewed_mask: NDArray[np.bool_] | None = None
-    note: CaseNote = NO_NOTE
+    notes: CaseNotes = ()
 
 
 @dataclass(frozen=True, eq=False)

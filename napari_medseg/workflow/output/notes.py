@@ -5,11 +5,12 @@ fact that a case was rejected, are exported in any case.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from napari_medseg.core.readings.records import SECOND
 from napari_medseg.core.records import NO_NOTE, Case, CaseNote, Review, ReviewState
-from napari_medseg.workflow.case_notes.notes import read_case_notes
+from napari_medseg.workflow.case_notes.notes import CaseNotes, read_case_notes
 from napari_medseg.workflow.cases import list_cases
 from napari_medseg.workflow.output.names_in_notes import NoteNames, collect_note_names
 from napari_medseg.workflow.output.provenance import Entry, read_provenance, write_provenance
@@ -18,10 +19,10 @@ from napari_medseg.workflow.workspace import Workspace
 
 @dataclass(frozen=True)
 class NotesToExport:
-    """Notes by the id of their case, and the entries of the rejected cases of a task."""
+    """Notes by the id of their case, those of the first reading first, and the entries of a task's rejected cases."""
 
     task: str = ""
-    notes: Mapping[int, CaseNote] = field(default_factory=dict)
+    notes: Mapping[int, CaseNotes] = field(default_factory=dict)
     rejected: tuple[Entry, ...] = ()
 
     def merge_rejected(self, earlier: Sequence[Entry]) -> list[Entry]:
@@ -44,11 +45,12 @@ def read_notes_to_export(ws: Workspace, task: str, *, with_texts: bool = False) 
         default only flags, and which cases were rejected.
     """
     found = read_case_notes(ws)
-    names = collect_note_names(ws) if with_texts and any(note.note or note.reason for note in found.values()) else None
-    notes = {case_id: _clean(note, names) for case_id, note in found.items()}
+    has_texts = any(note.note or note.reason for notes in found.values() for note in notes)
+    names = collect_note_names(ws) if with_texts and has_texts else None
+    notes = {case_id: tuple(_clean(note, names) for note in said) for case_id, said in found.items()}
     reviews = {review.case_id: review for review in ws.project.read_records(Review, "state", ReviewState.REJECTED)}
     rejected = [row.case for row in list_cases(ws, task) if row.state == "rejected"]
-    entries = tuple(_describe_rejected(case, notes.get(case.id, NO_NOTE), reviews.get(case.id)) for case in rejected)
+    entries = tuple(_describe_rejected(case, notes.get(case.id, ()), reviews.get(case.id)) for case in rejected)
     return NotesToExport(task, notes, entries)
 
 
@@ -68,10 +70,26 @@ def list_rejected_cases(folder: Path, notes: NotesToExport) -> None:
 
 def _clean(note: CaseNote, names: NoteNames | None) -> CaseNote:
     texts = ("", "") if names is None else (names.replace_in(note.note), names.replace_in(note.reason))
-    return CaseNote(note.id, note.case_id, note.is_flagged, note.who, note.created, *texts)
+    return replace(note, note=texts[0], reason=texts[1])
 
 
-def _describe_rejected(case: Case, note: CaseNote, review: Review | None) -> Entry:
+def describe_notes(notes: CaseNotes) -> Entry:
+    """Return flag and note of a case for its entry; what second readers say stands in a list of its own."""
+    first = _get_first(notes)
+    others = [
+        {"who": one.who, "flagged": one.is_flagged, "note": one.note or None, "reason": one.reason or None}
+        for one in notes
+        if one.reading == SECOND
+    ]
+    said = {"flagged": any(one.is_flagged for one in notes), "note": first.note or None}
+    return said | ({"second_reading": others} if others else {})
+
+
+def _get_first(notes: CaseNotes) -> CaseNote:
+    return next((one for one in notes if one.reading != SECOND), NO_NOTE)
+
+
+def _describe_rejected(case: Case, notes: CaseNotes, review: Review | None) -> Entry:
     return {
         "case": case.name,
         "group": case.group,
@@ -79,7 +97,6 @@ def _describe_rejected(case: Case, note: CaseNote, review: Review | None) -> Ent
         "content_sha256": case.content_hash,
         "who": None if review is None else review.who,
         "rejected": None if review is None else review.closed,
-        "reason": note.reason or None,
-        "flagged": note.is_flagged,
-        "note": note.note or None,
+        "reason": _get_first(notes).reason or None,
+        **describe_notes(notes),
     }

@@ -15,6 +15,8 @@ SIDE_PX = 240
 MARGIN = 0.12
 """Added on each side of what is labelled, as a share of its longer side."""
 _MIN_CROP_PX = 48
+_LINE = np.array([[0, 0, 0], [0, 1, 1], [0, 1, 1]], bool)
+"""Makes a contour a pixel wider, so that it is seen beside small pictures of others."""
 DRAFT_RGB, CORRECTION_RGB = (230, 97, 0), (26, 201, 255)
 DRAFT_COLOUR, CORRECTION_COLOUR = "orange", "blue"
 
@@ -44,7 +46,8 @@ def draw_case(folder: Path, accepted: AcceptedCase) -> NDArray[np.uint8]:
     zoom = SIDE_PX / max(grey.shape[:2])
     rgb: NDArray[np.uint8] = ndimage.zoom(grey, (zoom, zoom, 1), order=1, mode="nearest").clip(0, 255).astype(np.uint8)
     for plane, colour in ((planes[1], DRAFT_RGB), (planes[0], CORRECTION_RGB)):
-        rgb[_find_contour(plane[part], rgb.shape[:2])] = colour
+        contour = _find_contour(plane[part], rgb.shape[:2])
+        rgb[ndimage.binary_dilation(contour, _LINE)] = colour
     return rgb
 
 

@@ -16,6 +16,7 @@ from napari_medseg.workflow.report.label_scan import LabelScan
 from napari_medseg.workflow.report.lineage import LineageGraph
 from napari_medseg.workflow.report.people import Names
 from napari_medseg.workflow.report.retrains import Retrain
+from napari_medseg.workflow.second_reader.hidden import describe_left_out
 from training.reports.html import Cell, Figure, Table
 
 MAX_LISTED_CASES = 5000
@@ -24,7 +25,7 @@ _UNITS = {"ml": "ml", "mm2": "mm²", "px": "px"}
 
 @dataclass
 class TaskReport:
-    """All that is known of one task; `notes` has the newest note of each case by the id of the case."""
+    """All that is known of one task; `notes` has what is said about each case, by its id."""
 
     task: Task
     histories: Sequence[CaseHistory]
@@ -69,6 +70,7 @@ def build_section(report: TaskReport, names: Names) -> dict[str, object]:
         "rejected": _cut(remarks.build_rejected_table(report.histories, report.notes, names)),
         "remarks": _cut(remarks.build_remark_table(report.histories, report.notes, names)),
         "cases": _build_case_table(report, names),
+        "read_blind": describe_left_out(len(report.figures.records.unread)),
         "n_cases_left_out": max(0, len(report.corrections) - MAX_LISTED_CASES),
     }
 
@@ -200,7 +202,7 @@ def _build_source_table(live: ModelCard | None) -> Table | None:
 
 def _build_case_table(report: TaskReport, names: Names) -> Table | None:
     rows: list[list[Cell]] = []
-    for row in report.figures.records.rows[-MAX_LISTED_CASES:][::-1]:
+    for row in report.figures.records.shown_rows[-MAX_LISTED_CASES:][::-1]:
         one = row.correction
         remark = ("hold-out" * row.case.held_out, "second reading" * (one.reading == SECOND))
         rows.append(

@@ -1,5 +1,6 @@
 """Write the report of a project: `report.html`, one file that needs no network."""
 
+import re
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +35,8 @@ from napari_medseg.workflow.storage.project_copy import open_project_copy
 from napari_medseg.workflow.workspace import Workspace
 from training.reports.html import Figure, make_figure, render_page
 
+_FOLDERS = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:;\"'<>|][^/\\:;\"'<>|\n]*[/\\])+")
+"""All folders of an absolute path; the last part stays."""
 REPORT_FILE = "report.html"
 N_PICTURES = 6
 """Of each task; a page of many tasks stays small."""
@@ -90,7 +93,8 @@ def write_project_report(
             else:
                 problems.append(f"the task {name} is not known here; its cases are not shown.")
         sections = [build_section(report, names) for report in reports]
-        said = [_hide_folders(text, project.folder, folder, registry.user_dir) for text in (*problems, *damage)]
+        own = (project.folder, folder, registry.user_dir, registry.bundled_dir)
+        said = [_hide_folders(text, *own) for text in (*problems, *damage)]
     values = {
         "sections": sections,
         "clear_names": options.clear_names,
@@ -133,12 +137,12 @@ def _read_task(
 
 def _measure(ws: Workspace, folder: Path, task: str) -> Generator[Progress, None, MeterFigures]:
     """Return the figures of the meter; comparisons that the project lacks are made for the page."""
-    records = replace(read_meter(ws, task, ()), folder=folder)
+    records = replace(read_meter(ws, task), folder=folder)
     n_missing = len(records.unmeasured) + sum(one.agreement is None for one in records.read_twice)
     for number, compared in enumerate(measure_missing(records), start=1):
         store_measured(ws, compared)
         yield Progress(number, n_missing)
-    return compute_figures(read_meter(ws, task, ()) if n_missing else records)
+    return compute_figures(read_meter(ws, task) if n_missing else records)
 
 
 def _list_accepted(project: Project, task: str) -> list[AcceptedCase]:
@@ -151,10 +155,10 @@ def _list_accepted(project: Project, task: str) -> list[AcceptedCase]:
 
 
 def _hide_folders(text: str, *folders: Path) -> str:
-    """Drop the paths of folders from a message: they may hold the account of a reader."""
+    """Drop the paths of folders from a message: they may hold the account of a reader, or a patient's name."""
     for folder in folders:
         text = text.replace(f"{folder}/", "").replace(str(folder), "the project")
-    return text
+    return _FOLDERS.sub("", text)
 
 
 def _draw_worst(ws: Workspace, folder: Path, figures: MeterFigures, names: Names, problems: list[str]) -> list[Figure]:
@@ -162,7 +166,7 @@ def _draw_worst(ws: Workspace, folder: Path, figures: MeterFigures, names: Names
     accepted = {one.correction.id: one for one in _list_accepted(ws.project, figures.records.task.name)}
     drafts = [
         (row.dice, accepted[row.correction.id])
-        for row in figures.records.rows
+        for row in figures.records.shown_rows
         if row.counts and row.dice is not None and row.correction.id in accepted
     ]
     pictures = []

@@ -140,6 +140,25 @@ class SecondReadings:
             return False
         return self._is_blind(self._project.read_case_history(case.id), stored)
 
+    def list_unread(self, task: str | None = None) -> frozenset[int]:
+        """Return the ids of cases, of a task or of all, that the person who works now reads blind and has not decided.
+
+        Until then, nothing that was made from the first reading of such a case is shown to that person.
+        """
+        if not self.are_made:
+            return frozenset()
+        accepted = [case.id for case, _ in self._project.read_accepted_cases(task) if self.is_selected(case)]
+        histories = map(self._project.read_case_history, accepted)
+        shown = [self.show_to_reader(one) for one in histories]
+        return frozenset(one.case.id for one in shown if one.reading == SECOND and one.closed_review is None)
+
+    def is_awaited(self, case: Case) -> bool:
+        """Whether a second person is still to read an accepted case, whoever works now."""
+        stored = self._read()
+        if case.id in stored.ground_truth or not self.is_selected(case):
+            return False
+        return all(review.state is ReviewState.OPEN for review in stored.reviews.get(case.id, ()))
+
     def _find_beginning(self, case: Case) -> Prediction | None:
         """Return the prediction with which the first review began, else the last one before it was accepted."""
         if case.id not in self._beginnings:

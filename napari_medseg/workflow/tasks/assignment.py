@@ -65,23 +65,51 @@ def use_for_task(ws: Workspace, cases: Sequence[Case], task: str) -> TaskAssignm
     return TaskAssignment(task, tuple(assigned), tuple(added), refused)
 
 
-def remove_from_list(ws: Workspace, cases: Sequence[Case]) -> None:
-    """Remove cases from the list of their task. Their strokes stay on disk.
+def remove_from_list(ws: Workspace, cases: Sequence[Case]) -> list[Case]:
+    """Remove cases from the list of their task, and return them. Their strokes stay on disk.
 
+    A case with accepted labels stays, also if it was rejected later, because versions may have learnt from them.
     `return_to_list`, or dropping the images again, brings the cases back as they were.
 
     Raises
     ------
     MedSegError
-        If a case has accepted labels, because they train and evaluate models. Then no case is removed.
+        If all cases stay.
     """
-    corrected = [case for case in cases if ws.project.read_records(Correction, "case_id", case.id)]
-    if corrected:
-        raise MedSegError(
-            f"{list_names(corrected)} stays on the list: its labels were accepted, and they train and evaluate models. "
+    staying = list_staying(ws, cases)
+    removed = [case for case in cases if case not in staying]
+    if not removed:
+        raise MedSegError(explain_staying(ws, staying))
+    ws.project.set_removed(removed, removed=True)
+    return removed
+
+
+def list_staying(ws: Workspace, cases: Sequence[Case]) -> list[Case]:
+    """Return those cases that cannot leave their list: their labels were accepted once."""
+    return [case for case in cases if ws.project.read_records(Correction, "case_id", case.id)]
+
+
+def explain_staying(ws: Workspace, staying: Sequence[Case]) -> str:
+    """Return why cases stay on their list, in a sentence for those that count and one for those rejected since."""
+    accepted = {case.id for case, _ in ws.project.read_accepted_cases()} if staying else set()
+    counting = [case for case in staying if case.id in accepted]
+    rejected = [case for case in staying if case.id not in accepted]
+    texts = []
+    if counting:
+        texts.append(
+            f"On the list {_join('stays', counting)}: its labels were accepted, and they train and evaluate models. "
             "Reject it instead, if it must not be used any more."
         )
-    ws.project.set_removed(cases, removed=True)
+    if rejected:
+        texts.append(
+            f"On the list {_join('stays', rejected)}, as rejected: its labels were accepted before, and versions may "
+            "have learnt from them. They are not used any more."
+        )
+    return " ".join(texts)
+
+
+def _join(verb: str, cases: Sequence[Case]) -> str:
+    return f"{verb if len(cases) == 1 else verb.removesuffix('s')} {list_names(cases)}"
 
 
 def return_to_list(ws: Workspace, cases: Sequence[Case]) -> None:

@@ -88,7 +88,7 @@ def replace_cases(dropped: Sequence[SortedImage], assigned: TaskAssignment) -> l
 def redirect_to_task(ws: Workspace, cases: Sequence[Case], task: str) -> TaskAssignment:
     """Use all images of a drop for one task, and take them from the lists on which they were sorted.
 
-    Images that the task does not accept, and cases with accepted labels, stay where they are.
+    Images that the task does not accept, and cases with accepted labels, stay where they are: `explain_redirection`.
 
     Raises
     ------
@@ -97,18 +97,25 @@ def redirect_to_task(ws: Workspace, cases: Sequence[Case], task: str) -> TaskAss
     """
     with ws.project.transaction():
         assigned = assignment.use_for_task(ws, cases, task)
-        assignment.remove_from_list(ws, list_redirected(ws, cases, assigned))
+        if leaving := list_redirected(ws, cases, assigned):
+            assignment.remove_from_list(ws, leaving)
     return assigned
 
 
 def list_redirected(ws: Workspace, cases: Sequence[Case], assigned: TaskAssignment) -> list[Case]:
     """Return the cases that leave their list when a drop is redirected."""
-    accepted = {case.id for case, _ in ws.project.read_accepted_cases()}
+    staying = assignment.list_staying(ws, cases)
     return [
-        case
-        for case in cases
-        if case.task != assigned.task and case not in assigned.refused and case.id not in accepted
+        case for case in cases if case.task != assigned.task and case not in assigned.refused and case not in staying
     ]
+
+
+def explain_redirection(ws: Workspace, cases: Sequence[Case], assigned: TaskAssignment) -> str:
+    """Return what a redirected drop left where it was, and why; empty if it left nothing."""
+    elsewhere = [case for case in cases if case.task != assigned.task]
+    refused = f"{assignment.list_names(assigned.refused)} cannot be used for it." if assigned.refused else ""
+    staying = assignment.explain_staying(ws, assignment.list_staying(ws, elsewhere))
+    return " ".join(filter(None, (refused, staying)))
 
 
 def _count(n_images: int, kind: str) -> str:

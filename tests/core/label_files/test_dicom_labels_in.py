@@ -98,3 +98,23 @@ def test_a_truncated_object_is_refused(tmp_path: Path) -> None:
         (tmp_path / "l.dcm").write_bytes(content[:size])
         with pytest.raises(MedSegError):
             read_dicom_labels(tmp_path / "l.dcm", image)
+
+
+def test_contours_that_are_not_closed_are_told_for_each_structure(tmp_path: Path) -> None:
+    image = SERIES["axial"](tmp_path) if "axial" in SERIES else next(iter(SERIES.values()))(tmp_path)
+    labels = draw(image)
+    find_label_format("rtstruct").write(tmp_path / "l.dcm", labels, image, LUNGS)
+    dataset = pydicom.dcmread(tmp_path / "l.dcm")
+    first, second = dataset.ROIContourSequence
+    first.ContourSequence[0].ContourGeometricType = "OPEN_PLANAR"
+    for contour in second.ContourSequence:
+        contour.ContourGeometricType = "POINT"
+    dataset.save_as(tmp_path / "open.dcm")
+    read, notes = read_dicom_labels(tmp_path / "open.dcm", image)
+    n_first, n_second = len(first.ContourSequence), len(second.ContourSequence)
+    assert notes[-2:] == (
+        f"right lung: 1 contour is not closed and left out (1 OPEN_PLANAR); {n_first - 1} closed ones are read",
+        f"left lung: {n_second} contours are not closed and left out ({n_second} POINT); so it has no voxel",
+    )
+    assert set(np.unique(read)) <= {0, 1}
+    assert 0 < (read == 1).sum() < (labels == 1).sum()

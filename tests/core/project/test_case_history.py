@@ -144,3 +144,23 @@ def test_each_is_one_query_and_unchanged_accepted_cases_none(project: Project) -
 def test_a_case_that_is_not_there_is_named(project: Project) -> None:
     with pytest.raises(MedSegError, match="no case 7"):
         project.read_case_history(7)
+
+
+def test_waiting_cases_are_those_that_nobody_has_decided(project: Project) -> None:
+    fill(project)
+    for task in TASKS:
+        expected = []
+        for history in project.read_case_histories(task):
+            closed, prediction = history.closed_review, history.prediction
+            is_accepted = closed is not None and closed.state is ReviewState.ACCEPTED
+            is_again = prediction is not None and closed is not None and prediction.created > (closed.closed or "")
+            if closed is None or (not is_accepted and is_again):
+                expected.append(history.case)
+        waiting = project.listed.read_waiting(task)
+        assert [(one.id, one.content_hash, one.axes, one.shape, one.spatial_shape) for one in waiting] == [
+            (case.id, case.content_hash, case.axes, case.shape, case.spatial_shape) for case in expected
+        ]
+        assert len(waiting) > 2
+    left = project.read_case_histories("lungs")[0].case
+    project.set_removed([left], removed=True)
+    assert left.id not in [one.id for one in project.listed.read_waiting("lungs")]

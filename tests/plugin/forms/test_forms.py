@@ -17,6 +17,7 @@ from napari_medseg.plugin.forms.retrain_form import RetrainOptions, make_retrain
 from napari_medseg.workflow import retrain
 from napari_medseg.workflow.hold_out.groups import GroupPlan
 from napari_medseg.workflow.preferences import PREFERENCES_FILE, Preferences, read_preferences, write_preferences
+from napari_medseg.workflow.run_plan import RunRequest
 from napari_medseg.workflow.workspace import Workspace
 from training.from_folders.default_recipe import RecipeOverrides
 
@@ -91,10 +92,10 @@ def test_the_chosen_device_reaches_engine_and_retraining(
     dock._save_preferences(Preferences(device="cuda:1"))
     assert ws.engine.device_name == "cuda:1"
     asked: list[RecipeOverrides] = []
-    monkeypatch.setattr(retrain, "start_run", lambda *arguments: asked.append(arguments[-1]))
+    monkeypatch.setattr(retrain, "start_checked_run", lambda ws, task, request, checked: asked.append(request.changes))
     monkeypatch.setattr(dock.run_monitor, "_follow", lambda run: None)
-    dock.run_monitor.start("lungs", 90.0)
-    dock.run_monitor.start("lungs", 90.0, changes=RecipeOverrides(recipe={"device": "cpu"}))
+    dock.run_monitor.start("lungs", RunRequest(90.0))
+    dock.run_monitor.start("lungs", RunRequest(90.0, changes=RecipeOverrides(recipe={"device": "cpu"})))
     assert asked == [RecipeOverrides(recipe={"run": {"device": "cuda:1"}}), RecipeOverrides(recipe={"device": "cpu"})]
 
 

@@ -18,7 +18,7 @@ from napari_medseg.workflow.masks.import_masks import ImportOutcome, import_pair
 from napari_medseg.workflow.masks.meaning import MaskMeaning
 from napari_medseg.workflow.masks.pairs import find_pairs
 from napari_medseg.workflow.masks.read_pair import MaskSettings
-from napari_medseg.workflow.meter.effort import compute_efforts
+from napari_medseg.workflow.meter.effort import read_efforts
 from napari_medseg.workflow.workspace import Workspace
 
 LUNGS = MaskSettings(TASKS["lungs"])
@@ -78,7 +78,7 @@ def test_accepted_masks_are_corrections_with_who_when_and_where_from(ws: Workspa
     assert correction.imported == "values as the task numbers them"
     assert correction.who
     assert correction.created
-    assert compute_efforts(ws, "lungs") == [], "no model and no person worked on them"
+    assert read_efforts(ws, "lungs") == [], "no model and no person worked on them"
 
 
 def test_drafts_are_accepted_by_a_second_import(ws: Workspace, folders: tuple[Path, Path]) -> None:

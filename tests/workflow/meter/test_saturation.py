@@ -47,20 +47,20 @@ def compare(ws: Workspace, n_cases: int, n_wrong: int, pair: RetrainPair = PAIR)
             if number < n_wrong and model == pair.newer:
                 labels = np.roll(labels, 3, axis=0)
             record_prediction(ws, case, PredictionResult(labels, 0.1, None, 1.0, "CPU"), model)
-    for agreement in compare_versions(ws, pair, list_to_compare(ws, pair, list_cases(ws, "lungs"))):
+    for agreement in compare_versions(ws, pair, list_to_compare(ws, pair, ws.project.listed.read_waiting("lungs"))):
         store_version_agreement(ws, agreement)
 
 
 def judge(ws: Workspace, meter: list[MeterRow]) -> tuple[bool, str]:
     pair = find_retrain_pair(ws, "lungs")
-    (found,) = judge_saturation(pair, read_compared(ws, pair), meter, list_cases(ws, "lungs"))
+    (found,) = judge_saturation(pair, read_compared(ws, pair), meter, ws.project.listed.read_waiting("lungs"))
     return found.no_longer_helps, found.text
 
 
 def test_both_pieces_of_evidence_say_it_with_their_numbers(retrained: Workspace) -> None:
     assert find_retrain_pair(retrained, "lungs") == PAIR
     compare(retrained, 8, 0)
-    assert list_to_compare(retrained, PAIR, list_cases(retrained, "lungs")) == [], "stored"
+    assert list_to_compare(retrained, PAIR, retrained.project.listed.read_waiting("lungs")) == [], "stored"
     said, text = judge(retrained, FLAT)
     assert said
     assert "no longer help: lungs-unet@2 and lungs-unet@3 agree on 8 undecided cases: Dice 1.000 (1.000 to" in text
@@ -119,7 +119,7 @@ def test_missing_predictions_are_made_but_not_recorded(retrained: Workspace, mon
     from napari_medseg.core.project.case_files import write_image_copy
 
     write_image_copy(retrained.project.folder, phantom(0))
-    (to_do,) = list_to_compare(retrained, PAIR, list_cases(retrained, "lungs"))
+    (to_do,) = list_to_compare(retrained, PAIR, retrained.project.listed.read_waiting("lungs"))
     (agreement,) = compare_versions(retrained, PAIR, [to_do])
     assert (asked, agreement.dice, agreement.case_id) == (["2", "3"], 1.0, case.id)
     assert list_cases(retrained, "lungs")[0].prediction == newest

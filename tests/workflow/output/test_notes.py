@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from workflow_phantoms import phantom, predicted
+from workflow_phantoms import accepted, phantom, phantom_labels, predicted
 
 from napari_medseg.workflow.case_notes import notes
+from napari_medseg.workflow.cases import get_case_row
 from napari_medseg.workflow.output.export import export_corrections, list_accepted_rows, read_export_items
 from napari_medseg.workflow.output.notes import list_rejected_cases, read_notes_to_export
 from napari_medseg.workflow.review import accept, open_review, reject
@@ -60,7 +61,7 @@ def test_free_text_is_left_out_unless_asked_for(reviewed: Workspace, tmp_path: P
     assert (provenance["cases"][0]["flagged"], provenance["cases"][0]["note"]) == (True, None)
     assert (provenance["rejected"][0]["case"], provenance["rejected"][0]["reason"]) == ("patient 2 case 2", None)
     assert {(row["flagged"], row["note"]) for row in rows} == {("1", "")}
-    assert {note.note for note in read_notes_to_export(reviewed, "lungs").notes.values()} == {""}
+    assert {note.note for said in read_notes_to_export(reviewed, "lungs").notes.values() for note in said} == {""}
 
 
 def test_rejected_cases_are_those_of_now_and_another_tasks_stay_listed(reviewed: Workspace, tmp_path: Path) -> None:
@@ -76,6 +77,22 @@ def test_rejected_cases_are_those_of_now_and_another_tasks_stay_listed(reviewed:
     provenance, _ = export(reviewed, out)
     assert [entry["case"] for entry in provenance["rejected"]] == ["slide 1 case 9"]
     assert len(provenance["cases"]) == 2
+
+
+def test_what_both_readers_said_is_exported(ws: Workspace, tmp_path: Path) -> None:
+    ws.reader.set_name("Anna")
+    case = accepted(ws, 0)
+    notes.set_note(ws, case, "nodule?")
+    ws.second_readings.choose(case, is_chosen=True)
+    ws.reader.set_name("Ben")
+    notes.set_flag(ws, case, True)
+    notes.set_note(ws, case, "no, a vessel")
+    accept(ws, open_review(ws, case, get_case_row(ws, case).prediction), phantom_labels(), phantom(0))
+    provenance, rows = export(ws, tmp_path / "out")
+    (entry,) = provenance["cases"]
+    said = {"who": "reader 2", "flagged": True, "note": "no, a vessel", "reason": None}
+    assert (entry["flagged"], entry["note"], entry["second_reading"]) == (True, "nodule?", [said])
+    assert {(row["note"], row["second_reader_note"]) for row in rows} == {("nodule?", "no, a vessel")}
 
 
 @pytest.mark.parametrize("group", ["Otto Berg", "Berg, Otto", "BERG^OTTO", "otto_berg", "Otto-Berg 1961"])
@@ -113,5 +130,5 @@ def test_words_that_name_nobody_stay(ws: Workspace) -> None:
 
 
 def export_note(ws: Workspace) -> str:
-    (note,) = read_notes_to_export(ws, "lungs", with_texts=True).notes.values()
+    ((note,),) = read_notes_to_export(ws, "lungs", with_texts=True).notes.values()
     return note.note

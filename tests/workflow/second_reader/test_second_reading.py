@@ -68,7 +68,12 @@ def test_notes_of_the_first_reader_are_hidden_until_the_second_has_read(ws: Work
     assert get_case_row(ws, first).note == notes.get_case_note(ws, first) == own
     read_second(ws, first)
     ws.reader.set_name("Carla")
-    assert get_case_row(ws, first).note == own, "the newest counts for everybody else"
+    row = get_case_row(ws, first)
+    assert (row.note.note, row.other_notes, row.is_flagged) == ("is this a vessel?", (own,), True), "both are kept"
+    assert "vessel" in make_search_text(row)
+    notes.set_flag(ws, first, False)
+    row = get_case_row(ws, first)
+    assert (row.note.is_flagged, row.other_notes) == (False, (own,)), "a colleague answers the first reader"
 
 
 def test_the_other_person_gets_the_draft_of_the_model_and_nothing_else(ws: Workspace, first: Case) -> None:

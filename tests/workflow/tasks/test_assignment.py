@@ -82,10 +82,12 @@ def test_a_case_with_accepted_labels_stays_even_if_it_was_rejected_later(ws: Wor
     other, case = add_cases(ws, [phantom(2), phantom(1)], "lungs")
     draft = open_review(ws, case, None)
     accept(ws, draft, np.zeros(case.spatial_shape, np.uint8), phantom(1))
-    for _ in range(2):
-        with pytest.raises(MedSegError, match="its labels were accepted"):
-            remove_from_list(ws, [other, case])
-        assert len(names(ws, "lungs")) == 2, "all or nothing"
+    for reason in ("its labels were accepted, and they train", "as rejected: its labels were accepted before"):
+        with pytest.raises(MedSegError, match=reason):
+            remove_from_list(ws, [case])
+        assert remove_from_list(ws, [other, case]) == [other], "each case for itself"
+        assert names(ws, "lungs") == [case.file_name]
+        return_to_list(ws, [other])
         reject(ws, open_review(ws, case, None))
 
 

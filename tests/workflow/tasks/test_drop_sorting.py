@@ -9,10 +9,12 @@ from workflow_phantoms import accepted, phantom
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.workflow.cases import add_cases, list_cases
+from napari_medseg.workflow.review import open_review, reject
 from napari_medseg.workflow.tasks.drop_sorting import (
     SortedImage,
     describe_drop,
     describe_kind,
+    explain_redirection,
     list_parts,
     list_possible_tasks,
     redirect_to_task,
@@ -81,6 +83,19 @@ def test_a_case_with_accepted_labels_stays_on_its_list(ws: Workspace) -> None:
     done = accepted(ws, 9)
     redirect_to_task(ws, [done, *(image.case for image in drop_mixed(ws))], "covid")
     assert [row.case.id for row in list_cases(ws, "lungs")] == [done.id]
+
+
+def test_a_case_that_was_accepted_and_rejected_stays_with_the_reason_and_the_others_go(ws: Workspace) -> None:
+    done = accepted(ws, 9)
+    reject(ws, open_review(ws, done, None))
+    cases = [done, *(image.case for image in drop_mixed(ws))]
+    assigned = redirect_to_task(ws, cases, "covid")
+    assert [row.case.id for row in list_cases(ws, "lungs")] == [done.id]
+    assert len(list_cases(ws, "covid")) == 5, "its image is used there, too"
+    said = explain_redirection(ws, cases, assigned)
+    assert said.startswith(f"On the list stays {done.name}, as rejected: its labels were accepted before")
+    (alone,) = redirect_to_task(ws, [done], "covid").cases
+    assert alone.task == "covid"
 
 
 def test_nothing_changes_if_the_task_takes_none(ws: Workspace) -> None:

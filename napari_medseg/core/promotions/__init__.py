@@ -1,0 +1,1 @@
+"""Which model version is live: the history of promotions and roll-backs in a registry."""
