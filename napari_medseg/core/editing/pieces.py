@@ -18,7 +18,7 @@ from napari_medseg.core.editing.geometry import Box, find_tight_box, get_box_sha
 from napari_medseg.core.editing.runs import connect_runs, find_runs_by_slabs
 from napari_medseg.core.errors import MedSegError
 
-START_MARGINS = {2: (48, 48), 3: (12, 48, 48)}
+START_MARGINS = {2: (24, 24), 3: (12, 48, 48)}
 """Half the size of the first box, voxels; a nucleus or a lesion usually fits."""
 SMALL_BOX_VOXELS = 1 << 15
 """In a small box a voxel-wise labelling is faster than runs."""
