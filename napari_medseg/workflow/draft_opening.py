@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_medseg.core.atomic_io import remove_file
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.project.review_region import read_review_region
+from napari_medseg.core.project.strokes import StrokeKind
 from napari_medseg.core.project.undo_journal import StrokeJournal, get_journal_path
 from napari_medseg.core.readings.records import SECOND
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
@@ -45,6 +47,8 @@ class ReviewStart:
         Whether labels are object numbers.
     label_dtype
         Smallest type that the labels have.
+    is_new
+        Whether the review was inserted now.
     """
 
     folder: Path
@@ -56,6 +60,7 @@ class ReviewStart:
     was_compared: bool
     is_of_instances: bool
     label_dtype: np.dtype[Any]
+    is_new: bool = False
 
 
 def begin_review(ws: Workspace, case: Case, prediction: Prediction | None) -> ReviewStart:
@@ -74,7 +79,20 @@ def begin_review(ws: Workspace, case: Case, prediction: Prediction | None) -> Re
         was_compared=ws.second_readings.was_compared(case),
         is_of_instances=task.instances,
         label_dtype=np.dtype(np.uint16) if task.instances else np.min_scalar_type(task.largest_value),
+        is_new=history.open_review is None,
     )
+
+
+def withdraw_review(ws: Workspace, start: ReviewStart) -> None:
+    """Remove a review that was opened for work that failed, with its journal; call this in the main thread.
+
+    One that was there before stays, and one in which somebody set voxels meanwhile. Its draft must be closed.
+    """
+    path = get_journal_path(start.folder, start.review.id)
+    strokes = StrokeJournal(path).applied_strokes if path.exists() else []
+    if start.is_new and all(stroke.kind is StrokeKind.CARRIED_OVER for stroke in strokes):
+        remove_file(path)  # first: the next review can get the same id
+        ws.project.withdraw_review(start.review)
 
 
 def load_draft(start: ReviewStart, labels: NDArray[Any] | None = None) -> Draft:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,7 +37,7 @@ class Draft:
     """The labels of an open review.
 
     `labels` is an integer array with the spatial shape of the image. `record`, `undo`, `redo`, `reset` and `merge`
-    change it in place, or replace it by another array. `version` is another number after each change.
+    change it in place or replace it. `version` is another number after each change.
 
     Parameters
     ----------
@@ -58,6 +59,7 @@ class Draft:
         self._journal = journal
         self._start_model = model
         self._n_changed = 0
+        self._counts: WeakKeyDictionary[Stroke, dict[str, int]] = WeakKeyDictionary()
         self._edited: Spans | None = None
         self.version = 0
         self._initial_review_region = WHOLE_IMAGE
@@ -185,6 +187,7 @@ class Draft:
             return
         edited = self.edited
         self._journal.add(prepared.stroke)
+        self._counts[prepared.stroke] = {"old": self._n_changed}
         self.labels, self._n_changed, self.version = prepared.labels, prepared.n_changed, self.version + 1
         self._edited = edited.join(prepared.stroke.spans)
 
@@ -256,29 +259,28 @@ class Draft:
             self._edited = edited.join(stroke.spans)
 
     def _apply_stroke(self, stroke: Stroke, column: str, below: Sequence[Stroke], *, is_read: bool = False) -> None:
-        """Write a column of a stroke, ``"new"`` or ``"old"``, count the changed voxels; `below` holds older strokes.
-
-        One that is read from the file may not find its old values: a stroke before it may be lost.
-        """
+        """Write a column of a stroke, ``"new"`` or ``"old"``, count the changed voxels; `below` holds older strokes."""
         runs = stroke.voxel_runs
         self._widen(max(int(runs["old"].max(initial=0)), int(runs["new"].max(initial=0))))
         self._edited = None
         self.version += 1
+        counts = self._counts.setdefault(stroke, {})  # undo and redo lead to the same labels each time
+        counts["old" if column == "new" else "new"] = self._n_changed
         labels, predicted = self.labels.reshape(-1), self._predicted.reshape(-1)
         if stroke.kind is StrokeKind.PREDICTION:
-            edited = find_edited_spans(below)
             indices, after = stroke.indices, stroke.new if column == "new" else stroke.old
             predicted[indices] = after
-            free = ~edited.contain(indices)
+            free = ~find_edited_spans(below).contain(indices)
             labels[indices[free]] = after[free]
-            places = edited.expand()
-            self._n_changed = int(np.count_nonzero(labels[places] != predicted[places]))
-        elif int(runs["length"].sum(dtype=np.int64)) * MAX_SPARSENESS > labels.size:
-            write_values(labels, runs, column)
             self._n_changed = count_differences(labels, predicted)
+        elif column in counts or int(runs["length"].sum(dtype=np.int64)) * MAX_SPARSENESS > labels.size:
+            write_values(labels, runs, column)
+            self._n_changed = counts[column] if column in counts else count_differences(labels, predicted)
         elif runs.size:
             rows = slice(int(runs["start"].min()), int((runs["start"] + runs["length"]).max()))
-            if not is_read:  # what paints into these labels itself has written the new values already
+            # What paints into these labels has written the new values already; a stroke before one that is read may be
+            # lost, so that its old values were never there.
+            if not is_read:
                 write_values(labels, runs, "old" if column == "new" else "new")
             self._n_changed -= count_differences(labels[rows], predicted[rows])
             write_values(labels, runs, column)

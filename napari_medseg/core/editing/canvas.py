@@ -1,6 +1,6 @@
 """What the tools read, and the one place where their changes become an edit: a person's voxels are law."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -9,18 +9,28 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.editing.edit import Edit
 from napari_medseg.core.editing.geometry import Box, get_box_shape
-from napari_medseg.core.editing.runs import Indices, find_runs
+from napari_medseg.core.editing.runs import cut_into_slabs, find_runs
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.strokes import VOXEL_RUN_DTYPE
 from napari_medseg.core.tasks.bundled_tasks import Task
 
 
 class Change(NamedTuple):
-    """Voxels of a box that get a value: `mask` is bool in it, `new` one value, or one for each of its voxels."""
+    """Voxels of a box that get a value.
+
+    `mask` is bool in it; `new` is one value, one for each voxel of the box, or one for each old value that occurs.
+    """
 
     box: Box
     mask: NDArray[np.bool_]
-    new: int | NDArray[Any]
+    new: int | NDArray[Any] | Mapping[int, int]
+
+    def cut_into_slabs(self) -> "Iterator[Change]":
+        """Cut a large change into smaller ones, along the first axis."""
+        first = self.box[0].start
+        for slab in cut_into_slabs(self.mask.shape):
+            box = (slice(first + slab.start, first + slab.stop), *self.box[1:])
+            yield Change(box, self.mask[slab], self.new[slab] if isinstance(self.new, np.ndarray) else self.new)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +119,7 @@ class Canvas:
                 "Give the piece another label instead."
             )
 
-    def make_edit(self, message: str, changes: Sequence[Change], nothing: str = "") -> Edit:
+    def make_edit(self, message: str, changes: Iterable[Change], nothing: str = "") -> Edit:
         """Make one edit of all changes. Voxels that have the value already, or are protected, are left out.
 
         Parameters
@@ -117,7 +127,7 @@ class Canvas:
         message
             What was done.
         changes
-            They must not overlap.
+            They must not overlap. Those of a large image can be made one by one, so that each is small.
         nothing
             Reason to show if no voxel changes.
 
@@ -127,19 +137,21 @@ class Canvas:
             If no voxel changes: the reason.
         """
         runs, n_kept = [], 0
-        for change in changes:
-            changed = change.mask & (self.labels[change.box] != change.new)
+        for change in (slab for one in changes for slab in one.cut_into_slabs()):
+            changed = change.mask
+            if not isinstance(change.new, Mapping):
+                changed = changed & (self.labels[change.box] != change.new)
             if self.protected is not None:
                 kept = changed & self.protected[change.box]
                 n_kept += int(np.count_nonzero(kept))
-                changed &= ~kept
+                changed = changed & ~kept
             runs.append(self._pack(change.box, changed, change.new))
         voxel_runs = np.concatenate(runs) if runs else np.empty(0, VOXEL_RUN_DTYPE)
         if not voxel_runs.size:
             if n_kept:
                 raise MedSegError(f"nothing changes: a person set all of it ({n_kept:,} voxels). {self.way_out}")
             raise MedSegError(nothing or f"nothing changes: {message} is done already.")
-        if len(runs) > 1:
+        if (voxel_runs["start"][1:] < voxel_runs["start"][:-1]).any():
             voxel_runs = voxel_runs[np.argsort(voxel_runs["start"], kind="stable")]
         if n_kept:
             message += f"; {n_kept:,} voxels that a person set stay"
@@ -159,35 +171,21 @@ class Canvas:
             raise MedSegError("a person set all of these voxels already.")
         return Edit(self.shape, runs, message)
 
-    def _pack(self, box: Box, changed: NDArray[np.bool_], new: int | NDArray[Any]) -> NDArray[Any]:
+    def _pack(self, box: Box, changed: NDArray[np.bool_], new: int | NDArray[Any] | Mapping[int, int]) -> NDArray[Any]:
         """Pack the changed voxels of a box into runs of equal old and new value."""
         old = np.ascontiguousarray(self.labels[box])
-        start, stop = _split_runs(*find_runs(changed), changed, old)
-        if not isinstance(new, int):
-            new = np.ascontiguousarray(new)
-            start, stop = _split_runs(start, stop, changed, new)
+        start, stop = find_runs(changed, old, new) if isinstance(new, np.ndarray) else find_runs(changed, old)
         where = np.unravel_index(start, old.shape)
         places = tuple(place + side.start for place, side in zip(where, box, strict=True))
         runs = np.empty(start.size, VOXEL_RUN_DTYPE)
         runs["start"], runs["length"] = np.ravel_multi_index(places, self.shape), stop - start
         runs["old"] = old.reshape(-1)[start]
-        runs["new"] = new if isinstance(new, int) else new.reshape(-1)[start]
+        if isinstance(new, Mapping):
+            for before, after in new.items():
+                runs["new"][runs["old"] == before] = after
+        else:
+            runs["new"] = new if isinstance(new, int) else new.reshape(-1)[start]
         return runs
-
-
-def _split_runs(
-    start: Indices, stop: Indices, changed: NDArray[np.bool_], values: NDArray[Any]
-) -> tuple[Indices, Indices]:
-    """Split the runs of changed voxels so that each has one value."""
-    inside, flat = changed.reshape(-1), values.reshape(-1)
-    breaks = np.flatnonzero((flat[1:] != flat[:-1]) & inside[1:] & inside[:-1]) + 1
-    return (_merge(start, breaks), _merge(stop, breaks)) if breaks.size else (start, stop)
-
-
-def _merge(one: Indices, other: Indices) -> Indices:
-    """Merge two ascending arrays without repeats; faster than `numpy.union1d`, which does not know that they ascend."""
-    merged = np.sort(np.concatenate([one, other]), kind="stable")
-    return merged[np.concatenate(([True], merged[1:] != merged[:-1]))]
 
 
 def _check_shape(name: str, array: NDArray[Any] | None, shape: tuple[int, ...], spatial: slice) -> None:

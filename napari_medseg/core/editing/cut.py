@@ -190,7 +190,7 @@ def _find_cut_links(line: NDArray[np.float64], shape: Sequence[int]) -> dict[tup
         high = np.minimum(np.ceil(np.maximum(start, end)).astype(int) + 2, shape)
         if (low >= high).any():
             continue
-        y, x = np.mgrid[low[0] : high[0], low[1] : high[1]]
+        y, x = np.ogrid[low[0] : high[0], low[1] : high[1]]
         along = end - start
         side = along[0] * (x - start[1]) - along[1] * (y - start[0])
         for dy, dx in _NEIGHBOURS:

@@ -19,6 +19,7 @@ MIN_UNCERTAINTY = 20
 """Voxels that are less uncertain are not doubtful, per cent."""
 STRETCH_PX = 48
 """A doubtful band along a border is cut into stretches of this length, so that one fits on the screen."""
+MAX_TABLE = 1 << 24
 MIN_EXPECTED_WRONG = 2.0
 """Places with fewer expected wrong voxels are not worth a look."""
 
@@ -81,13 +82,13 @@ def find_doubtful_places(
     stretch = _number_stretches(canvas, components, indices)
     expected = np.bincount(stretch, weights)
     best = np.argsort(-expected, kind="stable")[:max_places]
-    order = np.argsort(stretch, kind="stable")
-    ends = np.cumsum(np.bincount(stretch))
-    places = []
-    for number in best[expected[best] >= MIN_EXPECTED_WRONG]:
-        members = order[ends[number - 1] if number else 0 : ends[number]]
-        places.append(_make_place(canvas, indices[members], weights[members]))
-    return places
+    best = best[expected[best] >= MIN_EXPECTED_WRONG]
+    rank = np.full(expected.size, best.size)
+    rank[best] = np.arange(best.size)
+    chosen = np.flatnonzero(rank[stretch] < best.size)  # the others, which are most of them, need no sorting
+    order = chosen[np.argsort(rank[stretch[chosen]], kind="stable")]
+    members = np.split(order, np.cumsum(np.bincount(rank[stretch[chosen]], minlength=best.size))[:-1])
+    return [_make_place(canvas, indices[own], weights[own]) for own in members if own.size]
 
 
 def confirm_place(canvas: Canvas, place: DoubtfulPlace) -> Edit:
@@ -104,17 +105,22 @@ def confirm_place(canvas: Canvas, place: DoubtfulPlace) -> Edit:
 
 def _number_stretches(canvas: Canvas, components: Components, indices: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the stretch of each doubtful voxel, from 0: components, cut into boxes from their first corner on."""
-    component = np.repeat(components.number, components.stop - components.start)
-    finest = min(canvas.spacing)
-    key = component
-    for axis, place in enumerate(np.unravel_index(indices, canvas.shape)):
+    component, lengths = components.number, components.stop - components.start
+    finest, key = min(canvas.spacing), component
+    for axis, place in enumerate(np.unravel_index(components.start, canvas.shape)):
         first = np.full(components.n, canvas.shape[axis])
         np.minimum.at(first, component, place)
         length = max(1, round(STRETCH_PX * finest / canvas.spacing[axis]))
-        n_stretches = -(-canvas.shape[axis] // length)
-        key = key * n_stretches + (place - first[component]) // length
-    numbers: NDArray[np.int64] = np.unique(key, return_inverse=True)[1].astype(np.int64)
-    return numbers
+        key = key * -(-canvas.shape[axis] // length)
+        from_first = place - first[component]
+        if axis == len(canvas.shape) - 1:  # along which a run extends, so that its voxels can be of several stretches
+            key = np.repeat(key, lengths)
+            from_first = indices + np.repeat(from_first - components.start, lengths)
+        key = key + from_first // length
+    if key.max() >= MAX_TABLE:
+        return np.asarray(np.unique(key, return_inverse=True)[1], np.int64)
+    number = np.cumsum(np.bincount(key) > 0) - 1  # many times as fast as sorting millions of voxels
+    return np.asarray(number[key], np.int64)
 
 
 def _make_place(canvas: Canvas, indices: NDArray[np.int64], weights: NDArray[np.float64]) -> DoubtfulPlace:

@@ -1,6 +1,7 @@
 """Tools for numbered objects, such as nuclei: paint a new one, extend one, join what a line touches."""
 
 import itertools
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -151,18 +152,19 @@ def find_pieces_on_line(
     first_axes = tuple(side.start for side in plane_box[:-2])
     find = find_piece if in_volume else find_piece_in_plane
     pieces: list[Piece] = []
+    places_of: dict[int, list[int]] = defaultdict(list)
     owners = np.full(len(pixels), -1)
     values = labels[(*first_axes, *pixels.T)]
-    for place in np.flatnonzero(values):
-        is_next = place > 0 and np.abs(pixels[place] - pixels[place - 1]).max() <= 1
-        if is_next and values[place] == values[place - 1]:
-            owners[place] = owners[place - 1]
-            continue
+    goes_on = np.zeros(len(pixels), np.bool_)
+    goes_on[1:] = (np.abs(np.diff(pixels, axis=0)).max(axis=1) <= 1) & (values[1:] == values[:-1])
+    for place in np.flatnonzero((values > 0) & ~goes_on):
         index = (*first_axes, *pixels[place].tolist())
-        known = [n for n, piece in enumerate(pieces) if piece.value == values[place] and piece.contains(index)]
+        known = [n for n in places_of[int(values[place])] if pieces[n].contains(index)]
         if not known:
+            places_of[int(values[place])].append(len(pieces))
             pieces.append(find(labels, index))
         owners[place] = known[0] if known else len(pieces) - 1
+    owners = owners[np.maximum.accumulate(np.where(goes_on, 0, np.arange(len(pixels))))]
     return pieces, pixels, owners
 
 

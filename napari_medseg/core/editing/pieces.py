@@ -4,6 +4,7 @@ A piece is looked for in a box around the cursor that grows only where the piece
 by faces, edges and corners, as in the checks of labels.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_medseg.core.editing.geometry import Box, find_tight_box, get_box_shape, move_box, pad_box
-from napari_medseg.core.editing.runs import find_components
+from napari_medseg.core.editing.runs import connect_runs, find_runs_by_slabs
 from napari_medseg.core.errors import MedSegError
 
-START_MARGINS = {2: (48, 48), 3: (12, 48, 48)}
+START_MARGINS = {2: (24, 24), 3: (12, 48, 48)}
 """Half the size of the first box, voxels; a nucleus or a lesion usually fits."""
 SMALL_BOX_VOXELS = 1 << 15
 """In a small box a voxel-wise labelling is faster than runs."""
@@ -119,26 +120,33 @@ def flood(
     margins = [0 if is_planar and len(shape) - axis > 2 else n for axis, n in enumerate(START_MARGINS[len(shape)])]
     box = pad_box(tuple(slice(place, place + 1) for place in seed), margins, shape)
     while True:
-        local, mask = _find_connected(is_member(box), tuple(p - side.start for p, side in zip(seed, box, strict=True)))
+        local, mask = _find_connected(box, seed, is_member)
         larger = tuple(
             _grow_side(side, inner, length, grows=margin > 0)
             for side, inner, length, margin in zip(box, local, shape, margins, strict=True)
         )
         if larger == box:
             tight = tuple(slice(s.start + o.start, s.stop + o.start) for s, o in zip(local, box, strict=True))
-            return tight, mask[local]
+            return tight, mask
         box = larger
 
 
-def _find_connected(members: NDArray[np.bool_], seed: tuple[int, ...]) -> tuple[Box, NDArray[np.bool_]]:
-    """Return the box of the component with the seed, and its voxels, both relative to the array."""
-    if members.size <= SMALL_BOX_VOXELS:
-        numbers, _ = ndimage.label(members, np.ones((3,) * members.ndim))
-        mask: NDArray[np.bool_] = numbers == numbers[seed]
-        return find_tight_box(mask), mask
-    components = find_components(members)
-    found = components.find_at(seed)
-    return components.find_box(found), components.paint(np.arange(components.n) == found)
+def _find_connected(box: Box, seed: Sequence[int], is_member: Membership) -> tuple[Box, NDArray[np.bool_]]:
+    """Return the box of the component with the seed, relative to a box, and its voxels in it."""
+    shape, place = get_box_shape(box), tuple(p - side.start for p, side in zip(seed, box, strict=True))
+    if math.prod(shape) <= SMALL_BOX_VOXELS:
+        numbers, _ = ndimage.label(is_member(box), np.ones((3,) * len(shape)))
+        mask: NDArray[np.bool_] = numbers == numbers[place]
+        tight = find_tight_box(mask)
+        return tight, mask[tight]
+
+    def read_slab(slab: slice) -> tuple[NDArray[np.bool_]]:
+        return (is_member((slice(box[0].start + slab.start, box[0].start + slab.stop), *box[1:])),)
+
+    components = connect_runs(*find_runs_by_slabs(shape, read_slab), shape)
+    found = components.find_at(place)
+    tight = components.find_box(found)
+    return tight, components.cut_out(found, tight)
 
 
 def _find_piece(labels: NDArray[Any], seed: Sequence[int], *, is_planar: bool) -> Piece:
@@ -165,8 +173,8 @@ def check_inside(shape: Sequence[int], seed: Sequence[int]) -> tuple[int, ...]:
 
 
 def _grow_side(side: slice, inner: slice, length: int, *, grows: bool) -> slice:
-    """Extend a side of the box by its length where the region reaches it."""
+    """Extend a side of the box by its length where the region reaches it; to the whole axis from a half of it on."""
     extent = side.stop - side.start if grows else 0
     start = max(0, side.start - extent) if inner.start == 0 else side.start
     stop = min(length, side.stop + extent) if inner.stop == side.stop - side.start else side.stop
-    return slice(start, stop)
+    return slice(0, length) if extent < stop - start and 2 * (stop - start) > length else slice(start, stop)

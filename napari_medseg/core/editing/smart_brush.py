@@ -52,8 +52,18 @@ class _Dab(NamedTuple):
     tolerance: float
 
 
+KnownDabs = dict[tuple[SmartBrush, int | None, int, int], _Dab]
+"""What each place of the brush accepts, for a brush, a slice, and a centre (y, x)."""
+
+
 def paint_similar(
-    canvas: Canvas, path: ArrayLike, brush: SmartBrush, plane: int | None = None, *, may_overwrite: bool | None = None
+    canvas: Canvas,
+    path: ArrayLike,
+    brush: SmartBrush,
+    plane: int | None = None,
+    *,
+    may_overwrite: bool | None = None,
+    known_dabs: KnownDabs | None = None,
 ) -> Edit:
     """Paint along a path where the image is similar and connected to what is under the centre of the brush.
 
@@ -69,6 +79,8 @@ def paint_similar(
         Slice of a volume; `None` for a 2-D image.
     may_overwrite
         Whether other labels are painted over; by default labels are, and numbered objects are not.
+    known_dabs
+        Filled with what is computed for each place of the brush, and used for the next, longer path of the same drag.
 
     Returns
     -------
@@ -87,7 +99,13 @@ def paint_similar(
     plane_box = get_plane_box(canvas.shape, plane)
     box, covered = rasterise_stroke(path, brush.radius_px, plane_box)
     centres = _place_dabs(path, canvas.shape, brush.radius_px)
-    dabs = [_accept(canvas, canvas.image, plane_box, centre, brush) for centre in centres]
+    known = {} if known_dabs is None else known_dabs
+    dabs = []
+    for centre in centres:
+        place = brush, plane, int(centre[0]), int(centre[1])
+        if place not in known:
+            known[place] = _accept(canvas, canvas.image, plane_box, centre, brush)
+        dabs.append(known[place])
     dabs = [dab for dab in dabs if np.isfinite(dab.reference).all()]
     if not dabs:
         raise MedSegError("the image has no values under the stroke. Draw where it was measured.")

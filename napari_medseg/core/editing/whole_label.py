@@ -1,13 +1,13 @@
 """Tools for whole labels: remove specks below a size, swap two labels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from napari_medseg.core.editing.canvas import Canvas, Change
 from napari_medseg.core.editing.edit import Edit
-from napari_medseg.core.editing.geometry import Box, get_plane_box
-from napari_medseg.core.editing.runs import find_components
+from napari_medseg.core.editing.geometry import Box, get_box_shape, get_plane_box
+from napari_medseg.core.editing.runs import cut_into_slabs, find_components
 from napari_medseg.core.errors import MedSegError
 
 
@@ -55,10 +55,17 @@ def _swap(canvas: Canvas, box: Box, one: int, other: int) -> Edit:
     canvas.check_value(other)
     if one == other or 0 in (one, other):
         raise MedSegError(f"{canvas.name(one)} and {canvas.name(other)} cannot be swapped. Choose two labels.")
-    is_one, is_other = canvas.labels[box] == one, canvas.labels[box] == other
     message = f"swapped {canvas.name(one)} and {canvas.name(other)}"
     nothing = f"there is neither {canvas.name(one)} nor {canvas.name(other)} here."
-    return canvas.make_edit(message, [Change(box, is_one, other), Change(box, is_other, one)], nothing)
+    return canvas.make_edit(message, _list_swaps(canvas, box, one, other), nothing)
+
+
+def _list_swaps(canvas: Canvas, box: Box, one: int, other: int) -> Iterator[Change]:
+    """Change both labels slab by slab: masks of a whole volume would take most of the time."""
+    for slab in cut_into_slabs(get_box_shape(box)):
+        where = (slice(box[0].start + slab.start, box[0].start + slab.stop), *box[1:])
+        labels = canvas.labels[where]
+        yield Change(where, (labels == one) | (labels == other), {one: other, other: one})
 
 
 def _remove_specks(canvas: Canvas, box: Box, smallest: tuple[float, str], values: Sequence[int]) -> Edit:

@@ -235,6 +235,11 @@ class Project:
         if changed != 1:
             raise MedSegError("this review is closed already. Open the case again to change its labels once more.")
 
+    def withdraw_review(self, review: Review) -> None:
+        """Remove the row of an open review in which nobody did anything, as the work failed that it was opened for."""
+        with self.transaction():
+            self._connection.execute("DELETE FROM reviews WHERE id = ? AND state = ?", [review.id, ReviewState.OPEN])
+
     def set_run_state(self, run: Run, state: RunState, result_model: str | None = None) -> Run:
         """Write the state of a run and, if given, its resulting version."""
         after = replace(run, state=state, result_model=result_model or run.result_model)
@@ -278,10 +283,8 @@ class Project:
     def set_hold_out(self, group: str, held_out: bool) -> None:
         """Write on which side of the split a group is from now on; earlier decisions are kept as history."""
         with self.transaction():
-            self._connection.execute(
-                'INSERT INTO hold_out ("group", held_out, created) VALUES (?, ?, ?)',
-                [self.identities.key_group(group), held_out, now()],
-            )
+            row = [self.identities.key_group(group), held_out, now()]
+            self._connection.execute('INSERT INTO hold_out ("group", held_out, created) VALUES (?, ?, ?)', row)
 
     def set_case_groups(self, group_of: Mapping[int, str]) -> None:
         """Write the group of cases by their ids; earlier groups are kept as history."""

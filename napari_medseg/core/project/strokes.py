@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 VOXEL_RUN_DTYPE = np.dtype([("start", "<u8"), ("length", "<u4"), ("old", "<u4"), ("new", "<u4")])
 MAX_SPARSENESS = 32
 """Runs are written row by row if they fill at least one voxel of so many, else voxel by voxel."""
-CHUNK_RUNS = 1 << 15
-"""Runs that are handled together: some ten slices of a CT."""
+CHUNK_RUNS = 1 << 11
+"""Runs that are handled together: a few slices of a CT, which stay in the processor's cache."""
 
 
 class StrokeKind(IntEnum):
@@ -218,11 +218,8 @@ def have_values(flat: NDArray[Any], voxel_runs: NDArray[Any], column: str) -> bo
         if (there := _view_dense(flat, spans)) is None:
             if not np.array_equal(flat[spans.expand()], np.repeat(values, spans.stop - spans.start)):
                 return False
-        else:
-            differs = there != spans.repeat(values.astype(flat.dtype))
-            differs &= spans.repeat(np.ones(1, np.bool_))
-            if differs.any():
-                return False
+        elif _compute_differences(there, spans, values).any():
+            return False
     return True
 
 
@@ -232,8 +229,18 @@ def write_values(flat: NDArray[Any], voxel_runs: NDArray[Any], column: str) -> N
         if (there := _view_dense(flat, spans)) is None:
             flat[spans.expand()] = np.repeat(values, spans.stop - spans.start)
         else:
-            dense = spans.repeat(values.astype(flat.dtype))
-            np.copyto(there, dense, where=spans.repeat(np.ones(1, np.bool_)))
+            there ^= _compute_differences(there, spans, values)
+
+
+def _compute_differences(there: NDArray[Any], spans: Spans, values: NDArray[Any]) -> NDArray[Any]:
+    """Return the bits in which dense labels differ from the values of spans; 0 between the spans.
+
+    A masked copy takes twice as long, as it goes voxel by voxel.
+    """
+    differences = spans.repeat(values.astype(there.dtype))
+    differences ^= there
+    differences &= spans.repeat(~np.zeros(1, there.dtype))
+    return differences
 
 
 def _iterate_chunks(voxel_runs: NDArray[Any], column: str) -> Iterator[tuple[Spans, NDArray[Any]]]:

@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_medseg.core.editing import piece_tools
 from napari_medseg.core.editing.canvas import Canvas
 from napari_medseg.core.editing.edit import Edit
+from napari_medseg.core.editing.smart_brush import KnownDabs
 from napari_medseg.plugin.correction.editor import Editor, Request
 from napari_medseg.plugin.correction.tools import Gesture, Tool
 
@@ -27,6 +28,7 @@ class Drag:
         self.plane = plane
         self.points = [start]
         self.with_shift = with_shift
+        self.known_dabs: KnownDabs = {}
 
     def end_at(self, place: NDArray[np.float64]) -> None:
         """Add the place of the release: vispy leaves out moves that come too fast."""
@@ -132,7 +134,7 @@ class Drags(QObject):
     def _make_request(self, drag: Drag, layer: Labels) -> Request:
         tool, value = drag.tool, int(layer.selected_label)
         path, radius_px = np.array(drag.points), float(layer.brush_size) / 2
-        gesture = Gesture(path, drag.plane, radius_px, value, with_shift=drag.with_shift, strength=self.strength)
+        gesture = Gesture(path, drag.plane, radius_px, value, drag.with_shift, self.strength, drag.known_dabs)
         protects = tool.protects and not drag.with_shift
         on_slice = _bind(tool.make_edit, gesture)
         if self.in_volume and drag.plane is not None and tool.make_volume_edit is not None:

@@ -16,7 +16,7 @@ from napari_medseg.core.project.strokes import PreparedStroke
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.correction.preview import Preview
-from napari_medseg.plugin.correction.protection import Protection
+from napari_medseg.plugin.correction.protection import Protection, make_plane_mask
 from napari_medseg.plugin.correction.request import Request, compute_edit
 from napari_medseg.plugin.drafts.closer import EditSession
 from napari_medseg.plugin.review_region_layer import get_shown_plane
@@ -125,12 +125,13 @@ class Editor(QObject):
         session, current = self.session, self._case_controller.current
         if session is None or current is None:
             raise MedSegError(NO_CASE)
-        image, (probability, uncertainty) = current.image, self._model_maps
+        draft, image, (probability, uncertainty) = session.draft, current.image, self._model_maps
+        protected = self._protection.make_mask(draft.edited, draft.labels.shape) if protects else None
         return Canvas(
-            labels=session.draft.labels,
+            labels=draft.labels,
             task=self.task,
             spacing_mm=image.spacing_mm,
-            protected=self._protection.find(session.draft) if protects else None,
+            protected=protected,
             image=image.pixels,
             unit=image.units if image.units == "HU" else "",
             probability=probability,
@@ -165,12 +166,8 @@ class Editor(QObject):
             with translate_errors():
                 if self._session is not None:
                     self._session.recorder.record_external_changes_if_refreshed()
-                canvas = self._make_canvas_for(request)
                 self._request = request
-                if request.in_volume and canvas.labels.size > MAX_VOXELS_AT_ONCE:
-                    self._begin_in_thread(request, canvas)
-                else:
-                    self._show(request.make_edit(canvas))
+                self._compute(request)
         except MedSegError as error:
             self._refuse(error)
         return self._request is not None
@@ -221,33 +218,34 @@ class Editor(QObject):
         self.message = text
         self.said.emit(text)
 
-    def _make_canvas_for(self, request: Request) -> Canvas:
-        canvas = self.make_canvas(protects=False)
-        if not request.protects or self._session is None:
-            return canvas
-        protected = self._protection.find(self._session.draft, is_outline_step=request.is_outline)
-        return replace(canvas, protected=protected)
+    def _compute(self, request: Request) -> None:
+        """Make the edit of a request now, or in a thread if it may need all slices of a large volume."""
+        canvas, session, protected = self.make_canvas(protects=False), self._session, None
+        if session is not None and request.protects:
+            protected = self._protection.find(session.draft, is_outline_step=request.is_outline)
 
-    def _begin_in_thread(self, request: Request, canvas: Canvas) -> None:
+        def find_protected() -> NDArray[np.bool_] | None:
+            return self._protection.make_mask(protected, canvas.shape)
+
+        if session is None or not request.in_volume or canvas.labels.size <= MAX_VOXELS_AT_ONCE:
+            self._show(request.make_edit(replace(canvas, protected=find_protected())))
+            return
         if request.preview_edit is not None:
-            self._show(request.preview_edit(canvas))
+            near = make_plane_mask(protected, canvas.shape, self.find_plane() or 0)
+            self._show(request.preview_edit(replace(canvas, protected=near)))
         self._edit = None
-        worker = Worker(compute_edit(request.make_edit, canvas, self._session), self)
+        worker = Worker(compute_edit(request.make_edit, canvas, find_protected, session), self)
         worker.yielded.connect(lambda computed: self._on_computed(worker, *computed))
-        worker.failed.connect(lambda error: self._on_failed(worker, error))
+        worker.failed.connect(lambda error: self._refuse(error) if worker is self._worker else None)
         self._worker = worker.start()
 
     def _on_computed(self, worker: Worker, edit: Edit, prepared: PreparedStroke | None) -> None:
         if worker is self._worker:
-            self._worker = None
-            self._show(edit)
-            self._prepared = prepared
+            self._worker, self._edit, self._prepared = None, edit, prepared
             if self._commits_when_ready:
                 self.commit()
-
-    def _on_failed(self, worker: Worker, error: MedSegError) -> None:
-        if worker is self._worker:
-            self._refuse(error)
+            else:
+                self._show(edit)
 
     def _show(self, edit: Edit) -> None:
         self._edit = edit

@@ -1,7 +1,10 @@
 """What a tool asks the editor to do."""
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from napari_medseg.core.editing.canvas import Canvas
 from napari_medseg.core.editing.edit import Edit
@@ -38,15 +41,18 @@ class Request:
 
 
 def compute_edit(
-    make_edit: MakeEdit, canvas: Canvas, session: EditSession | None
+    make_edit: MakeEdit, canvas: Canvas, find_protected: Callable[[], NDArray[np.bool_] | None], session: EditSession
 ) -> Generator[tuple[Edit, PreparedStroke | None]]:
-    """Return a generator for a thread that yields an edit, and what the session prepares for it."""
-    version = -1 if session is None else session.draft.version
-    return _compute(make_edit, canvas, session, version)
+    """Return a generator for a thread that yields an edit, and what the session prepares for it.
+
+    `find_protected` is called in the thread: a mask of a whole volume takes long.
+    """
+    version = session.draft.version
+    return _compute(lambda: make_edit(replace(canvas, protected=find_protected())), session, version)
 
 
 def _compute(
-    make_edit: MakeEdit, canvas: Canvas, session: EditSession | None, version: int
+    make_edit: Callable[[], Edit], session: EditSession, version: int
 ) -> Generator[tuple[Edit, PreparedStroke | None]]:
-    edit = make_edit(canvas)
-    yield edit, None if session is None else session.recorder.prepare_edit(edit, version)
+    edit = make_edit()
+    yield edit, session.recorder.prepare_edit(edit, version)

@@ -15,7 +15,7 @@ from napari_medseg.core.editing.canvas import Canvas
 from napari_medseg.core.editing.cut import cut_objects, cut_objects_in_volume
 from napari_medseg.core.editing.edit import Edit
 from napari_medseg.core.editing.pieces import Piece
-from napari_medseg.core.editing.smart_brush import SmartBrush, paint_similar
+from napari_medseg.core.editing.smart_brush import KnownDabs, SmartBrush, paint_similar
 from napari_medseg.core.tasks.bundled_tasks import Task
 
 STEP_MM = 1.0
@@ -44,6 +44,8 @@ class Gesture:
         Whether Shift is held: then other labels are painted over, and voxels that a person set.
     strength
         Of the smart brush.
+    known_dabs
+        What the smart brush has computed in this drag.
     """
 
     path: NDArray[Any]
@@ -52,6 +54,7 @@ class Gesture:
     value: int
     with_shift: bool = False
     strength: float = 1.0
+    known_dabs: KnownDabs | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +159,9 @@ def _paint_similar(canvas: Canvas, gesture: Gesture) -> Edit:
     brush = SmartBrush(max(gesture.radius_px, 1.0), value, gesture.strength)
     overwrites = True if gesture.with_shift else None
     canvas = replace(canvas, way_out="Hold Shift to paint over it.")
-    return paint_similar(canvas, gesture.path, brush, gesture.plane, may_overwrite=overwrites)
+    return paint_similar(
+        canvas, gesture.path, brush, gesture.plane, may_overwrite=overwrites, known_dabs=gesture.known_dabs
+    )
 
 
 def _find_object_value(canvas: Canvas, gesture: Gesture) -> int:

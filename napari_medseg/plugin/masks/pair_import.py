@@ -28,7 +28,13 @@ from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
 from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
-from napari_medseg.workflow.masks.import_masks import ImportOutcome, ImportStart, begin_import, end_import
+from napari_medseg.workflow.masks.import_masks import (
+    ImportOutcome,
+    ImportStart,
+    begin_import,
+    end_import,
+    withdraw_import,
+)
 from napari_medseg.workflow.masks.meaning import (
     AS_THE_TASK,
     MaskMeaning,
@@ -72,6 +78,7 @@ class PairImport(QWidget):
         self._question = question
         self._worker: Worker | None = None
         self._replies: queue.SimpleQueue[ImportStart | bool | None] = queue.SimpleQueue()
+        self._begun: ImportStart | None = None
         self._outcomes: list[ImportOutcome] = []
         self._other_grid: list[OtherGrid] = []
         self._to_remember: tuple[str, Path, MaskMeaning] | None = None
@@ -167,6 +174,7 @@ class PairImport(QWidget):
                 self._add(item)
 
     def _begin(self, item: ReadPair, settings: MaskSettings, accepts: bool) -> ImportStart | None:
+        self._withdraw_unfinished()
         try:
             with translate_errors():
                 self._leave_case_of(item.image)
@@ -177,7 +185,15 @@ class PairImport(QWidget):
         if begun.start is None:
             self._add(ImportOutcome(item.pair.name, "already there", case=begun.case))
             return None
+        self._begun = begun
         return begun
+
+    def _withdraw_unfinished(self) -> None:
+        """Remove the review of the pair before if its labels were not written: the thread has closed its draft now."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            with show_errors():
+                withdraw_import(self._workspace, begun)
 
     def _end(self, item: WrittenPair) -> bool:
         draft = item.imported.draft
@@ -187,6 +203,7 @@ class PairImport(QWidget):
         except MedSegError as error:
             self._add(ImportOutcome(item.pair.name, "refused", str(error)))
             return False
+        self._begun = None
         self._add(ImportOutcome(item.pair.name, state, "", item.read.notes, draft.case))
         return True
 
@@ -200,6 +217,7 @@ class PairImport(QWidget):
 
     def _on_ended(self, settings: MaskSettings, accepts: bool) -> None:
         self._worker = None
+        self._withdraw_unfinished()
         self.hide()
         self._worklist.choose_task(settings.task.name)
         self._worklist.reload_cases()

@@ -22,7 +22,7 @@ from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow import review
 from napari_medseg.workflow.accepted_files import AcceptedFiles, write_accepted_files
 from napari_medseg.workflow.cases import add_cases, get_case_row
-from napari_medseg.workflow.draft_opening import ReviewStart, begin_review, load_draft
+from napari_medseg.workflow.draft_opening import ReviewStart, begin_review, load_draft, withdraw_review
 from napari_medseg.workflow.drafts import Draft
 from napari_medseg.workflow.masks.pairs import MaskPair
 from napari_medseg.workflow.masks.read_pair import MaskSettings, ReadMask, read_pair
@@ -98,7 +98,17 @@ def begin_import(
     MedSegError
         If the task does not accept the image, or a person rejected the case or accepted other labels of it.
     """
-    (case,) = add_cases(ws, [image], task.name, force=force)
+    with ws.project.transaction():  # a mask that is refused leaves no case behind
+        return _begin_import(ws, add_cases(ws, [image], task.name, force=force)[0], labels, accepts=accepts)
+
+
+def withdraw_import(ws: Workspace, begun: ImportStart) -> None:
+    """Remove the review that was opened for an import that failed, as `withdraw_review`; in the main thread."""
+    if begun.start is not None:
+        withdraw_review(ws, begun.start)
+
+
+def _begin_import(ws: Workspace, case: Case, labels: NDArray[Any], *, accepts: bool) -> ImportStart:
     row = get_case_row(ws, case)
     known = frozenset(one.labels_sha256 for one in ws.project.read_records(ImportedMask, "case_id", case.id))
     if row.reading == SECOND:
@@ -114,7 +124,8 @@ def begin_import(
             raise MedSegError("a person accepted other labels of it. Open it in the window to change them.")
     if not accepts and not labels.any():
         raise MedSegError(
-            "the mask is empty: a draft of it would be no labels at all. Add --accept to accept it as empty."
+            "the mask is empty: a draft of it would be no labels at all. Accept it as empty instead: Accept in the "
+            "window, --accept on the command line."
         )
     start = begin_review(ws, case, row.prediction)
     return ImportStart(case, start, known, len(ws.project.read_records(ImportedMask, "review_id", start.review.id)))
@@ -196,23 +207,32 @@ def _import_pair(ws: Workspace, pair: MaskPair, settings: MaskSettings, *, accep
     begun = begin_import(ws, image, settings.task, read.labels, accepts=accepts, force=force)
     if begun.start is None:
         return ImportOutcome(pair.name, "already there", case=begun.case)
+    try:
+        state = _write_pair(ws, begun, image, read, settings.task, sha256, accepts=accepts)
+    except BaseException:
+        withdraw_import(ws, begun)
+        raise
+    notes = () if state == "already there" else (*image.notes, *read.notes)
+    return ImportOutcome(pair.name, state, "", notes, begun.case)
+
+
+def _write_pair(
+    ws: Workspace, begun: ImportStart, image: Image, read: ReadMask, task: Task, sha256: str, *, accepts: bool
+) -> OutcomeState:
     imported = write_import(begun, read.labels)
     draft = imported.draft
     try:
         if imported.is_there and not accepts:
-            return ImportOutcome(pair.name, "already there", case=begun.case)
+            return "already there"
         written = None
         if accepts:
-            written = write_accepted_files(
-                ws.project.folder, settings.task, begun.case, read.labels, image, draft.review_region
-            )
-        state = end_import(ws, draft, read.labels, read, sha256, written)
+            written = write_accepted_files(ws.project.folder, task, begun.case, read.labels, image, draft.review_region)
+        return end_import(ws, draft, read.labels, read, sha256, written)
     except BaseException:
         imported.take_back()
         raise
     finally:
         draft.close()
-    return ImportOutcome(pair.name, state, "", (*image.notes, *read.notes), begun.case)
 
 
 def _find_earlier(ws: Workspace, sha256: str, *, accepts: bool) -> Case | None:

@@ -1,5 +1,7 @@
 """Specks and swapped labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from editing_phantoms import LUNGS, NUCLEI, apply, freeze, make_block, make_nuclei
@@ -68,3 +70,13 @@ def test_swap() -> None:
 def test_swap_of_one_label_that_is_alone_renames_it() -> None:
     canvas = Canvas(make_block((5, 5), ((slice(0, 2), slice(0, 2)), 1)), LUNGS)
     assert (apply(canvas, whole_label.swap_labels(canvas, 1, 2)) == 2).sum() == 4
+
+
+def test_swap_leaves_what_a_person_set() -> None:
+    canvas = make_canvas()
+    protected = np.zeros(canvas.shape, np.bool_)
+    protected[0] = True
+    swapped = apply(canvas, edit := whole_label.swap_labels(replace(canvas, protected=protected), 1, 2))
+    assert np.array_equal(swapped[0], canvas.labels[0])
+    assert np.array_equal(swapped[1:], np.array([0, 2, 1])[canvas.labels[1:]])
+    assert edit.message.endswith(f"{np.count_nonzero(canvas.labels[0]):,} voxels that a person set stay")

@@ -10,7 +10,7 @@ from pytestqt.qtbot import QtBot
 
 from napari_medseg.core import formats
 from napari_medseg.core.project.case_files import read_case_labels
-from napari_medseg.core.records import Correction, ImportedMask
+from napari_medseg.core.records import Correction, ImportedMask, Review
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.masks.mask_question import MaskQuestion
 from napari_medseg.workflow.masks.comparison import ONLY_MINE
@@ -219,6 +219,17 @@ def test_an_image_with_its_mask_opens_as_a_draft_that_no_prediction_changes(
     assert dock._workspace.engine.asked == []
     dock.case_controller.undo()
     assert not current.labels_layer.data.any()
+
+
+def test_a_pair_that_cannot_be_written_leaves_no_open_review(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    project = dock._workspace.project
+    (project.folder / "labels").rmdir()
+    (project.folder / "labels").write_text("in the way", encoding="utf-8")
+    question = ask(dock, qtbot, write_phantom(tmp_path, 1), write_mask(tmp_path / "case1_mask.png", phantom_labels()))
+    question.press_answer("Accept")
+    qtbot.waitUntil(lambda: dock.masks.pair_import._worker is None and bool(dock.worklist.rows))
+    assert project.read_records(Review) == []
+    assert [row.state for row in dock.worklist.rows] == ["new"]
 
 
 def test_other_grids_are_asked_about_once_for_all_pairs(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:

@@ -104,11 +104,24 @@ def test_what_cannot_be_written_is_taken_back_and_imported_later(
     place.write_text("in the way", encoding="utf-8")
     outcomes = run(ws, folders, accepts=True)
     assert count(outcomes) == {"refused": 3}
+    assert ws.project.read_records(Review) == [], "no empty review stays open"
+    assert not list((ws.project.folder / "journal").glob("*.journal"))
     draft = review.open_review(ws, list_cases(ws, "lungs")[0].case, None)
     assert not draft.labels.any(), "else it would look edited by a person, and the next import would refuse it"
     draft.close()
     place.unlink()
     assert count(run(ws, folders, accepts=True)) == {"accepted": 3}
+
+
+def test_a_review_that_was_there_before_a_failed_import_stays(
+    ws: Workspace, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run(ws, folders)
+    (ws.project.folder / "labels").mkdir(exist_ok=True)
+    (ws.project.folder / "labels").rename(tmp_path / "aside")
+    (ws.project.folder / "labels").write_text("in the way", encoding="utf-8")
+    assert count(run(ws, folders, accepts=True)) == {"refused": 3}
+    assert [row.state for row in list_cases(ws)] == ["draft"] * 3
 
 
 def test_a_wrong_meaning_is_corrected_by_another_import(ws: Workspace, folders: tuple[Path, Path]) -> None:
@@ -211,5 +224,6 @@ def test_an_empty_mask_is_accepted_as_empty_but_makes_no_draft(ws: Workspace, fo
     formats.write_labels(folders[1] / "patient1.png", phantom_labels() * 0, phantom(1))
     first = run(ws, folders)[0]
     assert (first.state, "--accept" in first.text) == ("refused", True)
+    assert len(list_cases(ws)) == len(ws.project.read_records(Review)) == 2, "the refused pair left nothing behind"
     first = run(ws, folders, accepts=True)[0]
     assert (first.state, first.notes) == ("accepted", ("nothing is labelled",))
