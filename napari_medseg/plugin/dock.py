@@ -282,7 +282,7 @@ class Dock(QWidget):
     def toggle_contour(self) -> None:
         """Show the labels filled or as contours."""
         if self.case_controller.current is not None and self.case_controller.current.labels_layer is not None:
-            labels_tools.toggle_contour(self.case_controller.current.labels_layer)
+            labels_tools.toggle_contour(self.case_controller.current.labels_layer, self._get_open_task())
 
     def show_list_commands(self, case: Case | None = None) -> None:
         """Show a menu: use a case, the open one by default, or the last drop for another task, remove it, undo."""
