@@ -4,9 +4,8 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_medseg.core.decoded_size.limit import set_max_memory
 from napari_medseg.core.records import Case
@@ -43,6 +42,7 @@ from napari_medseg.plugin.panels.retrain_panel import RetrainPanel
 from napari_medseg.plugin.panels.review_panel import ReviewPanel
 from napari_medseg.plugin.reader_preference import prefer_our_reader
 from napari_medseg.plugin.views.case_views import CaseViews
+from napari_medseg.plugin.widgets.collapsible_section import make_vertical_scroll_area
 from napari_medseg.plugin.widgets.idle_timer import IdleTimer
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from napari_medseg.plugin.widgets.notifications import settle_messages, show_errors, show_notice
@@ -198,14 +198,9 @@ class Dock(QWidget):
         for widget in (self.prompt, self.masks, *sections):
             rows.addWidget(widget)
         rows.addStretch(1)
-        area = QScrollArea()
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setWidgetResizable(True)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(inner)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(area)
+        layout.addWidget(make_vertical_scroll_area(inner))
 
     def _connect(self) -> None:
         self.case_panel.predict_requested.connect(self.confirm_and_predict)

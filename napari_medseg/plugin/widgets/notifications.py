@@ -77,8 +77,8 @@ def show_result(text: str, actions: Sequence[MessageAction] = (), topic: str = "
 
 def settle_messages(topic: str) -> None:
     """Remove the errors and results of a topic, because their cause is gone, and errors that name it, as a case."""
-    if _find_lines():
-        notification_manager.notification_ready(SettledMessages(topic))
+    for line in _find_lines():  # not through napari, which prints each notification
+        line.receive_notification(SettledMessages(topic))
 
 
 def _find_lines() -> list[Any]:

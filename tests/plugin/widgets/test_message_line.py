@@ -77,6 +77,15 @@ def test_what_lies_below_can_be_read_and_all_can_be_dismissed_at_once(line: Mess
     assert line.texts == []
 
 
+def test_the_line_becomes_lower_when_a_shorter_message_follows(line: MessageLine, qtbot: QtBot) -> None:
+    line.resize(300, 20)
+    show_result("word " * 60, topic="export")
+    qtbot.waitUntil(lambda: line._text.height() > 2 * line.fontMetrics().height())
+    show_result("Exported 14 files to labels", topic="export")
+    one_line = line.fontMetrics().height()
+    qtbot.waitUntil(lambda: line._text.minimumHeight() <= one_line + 2)
+
+
 def test_a_message_of_another_thread_is_shown_by_the_main_thread(line: MessageLine, qtbot: QtBot) -> None:
     thread = threading.Thread(target=lambda: damage_logger.error("the journal of case 3 is damaged."))
     notifier = notifications.DamageNotifier()
