@@ -127,6 +127,11 @@ def test_sizes_follow_a_stroke(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None
         layer.paint((2, column), 2)
     qtbot.waitUntil(lambda: dock.labels_panel._sizes[2].text() == "141 mm²")
     assert dock.labels_panel._sizes[2].toolTip() == "564 voxels"
+    widths = {size.minimumWidth() for size in dock.labels_panel._sizes.values()}
+    dock.labels_panel._sizes[1].setText("1,204,338 mm², 72.8 %")
+    dock.labels_panel._show_sizes([])
+    (wider,) = {size.minimumWidth() for size in dock.labels_panel._sizes.values()}
+    assert wider > max(widths), "all rows have one width, so that their buttons stay in line"
     assert "4 vox" in dock.review_panel._status.text()
     assert dock.review_panel._status.text().startswith("saved · 0:0")
 
