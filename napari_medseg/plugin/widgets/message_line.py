@@ -17,6 +17,9 @@ from napari_medseg.plugin.widgets.notifications import DockMessage, MessageKind,
 from napari_medseg.plugin.widgets.wrapped_label import WrappedLabel
 
 MAX_IN_MENU = 90
+MAX_IN_SHORT = 28
+SHORTEN_AFTER_MS = 20_000
+"""A result that was seen so long takes one line, until it is dismissed: the dock is full in height."""
 FADE_MS = 6000
 FADE_MS_PER_CHARACTER = 50
 """Reading takes time: about 20 characters in a second."""
@@ -37,7 +40,7 @@ class MessageLine(QFrame):
     """Shows the newest message that is not dealt with; hidden if there is none.
 
     A notice lies over the errors until it fades. An error that is reported again is listed once. Messages may come from
-    any thread.
+    any thread. A result takes one line after a while; *more* shows all of it again.
     """
 
     _sent = Signal(object)
@@ -46,10 +49,13 @@ class MessageLine(QFrame):
         super().__init__(parent)
         self.setObjectName("medseg-messages")
         self._messages: list[_Shown] = []
+        self._short: set[_Shown] = set()
         self._is_closed = False
         self._text = WrappedLabel()
         self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._more = theme.make_tool_button("more", "Show the whole message", "medseg-plain")
+        self._more.clicked.connect(self._show_whole)
         self._others = theme.make_tool_button("", "", "medseg-plain")
         self._others.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self._others.setMenu(QMenu(self._others))
@@ -59,6 +65,7 @@ class MessageLine(QFrame):
         self._buttons = QHBoxLayout()
         top = QHBoxLayout()
         top.addWidget(self._text, stretch=1)
+        top.addWidget(self._more, alignment=Qt.AlignmentFlag.AlignTop)
         top.addWidget(self._others, alignment=Qt.AlignmentFlag.AlignTop)
         top.addWidget(self._dismiss, alignment=Qt.AlignmentFlag.AlignTop)
         layout = QVBoxLayout(self)
@@ -132,14 +139,13 @@ class MessageLine(QFrame):
         is_notice = message.kind is MessageKind.NOTICE
         message = self._join_with_notice(message) if is_notice else message
         self._messages = [shown for shown in self._messages if not _is_replaced(shown.message, message)]
-        timer = None
-        if is_notice:
-            timer = QTimer(self)
-            timer.setSingleShot(True)
-            timer.start(FADE_MS + FADE_MS_PER_CHARACTER * len(message.message))
+        delays_ms = {MessageKind.NOTICE: FADE_MS, MessageKind.RESULT: SHORTEN_AFTER_MS}
+        timer = QTimer(self) if message.kind in delays_ms else None
         shown = _Shown(message, timer, time.monotonic())
         if timer is not None:
-            timer.timeout.connect(lambda: self._remove(shown))
+            timer.setSingleShot(True)
+            timer.timeout.connect(lambda: self._remove(shown) if is_notice else self._shorten(shown))
+            timer.start(delays_ms[message.kind] + FADE_MS_PER_CHARACTER * len(message.message))
         self._messages.append(shown)
         self._show_newest()
 
@@ -156,6 +162,15 @@ class MessageLine(QFrame):
         if shown in self._messages:
             self._messages.remove(shown)
             self._show_newest()
+
+    def _shorten(self, shown: _Shown) -> None:
+        if shown in self._messages:
+            self._short.add(shown)
+            self._show_newest()
+
+    def _show_whole(self) -> None:
+        self._short.clear()
+        self._show_newest()
 
     def _settle(self, topic: str) -> None:
         """Remove the messages of a topic, and errors without a topic that name it."""
@@ -178,17 +193,20 @@ class MessageLine(QFrame):
             return
         message = self._messages[-1].message
         text = _capitalise(message.message)
-        self._text.setText(shorten_text(text))
+        is_short = self._messages[-1] in self._short
+        self._text.setText(shorten_text(text.replace("\n", " "), MAX_IN_SHORT) if is_short else shorten_text(text))
+        self._more.setVisible(is_short)
         self._text.setToolTip(text)
         n_others = len(self._messages) - 1
         self._others.setVisible(n_others > 0)
         self._others.setText(f"+{n_others} ▾")
         self._others.setToolTip(f"{n_others} more below this one: read or dismiss them")
-        for index, (label, call) in enumerate(message.actions):
+        actions = () if is_short else message.actions
+        for index, (label, call) in enumerate(actions):
             button = theme.make_button(label, "", main=index == 0)
             button.clicked.connect(partial(self._act, self._messages[-1], call))
             self._buttons.addWidget(button)
-        if message.actions:
+        if actions:
             self._buttons.addStretch(1)
         theme.set_style_property(self, "kind", message.kind.value)
         self.show()
@@ -207,7 +225,7 @@ class MessageLine(QFrame):
         if shown in self._messages:
             self._messages.remove(shown)
             self._messages.append(shown)
-            self._show_newest()
+            self._show_whole()
 
     def _act(self, shown: _Shown, call: Callable[[], None], _checked: bool = False) -> None:
         self._remove(shown)

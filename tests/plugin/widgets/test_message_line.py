@@ -86,6 +86,27 @@ def test_the_line_becomes_lower_when_a_shorter_message_follows(line: MessageLine
     qtbot.waitUntil(lambda: line._text.minimumHeight() <= one_line + 2)
 
 
+def test_a_result_takes_one_line_after_a_while_and_all_of_it_comes_back(
+    line: MessageLine, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(message_line, "SHORTEN_AFTER_MS", 0)
+    monkeypatch.setattr(message_line, "FADE_MS_PER_CHARACTER", 0)
+    pressed: list[str] = []
+    text = "Exported 14 files to /data/ward 7/exports of November"
+    show_result(text, [("Open folder", lambda: pressed.append("open"))])
+    qtbot.waitUntil(line._more.isVisible)
+    assert line._text.text() == "Exported 14 files to …"
+    with pytest.raises(ValueError, match="no button"):
+        line.press_action("Open folder")
+    line._more.click()
+    assert line._text.text() == text
+    line.press_action("Open folder")
+    assert pressed == ["open"]
+    show_problem("the disk is full: nothing was saved. Free some space.")
+    qtbot.wait(20)
+    assert line._text.text().endswith("Free some space."), "an error stays as it is"
+
+
 def test_a_message_of_another_thread_is_shown_by_the_main_thread(line: MessageLine, qtbot: QtBot) -> None:
     thread = threading.Thread(target=lambda: damage_logger.error("the journal of case 3 is damaged."))
     notifier = notifications.DamageNotifier()
