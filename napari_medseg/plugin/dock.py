@@ -4,9 +4,8 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_medseg.core.decoded_size.limit import set_max_memory
 from napari_medseg.core.records import Case
@@ -43,7 +42,7 @@ from napari_medseg.plugin.panels.retrain_panel import RetrainPanel
 from napari_medseg.plugin.panels.review_panel import ReviewPanel
 from napari_medseg.plugin.reader_preference import prefer_our_reader
 from napari_medseg.plugin.views.case_views import CaseViews
-from napari_medseg.plugin.widgets.collapsible_section import stack_widgets
+from napari_medseg.plugin.widgets.collapsible_section import make_vertical_scroll_area, stack_widgets
 from napari_medseg.plugin.widgets.idle_timer import IdleTimer
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from napari_medseg.plugin.widgets.notifications import settle_messages, show_errors, show_notice
@@ -206,13 +205,8 @@ class Dock(QWidget):
         for widget in (self.prompt, self.masks, *sections):
             rows.addWidget(widget)
         rows.addStretch(1)
-        area = QScrollArea()
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setWidgetResizable(True)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(inner)
         self.review_panel.decision.insert_first(self.correction.row.message)
-        stack_widgets(self, area, self.review_panel.decision)
+        stack_widgets(self, make_vertical_scroll_area(inner), self.review_panel.decision)
 
     def _connect(self) -> None:
         self.case_panel.predict_requested.connect(self.confirm_and_predict)
@@ -289,7 +283,7 @@ class Dock(QWidget):
     def toggle_contour(self) -> None:
         """Show the labels filled or as contours."""
         if self.case_controller.current is not None and self.case_controller.current.labels_layer is not None:
-            labels_tools.toggle_contour(self.case_controller.current.labels_layer)
+            labels_tools.toggle_contour(self.case_controller.current.labels_layer, self._get_open_task())
 
     def show_list_commands(self, case: Case | None = None) -> None:
         """Show a menu: use a case, the open one by default, or the last drop for another task, remove it, undo."""

@@ -1,11 +1,18 @@
-"""Colours of labels: fixed ones of a task, or cyclic ones for numbered objects; and those of the uncertainty map."""
+"""Look of labels: colours, which are fixed by the task or cyclic for numbered objects; contours; uncertainty map."""
 
+from collections.abc import Sequence
 from colorsys import hsv_to_rgb
 
 from napari.utils.colormaps import Colormap, CyclicLabelColormap, DirectLabelColormap
 
 from napari_medseg.core.tasks.bundled_tasks import Task
 
+LABEL_OPACITY = 0.45
+OBJECT_OPACITY = 0.3
+"""Of many filled objects: what is under them decides where one ends."""
+CONTOUR_PX = 2
+SMALL_PLANE_PX = 600
+"""On a smaller plane, whose pixels are shown large, contours are thinner."""
 UNKNOWN_LABEL_COLOUR = "#FF00FF"
 N_COLOURS = 24
 # Hues from orange to blue, ordered so that neighbours differ. Purple is excluded: invisible on stained tissue.
@@ -31,3 +38,23 @@ def make_colormap(task: Task) -> DirectLabelColormap | CyclicLabelColormap:
         return CyclicLabelColormap(colors=[(0.0, 0.0, 0.0, 0.0), *OBJECT_COLOURS])
     fixed: dict[int | None, str] = {0: "transparent", None: UNKNOWN_LABEL_COLOUR}
     return DirectLabelColormap(color_dict=fixed | {label.value: label.colour for label in task.labels})
+
+
+def get_first_contour_px(task: Task, shape: Sequence[int]) -> int:
+    """Return how labels of a shape (z, y, x) or (y, x) are first shown: 0 filled, or the width of their contours.
+
+    Numbered objects are shown as contours, because tissue decides where one ends; areas are filled.
+    """
+    return get_contour_px(shape) if task.instances else 0
+
+
+def get_contour_px(shape: Sequence[int]) -> int:
+    """Return the width of contours on planes of this shape (..., y, x), pixels."""
+    return CONTOUR_PX if min(shape[-2:]) > SMALL_PLANE_PX else 1
+
+
+def get_opacity(task: Task, contour_px: int) -> float:
+    """Return the opacity of contours of this width, or of filled labels if it is 0."""
+    if contour_px:
+        return 1.0
+    return OBJECT_OPACITY if task.instances else LABEL_OPACITY

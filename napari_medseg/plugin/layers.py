@@ -15,7 +15,13 @@ from napari_medseg.core.project.strokes import Spans
 from napari_medseg.core.records import Case
 from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.core.tasks.display_windows import compute_automatic_limits
-from napari_medseg.plugin.label_colours import make_colormap, make_uncertainty_colormap
+from napari_medseg.plugin.label_colours import (
+    CONTOUR_PX,
+    get_first_contour_px,
+    get_opacity,
+    make_colormap,
+    make_uncertainty_colormap,
+)
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -23,8 +29,6 @@ if TYPE_CHECKING:
 METADATA_KEY = "medseg"
 LABEL_TASK_KEY = "labelled as"
 BLENDING_KEY = "first blending"
-LABEL_OPACITY = 0.45
-CONTOUR_PX = 2
 UNCERTAINTY_CONTRAST_MAX = 50  # per cent: two labels are equally likely; higher values are shown like this one
 SPATIAL_ARGUMENTS = ("scale", "units", "axis_labels", "translate", "rotate", "shear", "affine")
 
@@ -164,7 +168,7 @@ def make_labels_arguments(beside: ImageLayer, case: Case) -> dict[str, Any]:
     return {
         **get_spatial_arguments(beside),
         "name": f"{task.name}: {case.name}",
-        "opacity": LABEL_OPACITY,
+        "opacity": get_opacity(task, get_first_contour_px(task, beside.data.shape[: beside.ndim])),
         "colormap": make_colormap(task),
         "features": None if task.instances else _make_features(task),
         "metadata": {METADATA_KEY: {"image": _get_attached_image(beside), "case": case.id, "task": task.name}},

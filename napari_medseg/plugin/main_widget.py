@@ -7,7 +7,6 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari.utils.notifications import show_info
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QSize, QTimer
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
@@ -33,7 +32,7 @@ from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
 from napari_medseg.plugin.widgets.key_forwarder import KeyForwarder
 from napari_medseg.plugin.widgets.message_line import MessageLine
-from napari_medseg.plugin.widgets.notifications import DamageNotifier, show_problem
+from napari_medseg.plugin.widgets.notifications import DamageNotifier, show_notice, show_problem
 from napari_medseg.workflow.preferences import read_preferences
 from napari_medseg.workflow.workspace import Workspace, get_user_data_dir
 
@@ -233,7 +232,7 @@ class MedSegWidget(QWidget):
         QTimer.singleShot(LOAD_AFTER_MS, self._load_for_first_layers)
         read_files = self.workspace is None or read_preferences(self.workspace.registry).read_medical_files
         if read_files and prefer_our_reader():
-            show_info("DICOM and NIfTI files now open with MedSeg (change it in Preferences > Plugins)")
+            show_notice("DICOM and NIfTI files now open with MedSeg (change it in Preferences > Plugins)")
 
     def _find_canvas(self) -> QWidget | None:
         """Return the widget of the canvas, which handles napari's keys."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from napari import current_viewer
-from napari.utils.notifications import show_error, show_warning
 from numpy.typing import NDArray
 
 from napari_medseg.core import formats
@@ -15,6 +14,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats import ReadFailure, read_images
 from napari_medseg.core.image import Image
 from napari_medseg.plugin import layers
+from napari_medseg.plugin.widgets.notifications import show_problem
 
 _MAX_REASONS = 5
 LayerData = tuple[Any, dict[str, Any], str]
@@ -69,10 +69,10 @@ def _read(path: str | Sequence[str]) -> list[Any]:
     if not images:
         if current_viewer() is None:
             raise MedSegError(_describe_refused(refused, len(refused)))
-        show_error(_describe_refused(refused, len(refused)))
+        show_problem(_describe_refused(refused, len(refused)))
         return NO_LAYERS
     if refused:
-        show_warning(_describe_refused(refused, len(refused) + len(images)))
+        show_problem(_describe_refused(refused, len(refused) + len(images)))
     return [make_layer_data(image) for image in images]
 
 

@@ -127,8 +127,13 @@ def test_sizes_follow_a_stroke(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None
         layer.paint((2, column), 2)
     qtbot.waitUntil(lambda: dock.labels_panel._sizes[2].text() == "141 mm²")
     assert dock.labels_panel._sizes[2].toolTip() == "564 voxels"
+    widths = {size.minimumWidth() for size in dock.labels_panel._sizes.values()}
+    dock.labels_panel._sizes[1].setText("1,204,338 mm², 72.8 %")
+    dock.labels_panel._show_sizes([])
+    (wider,) = {size.minimumWidth() for size in dock.labels_panel._sizes.values()}
+    assert wider > max(widths), "all rows have one width, so that their buttons stay in line"
     assert "4 vox" in dock.review_panel._status.text()
-    assert "saved now" in dock.review_panel._status.text()
+    assert dock.review_panel._status.text().startswith("saved · 0:0")
 
 
 def test_a_stroke_made_while_sizes_are_measured_is_measured_too(
@@ -662,7 +667,7 @@ def test_minutes_at_work_go_into_the_draft(dock: Dock, qtbot: QtBot, tmp_path: P
     dock.idle_timer.record_input()
     clock[0] += 7
     dock.review_panel._on_tick()
-    assert "0:07 min" in dock.review_panel._status.text()
+    assert "0:07 · " in dock.review_panel._status.text()
     assert dock.case_controller.current.edit_session.draft.seconds == pytest.approx(7)
     dock.review_panel._accept.click()
     qtbot.waitUntil(lambda: bool(cases.list_current_corrections(dock._workspace, "lungs")))

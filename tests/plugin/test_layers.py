@@ -13,7 +13,7 @@ from napari_medseg.core.records import Case
 from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools
-from napari_medseg.plugin.label_colours import make_uncertainty_colormap
+from napari_medseg.plugin.label_colours import LABEL_OPACITY, make_uncertainty_colormap
 
 CASE = Case(7, "lungs", "slice 0", "p", "h", "YX", SHAPE, (0.5, 0.5), (), False, "2026")
 
@@ -163,15 +163,32 @@ def test_labels_hide_while_a_key_is_held_and_the_brush_stays_in_hand() -> None:
     next(held)
     assert layer.opacity == 0
     assert list(held) == []
-    assert (layer.opacity, layer.mode) == (layers.LABEL_OPACITY, "paint")
+    assert (layer.opacity, layer.mode) == (LABEL_OPACITY, "paint")
 
 
 def test_contour_and_fill_take_turns() -> None:
     _, layer = shown(ViewerModel(), phantom())
-    labels_tools.toggle_contour(layer)
-    assert layer.contour > 0
-    labels_tools.toggle_contour(layer)
-    assert (layer.contour, layer.opacity) == (0, layers.LABEL_OPACITY)
+    labels_tools.toggle_contour(layer, TASKS["lungs"])
+    assert (layer.contour, layer.opacity) == (1, 1.0)
+    labels_tools.toggle_contour(layer, TASKS["lungs"])
+    assert (layer.contour, layer.opacity) == (0, LABEL_OPACITY)
+
+
+@pytest.mark.parametrize(("side_px", "contour_px"), [(256, 1), (1000, 2)])
+def test_numbered_objects_are_contours_at_first_and_their_tissue_is_seen_when_filled(
+    side_px: int, contour_px: int
+) -> None:
+    layer, task = Labels(np.ones((side_px, side_px), np.uint16)), TASKS["nuclei"]
+    labels_tools.apply_tools(layer, {}, task)
+    assert (layer.contour, layer.opacity) == (contour_px, 1.0)
+    labels_tools.toggle_contour(layer, task)
+    assert layer.contour == 0
+    assert layer.opacity < LABEL_OPACITY
+    following = Labels(np.ones((side_px, side_px), np.uint16))
+    labels_tools.apply_tools(following, labels_tools.get_tools(layer), task)
+    assert following.contour == 0, "what the user chose stays for the next image"
+    labels_tools.apply_tools(following, {}, TASKS["covid"])
+    assert (following.contour, following.opacity) == (0, LABEL_OPACITY), "areas are filled"
 
 
 def test_reference_labels_are_contours_that_cannot_be_edited() -> None:

@@ -129,8 +129,10 @@ def test_all_sections_are_in_view_at_1280_by_720_in_both_themes(
     case_panel._held_out.show()
     case_panel.set_status("1,212 of 9,500, 9 h 10 left")
     case_panel._unfold.click()
+    widget.dock.review_panel.set_status("saved · 12:02 · 120k vox")
     qtbot.wait(50)
     assert find_cut_texts(case_panel) == []
+    assert find_cut_texts(widget.dock.review_panel) == []
     accept = widget.dock.review_panel._accept
     assert accept.mapTo(widget, accept.rect().bottomLeft()).y() < widget.height()
 

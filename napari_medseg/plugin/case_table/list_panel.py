@@ -1,6 +1,5 @@
 """The list of cases: search, filter and order above the table, progress below it."""
 
-from napari.utils.notifications import show_info
 from qtpy.QtCore import QPoint, QSignalBlocker, Qt, QTimer, Signal
 from qtpy.QtWidgets import QLabel, QLineEdit, QVBoxLayout, QWidget
 
@@ -12,7 +11,7 @@ from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
-from napari_medseg.plugin.widgets.notifications import show_errors
+from napari_medseg.plugin.widgets.notifications import show_errors, show_notice
 from napari_medseg.workflow.case_list.columns import COLUMNS, DOCK_COLUMNS, WINDOW_COLUMNS, select_columns
 from napari_medseg.workflow.case_list.filters import KINDS, CaseFilter
 from napari_medseg.workflow.case_list.order import ORDER_EXPLANATIONS, ORDER_TITLES, CaseOrder
@@ -202,4 +201,4 @@ class ListPanel(QWidget):
         if chosen := self.table.list_selected():
             self.menu_requested.emit(chosen, place)
         else:
-            show_info("Select cases first: a click, and more with Ctrl or Shift.")
+            show_notice("Select cases first: a click, and more with Ctrl or Shift.")

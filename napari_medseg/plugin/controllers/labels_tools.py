@@ -13,7 +13,7 @@ from napari_medseg.core.quality.measurements import Measurement, measure_labels
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin.controllers.open_case import OpenCase
 from napari_medseg.plugin.keymap import REDO_KEY, UNDO_KEY
-from napari_medseg.plugin.layers import CONTOUR_PX, LABEL_OPACITY
+from napari_medseg.plugin.label_colours import get_contour_px, get_first_contour_px, get_opacity
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -31,13 +31,11 @@ TOOL_ATTRIBUTES = (
 NEW_TOOLS: dict[str, Any] = {
     "brush_size": 10,
     "contiguous": True,
-    "contour": 0,
     "mode": "pan_zoom",
     "n_edit_dimensions": 2,
-    "opacity": LABEL_OPACITY,
     "preserve_labels": False,
 }
-"""Those of a new labels layer; a layer that is used again starts with them too."""
+"""Those of a new labels layer, beside its look; a layer that is used again starts with them too."""
 TRANSFORM_MODE = "transform"  # moves the layer off its image, so it is no tool of ours
 
 
@@ -65,8 +63,10 @@ def apply_tools(layer: Labels, tools: dict[str, Any], task: Task, free_number: i
 
     `free_number` is a number that no object has, as of `find_free_numbers`; it is selected in an instance task.
     """
+    first = {**NEW_TOOLS, "contour": get_first_contour_px(task, layer.data.shape)}
+    first["opacity"] = get_opacity(task, first["contour"])
     for name in TOOL_ATTRIBUTES:
-        wanted = tools.get(name, NEW_TOOLS.get(name))
+        wanted = tools.get(name, first.get(name))
         if name != "selected_label" and getattr(layer, name) != wanted:  # napari draws again for each change
             setattr(layer, name, wanted)
     layer.n_edit_dimensions = min(layer.n_edit_dimensions, layer.ndim)
@@ -120,10 +120,10 @@ def hide_while_held(layer: Labels) -> Generator[None]:
     layer.opacity = opacity
 
 
-def toggle_contour(layer: Labels) -> None:
+def toggle_contour(layer: Labels, task: Task) -> None:
     """Switch between filled labels and contours."""
-    layer.contour = 0 if layer.contour else CONTOUR_PX
-    layer.opacity = LABEL_OPACITY if not layer.contour else 1.0
+    layer.contour = 0 if layer.contour else get_contour_px(layer.data.shape)
+    layer.opacity = get_opacity(task, layer.contour)
 
 
 def measure_layer(layer: Labels, current: OpenCase, task: Task) -> Generator[list[Measurement]]:

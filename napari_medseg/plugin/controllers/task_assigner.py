@@ -3,14 +3,12 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from napari.utils.notifications import show_info
-
 from napari_medseg.core.records import Case
 from napari_medseg.core.tasks.detection import check_image_fits_task
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.widgets.inline_prompt import PromptAnswer
-from napari_medseg.plugin.widgets.notifications import show_errors
+from napari_medseg.plugin.widgets.notifications import show_errors, show_notice
 from napari_medseg.workflow.tasks import assignment
 from napari_medseg.workflow.tasks.assignment import TaskAssignment, list_names
 from napari_medseg.workflow.workspace import Workspace
@@ -131,7 +129,7 @@ class TaskAssigner:
         title = self._get_title(assigned.task)
         refused = f" {list_names(assigned.refused)} cannot be used for it." * bool(assigned.refused)
         if not assigned.added:
-            show_info(f"{list_names(assigned.cases)}: on the list of {title} already.{refused}")
+            show_notice(f"{list_names(assigned.cases)}: on the list of {title} already.{refused}")
             return
         names = list_names(assigned.added)
         self._undo.append((f"Undo: use {names} for {title}", partial(self._take_back, assigned, before)))

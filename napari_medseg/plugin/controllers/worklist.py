@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image as ImageLayer
-from napari.utils.notifications import show_info
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -19,7 +18,7 @@ from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue, P
 from napari_medseg.plugin.drafts.read_ahead import ReadAhead
 from napari_medseg.plugin.drops.dropped_images import DroppedImages
 from napari_medseg.plugin.drops.image_importer import ImageImporter
-from napari_medseg.plugin.widgets.notifications import show_errors
+from napari_medseg.plugin.widgets.notifications import settle_messages, show_errors, show_notice, show_result
 from napari_medseg.workflow import cases
 from napari_medseg.workflow.case_list.case_list import CaseList
 from napari_medseg.workflow.case_list.predict_ahead import choose_number_ahead
@@ -31,6 +30,9 @@ from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
     from napari import Viewer
+
+
+DONE_TOPIC = "all cases are done"
 
 
 class Worklist(QObject):
@@ -207,15 +209,16 @@ class Worklist(QObject):
         following = self.case_list.find_next(None if after is None else after.id, self._skipped | self._unopenable)
         if following is not None and following.id not in self._unopenable:
             self.open(following)
-        elif hidden := self._count_hidden(after):
-            show_info(f"All that the filter shows is done; {hidden:,} other cases are not. Clear the filter to go on.")
         else:
-            show_info("All cases are done. Drop more images, export accepted labels, or retrain on the corrections.")
+            text = "All cases are done. Drop more images, export accepted labels, or retrain on the corrections."
+            if hidden := self._count_hidden(after):
+                text = f"All cases that the filter shows are done; {hidden:,} others are not. Clear it to go on."
+            show_result(text, topic=DONE_TOPIC)
 
     def open_last_accepted(self) -> None:
         """Open the case that was accepted last; from that one, the one accepted before it."""
         if (case := self.case_list.find_accepted_before(self._get_open_id())) is None:
-            show_info("No case was accepted before this one.")
+            show_notice("No case was accepted before this one.")
         else:
             self.open(case)
 
@@ -250,6 +253,7 @@ class Worklist(QObject):
         self._refresh_timer.start()
 
     def _on_opened(self) -> None:
+        settle_messages(DONE_TOPIC)
         if (current := self._case_controller.current) is not None:
             self._failed_at = None
             self._unopenable.discard(current.case.id)

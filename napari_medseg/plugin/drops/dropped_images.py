@@ -5,7 +5,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from napari.layers import Image as ImageLayer
-from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_medseg.core.errors import MedSegError, translate_errors
@@ -18,7 +17,7 @@ from napari_medseg.core.tasks.detection import describe_import, detect_task
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.widgets.inline_prompt import PromptAnswer
-from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
+from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow import cases
 from napari_medseg.workflow.tasks import assignment, drop_sorting
@@ -75,7 +74,7 @@ class DroppedImages(QObject):
         worklist.importer.began.connect(self._on_began)
         worklist.importer.progressed.connect(self._on_progressed)
         worklist.importer.image_imported.connect(self._on_image_imported)
-        worklist.importer.failed.connect(show_warning)
+        worklist.importer.failed.connect(show_problem)
         worklist.importer.finished.connect(self._on_batch_ended)
         case_controller.opened.connect(self._on_opened)
 
@@ -199,7 +198,7 @@ class DroppedImages(QObject):
         book = self._workspace.tasks
         task = book.get_task(requested) if requested else detect_task(image, self._worklist.task, book)
         if not self._batch and task.name != self._worklist.task.name:
-            show_info(f"By its look: task set to {task.title}. If this is wrong, press U to choose another one.")
+            show_notice(f"By its look: task set to {task.title}. If this is wrong, press U to choose another one.")
             self._worklist.switch_task(task)
         return task
 
@@ -207,7 +206,7 @@ class DroppedImages(QObject):
         if not self.is_mixed:
             self.release()
             if len(self._batch) > 1:
-                show_info(f"{len(self._batch)} images were added to the list (next case: D)")
+                show_notice(f"{len(self._batch)} images were added to the list (next case: D)")
             return
         self._ask()
 

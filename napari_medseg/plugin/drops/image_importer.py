@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari.layers import Layer
 from napari.utils.events import Event
-from napari.utils.notifications import show_info
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtGui import QDropEvent, QGuiApplication
 from qtpy.QtWidgets import QWidget
@@ -16,6 +15,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.formats import ReadFailure, ReadNote, ReadProgress, read_images
 from napari_medseg.core.image import Image
 from napari_medseg.plugin import layers
+from napari_medseg.plugin.widgets.notifications import show_notice
 from napari_medseg.plugin.widgets.worker import Worker
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ class ImageImporter(QObject):
     def _finish(self) -> None:
         if self._notes:
             several = [f"{note} ({count} images)" if count > 1 else note for note, count in self._notes.items()]
-            show_info("\n".join(several[:MAX_NOTES]))
+            show_notice("\n".join(several[:MAX_NOTES]))
             self._notes = {}
         self.finished.emit()
 

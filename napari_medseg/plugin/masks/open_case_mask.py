@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject
 
 from napari_medseg.core.atomic_io import compute_file_sha256
@@ -25,7 +24,7 @@ from napari_medseg.plugin.drafts.closer import EditSession
 from napari_medseg.plugin.keymap import UNDO_KEY, get_key_title
 from napari_medseg.plugin.masks.mask_comparison import MaskComparison
 from napari_medseg.plugin.masks.mask_question import MaskAnswer, MaskQuery, MaskQuestion
-from napari_medseg.plugin.widgets.notifications import show_errors
+from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_result
 from napari_medseg.plugin.widgets.worker import SingleWork
 from napari_medseg.workflow.masks.import_masks import hash_labels
 from napari_medseg.workflow.masks.meaning import MaskMeaning, propose_meaning, recall_meaning, remember_meaning
@@ -193,7 +192,7 @@ class OpenCaseMask(QObject):
         if current is not self._case_controller.current or session is not current.edit_session:
             return
         if replacement is None:
-            show_info(f"{path.name} has the same labels as the draft; nothing was changed.")
+            show_notice(f"{path.name} has the same labels as the draft; nothing was changed.")
         elif replacement.version != session.draft.version:
             self._use(current, path, read)  # painted on meanwhile
         else:
@@ -202,7 +201,8 @@ class OpenCaseMask(QObject):
                 labels_tools.select_free_object(session.layer, self._get_task())
                 self._workspace.project.insert(replacement.source)
                 notes = "; ".join((read.meaning, *read.notes))
-                show_info(f"The draft is {path.name} now ({notes}). {get_key_title(UNDO_KEY)} takes it back.")
+                text = f"The draft is {path.name} now ({notes}). {get_key_title(UNDO_KEY)} takes it back."
+                show_result(text, topic=current.case.name)  # until the case is decided
 
     def _stop_prediction(self, current: OpenCase) -> None:
         request = self._prediction_queue.running_request

@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from napari.utils.notifications import show_info, show_warning
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from napari_medseg.core.errors import MedSegError, translate_errors
@@ -26,7 +25,7 @@ from napari_medseg.plugin.masks.pair_worker import (
 )
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
-from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
+from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem, show_result
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow.masks.import_masks import (
     ImportOutcome,
@@ -48,6 +47,7 @@ from napari_medseg.workflow.masks.read_pair import MaskSettings
 from napari_medseg.workflow.workspace import Workspace
 
 MAX_REASONS = 4
+IMPORT_TOPIC = "import of masks"
 
 
 class PairImport(QWidget):
@@ -95,7 +95,7 @@ class PairImport(QWidget):
     def ask_about(self, pairs: Sequence[MaskPair], images_only: Callable[[], None]) -> None:
         """Read the first pair, then ask whether and how to import all; `images_only` opens the images without masks."""
         if self._worker is not None:
-            show_info("Other masks are being imported. Drop these again when that has ended, or press Stop.")
+            show_notice("Other masks are being imported. Drop these again when that has ended, or press Stop.")
             return
         worker = Worker(read_first_pair(pairs[0]), self)
         worker.yielded.connect(lambda first: self._ask(pairs, images_only, first))
@@ -245,10 +245,10 @@ class PairImport(QWidget):
         words = {"draft": "imported as drafts", "accepted": "accepted", "already there": "there already"}
         parts = [f"{counts[state]} {text}" for state, text in words.items() if counts[state]]  # type: ignore[index]
         if parts:
-            show_info(f"Masks: {', '.join(parts)}")
+            show_result(f"Masks: {', '.join(parts)}", topic=IMPORT_TOPIC)
         if refused := [f"{one.name}: {one.text}" for one in self._outcomes if one.state == "refused"]:
             more = f"\nand {len(refused) - MAX_REASONS} more" if len(refused) > MAX_REASONS else ""
-            show_warning("Not imported:\n" + "\n".join(refused[:MAX_REASONS]) + more)
+            show_problem("Not imported:\n" + "\n".join(refused[:MAX_REASONS]) + more)
         first = next((outcome.case for outcome in self._outcomes if outcome.case is not None), None)
         if first is not None:
             self._worklist.open(first)

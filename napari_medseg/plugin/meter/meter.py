@@ -4,7 +4,6 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_info
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QRect, QSize, Qt
 from qtpy.QtWidgets import QDockWidget, QFileDialog, QMainWindow, QMenu, QToolButton
@@ -20,7 +19,7 @@ from napari_medseg.plugin.meter.reader_differences import ReaderDifferences
 from napari_medseg.plugin.meter.readers_form import make_readers_form
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
-from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
+from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem, show_result
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow.cases import get_case_row
 from napari_medseg.workflow.meter.figures import (
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from napari import Viewer
 
 SIZE_PX = (930, 580)
+CSV_TOPIC = "meter as a table"
 
 
 class Meter(QObject):
@@ -169,7 +169,7 @@ class Meter(QObject):
         self._case_controller.close_case()
         self._worklist.reload_cases()
         self.refresh()
-        show_info(f"{self._workspace.reader.name} corrects now. The list shows what this person has to read.")
+        show_notice(f"{self._workspace.reader.name} corrects now. The list shows what this person has to read.")
 
     def _make_button(self) -> QToolButton:
         button = theme.make_tool_button("Meter ▾", "Time and edits of each version, second reader", "medseg-plain")
@@ -243,7 +243,8 @@ class Meter(QObject):
             with show_errors():
                 records = read_meter(self._workspace, self._worklist.task.name)
                 write_meter_csv(Path(path), records.shown_rows)
-                show_info(f"The meter was written to {path}. {describe_left_out(len(records.unread))}".strip())
+                left_out = describe_left_out(len(records.unread))
+                show_result(f"The meter was written to {path}. {left_out}".strip(), topic=CSV_TOPIC)
 
     def _on_compare(self) -> None:
         if self._comparison is not None:
@@ -255,7 +256,7 @@ class Meter(QObject):
                 return
             to_do = list_to_compare(self._workspace, records.pair, records.waiting)
             if not to_do:
-                show_info("All undecided cases that are compared at most have been compared already.")
+                show_notice("All undecided cases that are compared at most have been compared already.")
                 return
             worker = self._comparison = Worker(compare_versions(self._workspace, records.pair, to_do), self)
             worker.yielded.connect(lambda one: self._on_compared(worker, one, len(to_do)))
@@ -274,7 +275,7 @@ class Meter(QObject):
 
     def _on_comparison_failed(self, error: MedSegError) -> None:
         if isinstance(error, PredictionCancelled):
-            show_info("The comparison of the versions was stopped by another prediction. Press the button to go on.")
+            show_notice("The comparison of the versions was stopped by another prediction. Press the button to go on.")
         else:
             show_problem(str(error))
 

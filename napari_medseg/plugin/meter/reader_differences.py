@@ -3,13 +3,13 @@
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
-from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject
 
 from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.masks.differences_layer import DifferencesLayer
+from napari_medseg.plugin.widgets.notifications import settle_messages, show_result
 from napari_medseg.plugin.widgets.worker import SingleWork
 from napari_medseg.workflow.masks.comparison import (
     ONLY_MINE,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari import Viewer
 
 NAMES = {ONLY_MINE: "only the first reader", ONLY_THEIRS: "only the second reader", OTHER_LABEL: "another label"}
+TOPIC = "differences of two readers"
 LEGEND = "Orange: only the first reader. Blue: only the second. Yellow: another label."
 
 
@@ -67,13 +68,14 @@ class ReaderDifferences(QObject):
         read, current = self._requested, self._case_controller.current
         if read is None or current is None or current.case.id != read.case.id:
             self._work.stop()
+            settle_messages(TOPIC)  # the layer that it explains is gone
             return
         self._requested = None
 
         def show(comparison: LabelComparison) -> None:
             if current is self._case_controller.current:
                 self.layer.show(current, comparison, NAMES)
-                show_info(f"{comparison.text}. {LEGEND}")
+                show_result(f"{comparison.text}. {LEGEND}", topic=TOPIC)
 
         self._work.run(_compare_readings(self._workspace, read), show, lambda: None)
 

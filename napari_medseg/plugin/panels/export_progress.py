@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from qtpy.compat import isalive
+from qtpy.QtCore import QUrl
+from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from napari_medseg.core.errors import MedSegError
@@ -98,7 +100,7 @@ class ExportProgress(QWidget):
     def _start(self, work: Generator[list[Path]], folder: Path, n_cases: int) -> None:
         settle_messages(TOPIC)
         self._worker = Worker(work, self)
-        self._worker.yielded.connect(lambda files: show_result(f"Exported {len(files)} files to {folder}", topic=TOPIC))
+        self._worker.yielded.connect(partial(_show_written, folder))
         self._worker.failed.connect(_show_end)
         self._worker.ended.connect(self._on_ended)
         self._bar.setFormat(f"exporting {n_cases} case{'s' * (n_cases != 1)}")
@@ -108,6 +110,13 @@ class ExportProgress(QWidget):
     def _on_ended(self) -> None:
         self._worker = None
         self.hide()
+
+
+def _show_written(folder: Path, files: Sequence[Path]) -> None:
+    def open_folder() -> None:
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
+
+    show_result(f"Exported {len(files)} files to {folder}", [("Open folder", open_folder)], TOPIC)
 
 
 def _show_end(error: MedSegError) -> None:

@@ -209,6 +209,9 @@ class LabelsPanel(CollapsibleSection):
             if (size := self._sizes.get(measurement.label.value)) is not None:
                 size.setText(measurement.text)
                 size.setToolTip(measurement.details)
+        widest = max((size.sizeHint().width() for size in self._sizes.values()), default=0)
+        for size in self._sizes.values():  # one width, which only grows: the buttons beside them stay as they are
+            size.setMinimumWidth(max(size.minimumWidth(), widest))
 
     def _on_selected(self, _event: object = None) -> None:
         selected = 0 if self._layer is None else int(self._layer.selected_label)

@@ -25,8 +25,11 @@ from napari_medseg.workflow.workspace import Workspace
 TICK_MS = 1000
 NOTE_MARK = "✎"
 WRITE_INTERVAL_S = 5
+SAVED = "saved"
+MAX_PARTS = 3
+"""Of the header; more of them would be cut off in a dock of the usual width."""
 STATUS_TOOLTIP = (
-    "Time since the draft was saved, minutes of work, voxels that differ from the prediction.\n"
+    "Minutes and seconds of work, voxels that differ from the prediction. Every stroke is saved within a second.\n"
     "2nd: a second reading; you see nothing of the first one"
 )
 
@@ -110,10 +113,11 @@ class ReviewPanel(CollapsibleSection):
     def _show_progress(self) -> None:
         """Show the work on the case in the header, and marks if it is flagged or has a note."""
         marks = FLAG_MARK * self._reject.note.is_flagged + NOTE_MARK * bool(self._reject.note.note)
-        parts = _describe_progress(self._case_controller.current, self._unwritten_s)
-        shown = parts[:-1] if marks and len(parts) > 2 else parts  # all of it would be too wide
-        tooltip = "\n".join(filter(None, (self._reject.describes, STATUS_TOOLTIP, " · ".join(parts))))
-        self.set_status(f"{marks} {' · '.join(shown)}".strip(), tooltip)
+        current = self._case_controller.current
+        parts = [*filter(None, [marks]), *_describe_progress(current, self._unwritten_s)]
+        shown = [part for part in parts if part != SAVED] if len(parts) > MAX_PARTS else parts
+        tooltip = "\n".join(filter(None, (self._reject.describes, STATUS_TOOLTIP, _describe_saving(current))))
+        self.set_status(" · ".join(shown), tooltip)
 
     def read_note(self) -> None:
         """Read the note of the open case again, as it may have changed elsewhere."""
@@ -214,12 +218,18 @@ def _describe_progress(current: OpenCase | None, unwritten_s: float = 0.0) -> li
         return [current.saved_state]
     draft = current.edit_session.draft
     minutes, seconds = divmod(round(draft.seconds + unwritten_s), 60)
-    parts = [f"{minutes}:{seconds:02d} min", f"{_format_count(draft.changed_voxels)} vox"]
+    parts = [f"{minutes}:{seconds:02d}", f"{_format_count(draft.changed_voxels)} vox"]
     if current.is_edited and draft.saved_at is not None:
-        parts.insert(0, f"saved {_format_elapsed(time.time() - draft.saved_at)}")
+        parts.insert(0, SAVED)
     if draft.review.reading == SECOND:
         parts.insert(0, "2nd")  # first: the end is cut off in a narrow dock
     return parts
+
+
+def _describe_saving(current: OpenCase | None) -> str:
+    """Say when the last stroke was saved; empty if there is none."""
+    saved_at = None if current is None or current.edit_session is None else current.edit_session.draft.saved_at
+    return "" if saved_at is None else f"Last stroke saved {_format_elapsed(time.time() - saved_at)}"
 
 
 def _format_count(number: int) -> str:

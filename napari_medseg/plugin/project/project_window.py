@@ -6,7 +6,6 @@ All of it works in a thread on files; the rows that it needs are read before, in
 from collections.abc import Generator
 from pathlib import Path
 
-from napari.utils.notifications import show_info
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices
@@ -29,8 +28,9 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
-from napari_medseg.plugin.widgets.notifications import show_problem
+from napari_medseg.plugin.widgets.notifications import show_problem, show_result
 from napari_medseg.plugin.widgets.worker import Worker
+from napari_medseg.plugin.widgets.wrapped_label import WrappedLabel
 from napari_medseg.workflow.report.write import ReportOptions, write_project_report
 from napari_medseg.workflow.storage.disk_use import (
     Cleared,
@@ -87,12 +87,16 @@ class ProjectWindow(QDialog):
         self.report_button.clicked.connect(self.ask_for_report)
         self.bar = QProgressBar()
         self.bar.hide()
+        self.said = WrappedLabel()
+        self.said.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.said.hide()
         layout = QVBoxLayout(self)
         layout.addWidget(self.table, stretch=1)
         layout.addWidget(self.total)
         layout.addWidget(make_row(self.clear_button, QLabel(""), stretch=1))
         layout.addWidget(make_row(self.report_button, self.names_box, QLabel(""), stretch=2))
         layout.addWidget(self.bar)
+        layout.addWidget(self.said)
         self.measure()
 
     def measure(self) -> None:
@@ -136,6 +140,8 @@ class ProjectWindow(QDialog):
         self._worker.start()
 
     def _set_busy(self, busy: bool) -> None:
+        if busy:
+            self.said.hide()
         self.bar.setRange(0, 0)
         self.bar.setVisible(busy)
         self.report_button.setEnabled(not busy)
@@ -149,10 +155,17 @@ class ProjectWindow(QDialog):
             case (DiskUse() as use, list() as clearable):
                 self._show_use(use, clearable)
             case Cleared(text=text):
-                show_info(text)
+                self._say(text)
             case Path() as page:
-                show_info(f"The report is in {page}")
+                self._say(f"The report is in {page}")
                 QDesktopServices.openUrl(QUrl.fromLocalFile(str(page)))
+
+    def _say(self, text: str) -> None:
+        """Say how work ended: here, where the user looks, or in the dock if this window was closed meanwhile."""
+        self.said.setText(text)
+        self.said.show()
+        if not self.isVisible():
+            show_result(text)
 
     def _show_use(self, use: DiskUse, clearable: list[ProjectFile]) -> None:
         self._clearable = clearable

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from napari.utils.notifications import show_info
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QMainWindow
 
@@ -14,6 +13,7 @@ from napari_medseg.plugin.views.view_anchor import ViewAnchor
 from napari_medseg.plugin.views.window_drag import WindowDrag
 from napari_medseg.plugin.views.window_selector import WindowSelector
 from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection
+from napari_medseg.plugin.widgets.notifications import show_notice
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class CaseViews:
     def show_preset(self, preset: str) -> None:
         """Show the open image with a preset of window and level, or say why this makes no sense."""
         if reason := self.display_window.show_preset(preset):
-            show_info(reason[:1].upper() + reason[1:])
+            show_notice(reason[:1].upper() + reason[1:])
 
     def close_down(self) -> None:
         """Store what was chosen, and remove the planes from the window."""

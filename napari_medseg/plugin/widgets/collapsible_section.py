@@ -1,7 +1,7 @@
 """A collapsible section of the dock: a header with title and status line, and a body."""
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
 SPACING_PX = 4
@@ -89,6 +89,17 @@ def make_row(*widgets: QWidget, stretch: int = 0) -> QWidget:
     for index, widget in enumerate(widgets):
         layout.addWidget(widget, stretch=int(index == stretch))
     return row
+
+
+def make_vertical_scroll_area(content: QWidget) -> QScrollArea:
+    """Put sections into an area that scrolls up and down only, with a thin bar that takes little of their width."""
+    area = QScrollArea()
+    area.setObjectName("medseg-scroll")
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setWidgetResizable(True)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(content)
+    return area
 
 
 def stack_widgets(page: QWidget, *widgets: QWidget) -> None:

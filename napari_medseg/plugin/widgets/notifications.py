@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any
 
-from napari.utils.notifications import Notification, NotificationSeverity, notification_manager, show_warning
+from napari.utils.notifications import Notification, NotificationSeverity, notification_manager
 
 from napari_medseg.core.errors import MedSegError, damage_logger, translate_errors
 from napari_medseg.inference.engine.interface import PredictionCancelled
@@ -77,8 +77,8 @@ def show_result(text: str, actions: Sequence[MessageAction] = (), topic: str = "
 
 def settle_messages(topic: str) -> None:
     """Remove the errors and results of a topic, because their cause is gone, and errors that name it, as a case."""
-    if _find_lines():
-        notification_manager.notification_ready(SettledMessages(topic))
+    for line in _find_lines():  # not through napari, which prints each notification
+        line.receive_notification(SettledMessages(topic))
 
 
 def _find_lines() -> list[Any]:
@@ -118,5 +118,5 @@ class DamageNotifier(logging.Handler):
         damage_logger.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show one report."""
-        show_warning(record.getMessage())
+        """Show one report, from any thread."""
+        show_problem(record.getMessage())

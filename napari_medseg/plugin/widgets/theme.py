@@ -50,6 +50,13 @@ QFrame#medseg-messages {{ background-color: {foreground}; border-left: 3px solid
 QFrame#medseg-messages[kind="error"] {{ border-left-color: {bad}; }}
 QFrame#medseg-messages[kind="result"] {{ border-left-color: {good}; }}
 QFrame#medseg-messages QLabel {{ background: transparent; }}
+#medseg-scroll > #qt_scrollarea_vcontainer > QScrollBar {{ width: 8px; margin: 0; background: transparent; }}
+#medseg-scroll > #qt_scrollarea_vcontainer > QScrollBar::handle {{
+  background: {primary}; border-radius: 3px; margin: 1px; min-height: 24px;
+}}
+#medseg-scroll > #qt_scrollarea_vcontainer > QScrollBar::handle:hover {{ background: {highlight}; }}
+#medseg-scroll > #qt_scrollarea_vcontainer > QScrollBar::add-line,
+#medseg-scroll > #qt_scrollarea_vcontainer > QScrollBar::sub-line {{ height: 0; }}
 QTableView {{ background-color: {foreground}; gridline-color: {primary}; border-radius: 2px; }}
 QTableView::item:selected {{ background-color: {current}; color: {text}; }}
 QHeaderView::section {{ background-color: {primary}; padding: 2px 4px; border: none; }}

@@ -22,6 +22,9 @@ class WrappedLabel(QLabel):
         self._ask_for_height()
 
     def _ask_for_height(self) -> None:
-        needed = self.heightForWidth(self.width())
-        if needed != self.minimumHeight():
-            self.setMinimumHeight(max(0, needed))
+        before = self.minimumHeight()
+        self.setMinimumHeight(0)  # Qt counts it in what the text needs, so that a label would never become lower
+        needed = max(0, self.heightForWidth(self.width()))
+        self.setMinimumHeight(needed)
+        if needed != before:
+            self.updateGeometry()

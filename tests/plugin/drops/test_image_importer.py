@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from dicom_files import noise, write_slice
 from napari.components import ViewerModel
-from plugin_phantoms import drop_of, phantom, write_phantom
+from plugin_phantoms import Texts, drop_of, phantom, write_phantom
 from pydicom.uid import SegmentationStorage
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent
@@ -86,15 +86,12 @@ def test_a_segmentation_in_a_folder_is_skipped_with_a_note(tmp_path: Path) -> No
     assert not kinds([tmp_path])[1]
 
 
-def test_remarks_on_a_batch_are_shown_once(
-    arrivals: ImageImporter, tmp_path: Path, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shown: list[str] = []
-    monkeypatch.setattr(image_importer, "show_info", shown.append)
+def test_remarks_on_a_batch_are_shown_once(arrivals: ImageImporter, tmp_path: Path, qtbot: QtBot) -> None:
+    shown = Texts()
     arrivals.image_imported.connect(lambda image, layer: arrivals.add_notes(["By its values it is a CT."]))
     with qtbot.waitSignal(arrivals.finished):
         arrivals.read([write_phantom(tmp_path, number) for number in range(2)])
-    assert shown == ["By its values it is a CT. (2 images)"]
+    assert list(shown) == ["By its values it is a CT. (2 images)"]
 
 
 def test_reading_says_how_far_it_is(tmp_path: Path) -> None:

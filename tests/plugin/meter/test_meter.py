@@ -133,7 +133,7 @@ def test_another_person_sees_the_list_of_that_person(
     qtbot.waitUntil(lambda: dock.case_controller.current is not None)
     assert not dock.case_controller.current.labels_layer.data.ravel()[:3].any(), "the draft of the model"
     dock.review_panel.refresh()
-    assert dock.review_panel._status.text() == "2nd · 0:00 min · 0 vox"
+    assert dock.review_panel._status.text() == "2nd · 0:00 · 0 vox"
     dock._save_preferences(read_preferences(ws.registry).model_copy(update={"reader": "Anna"}))
     assert [row.state for row in dock.worklist.rows] == ["accepted"]
 

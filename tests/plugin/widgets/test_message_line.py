@@ -1,6 +1,8 @@
 """Errors stay until they are dealt with, notices fade, and no pop-up repeats what the line shows."""
 
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from napari.utils.notifications import NotificationSeverity, notification_manager
@@ -8,6 +10,8 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
+import napari_medseg.plugin
+from napari_medseg.core.errors import damage_logger
 from napari_medseg.plugin.widgets import message_line, notifications
 from napari_medseg.plugin.widgets.message_line import MAX_CHARACTERS, MessageLine
 from napari_medseg.plugin.widgets.notifications import settle_messages, show_notice, show_problem, show_result
@@ -31,7 +35,7 @@ def test_an_error_stays_over_notices_and_later_messages(
     assert line._text.text() == "The disk is full: nothing was saved. Free some space."
     show_notice("3 images were added")
     assert line._text.text() == "3 images were added"
-    assert line._count.text() == "+1"
+    assert line._others.text() == "+1 ▾"
     qtbot.waitUntil(lambda: line._text.text().startswith("The disk is full"))
     line.dismiss()
     assert not line.isVisible()
@@ -41,6 +45,84 @@ def test_an_error_that_is_reported_again_is_listed_once(line: MessageLine) -> No
     for text in ("a", "b", "a"):
         show_problem(text)
     assert line.texts == ["a", "b"]
+
+
+def test_notices_that_nobody_could_read_yet_are_shown_together(
+    line: MessageLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for text in ("task set to Nuclei (H&E).", "the image has no header.", "the image has no header."):
+        show_notice(text)
+    assert line.texts == ["task set to Nuclei (H&E).\nthe image has no header."]
+    assert line._text.text() == "Task set to Nuclei (H&E).\nThe image has no header."
+    monkeypatch.setattr(message_line, "TOGETHER_S", -1.0)
+    show_notice("no case was accepted before this one.")
+    assert line.texts == ["no case was accepted before this one."], "the others could be read before"
+
+
+def test_what_lies_below_can_be_read_and_all_can_be_dismissed_at_once(line: MessageLine) -> None:
+    for number in range(3):
+        show_problem(f"slice {number} & its mask cannot be opened.")
+    line._list_others()
+    entries = [action.text() for action in line._others.menu().actions()]
+    assert entries == [
+        "Slice 1 && its mask cannot be opened.",
+        "Slice 0 && its mask cannot be opened.",
+        "",
+        "Dismiss all",
+    ]
+    line._others.menu().actions()[1].trigger()
+    assert line._text.text() == "Slice 0 & its mask cannot be opened."
+    line._others.menu().actions()[-1].trigger()
+    assert not line.isVisible()
+    assert line.texts == []
+
+
+def test_the_line_becomes_lower_when_a_shorter_message_follows(line: MessageLine, qtbot: QtBot) -> None:
+    line.resize(300, 20)
+    show_result("word " * 60, topic="export")
+    qtbot.waitUntil(lambda: line._text.height() > 2 * line.fontMetrics().height())
+    show_result("Exported 14 files to labels", topic="export")
+    one_line = line.fontMetrics().height()
+    qtbot.waitUntil(lambda: line._text.minimumHeight() <= one_line + 2)
+
+
+def test_a_result_takes_one_line_after_a_while_and_all_of_it_comes_back(
+    line: MessageLine, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(message_line, "SHORTEN_AFTER_MS", 0)
+    monkeypatch.setattr(message_line, "FADE_MS_PER_CHARACTER", 0)
+    pressed: list[str] = []
+    text = "Exported 14 files to /data/ward 7/exports of November"
+    show_result(text, [("Open folder", lambda: pressed.append("open"))])
+    qtbot.waitUntil(line._more.isVisible)
+    assert line._text.text() == "Exported 14 files to …"
+    with pytest.raises(ValueError, match="no button"):
+        line.press_action("Open folder")
+    line._more.click()
+    assert line._text.text() == text
+    line.press_action("Open folder")
+    assert pressed == ["open"]
+    show_problem("the disk is full: nothing was saved. Free some space.")
+    qtbot.wait(20)
+    assert line._text.text().endswith("Free some space."), "an error stays as it is"
+
+
+def test_a_message_of_another_thread_is_shown_by_the_main_thread(line: MessageLine, qtbot: QtBot) -> None:
+    thread = threading.Thread(target=lambda: damage_logger.error("the journal of case 3 is damaged."))
+    notifier = notifications.DamageNotifier()
+    notifier.start()
+    thread.start()
+    thread.join()
+    notifier.stop()
+    assert line.texts == []
+    qtbot.waitUntil(lambda: line.texts == ["the journal of case 3 is damaged."])
+
+
+def test_every_message_of_the_window_goes_through_the_line() -> None:
+    """A pop-up of napari lies over the image, is cut by the dock, and fades whatever it says."""
+    plugin = Path(napari_medseg.plugin.__path__[0])
+    users = [path.name for path in plugin.rglob("*.py") if "napari.utils.notifications" in path.read_text("utf-8")]
+    assert sorted(users) == ["message_line.py", "notifications.py"]
 
 
 def test_an_error_goes_with_its_cause(line: MessageLine) -> None:
