@@ -78,7 +78,7 @@ class BenchmarkSetup:
 def make_lungs_domain(place: BenchmarkSetup) -> Domain:
     """CT to X-ray, from the bundled version that was trained on CT only."""
     parent = PACKAGE / "models" / "lungs-ct" / "1"
-    folder, old = _prepare_base_run(read_model_recipe(RECIPES / "lungs-ct.json"), place, "lungs")
+    folder, old = _prepare_base_run(read_model_recipe(RECIPES / "lungs.json"), place, "lungs")
     sample = tuple(
         make_item(Path(one.image).stem, SAMPLES / one.image, SAMPLES / one.labels, one.group, Role.REPLAY)
         for one in read_replay_samples(SAMPLES, read_card(parent / CARD_FILE))
