@@ -283,14 +283,17 @@ def read_start_plan(run_dir: Path) -> StartPlan:
     return read_json_model(run_dir / START_PLAN_FILE, StartPlan, complaint, "Make the run again.")
 
 
-def _score_similarity(donor: ModelCard, task: Task) -> tuple[int, int, int]:
-    """Score how similar a version's images are to those of a task; newer versions of a family rank higher."""
+def _score_similarity(donor: ModelCard, task: Task) -> tuple[int, int, bool, int]:
+    """Score how similar a version's images are to those of a task.
+
+    Of one task, its default family ranks higher than a smaller one such as the demo's; of a family, newer versions do.
+    """
     made_for = donor.own_task or TASKS.get(donor.task)
     if made_for is None:
-        return 0, 0, donor.version
+        return 0, 0, False, donor.version
     shared = len({*made_for.modalities} & {*task.modalities}) + len({*made_for.looks} & {*task.looks})
     order = list(TASKS).index(made_for.name) if made_for.name in TASKS else len(TASKS)
-    return shared + int(made_for.instances == task.instances), -order, donor.version
+    return shared + int(made_for.instances == task.instances), -order, donor.is_of_default_family, donor.version
 
 
 def _locate_encoder_weights(source: str, folder: Path) -> str:

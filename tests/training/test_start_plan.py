@@ -58,6 +58,10 @@ def test_the_version_whose_images_are_most_alike_lends_network_and_weights(donor
         assert start.card.licence == f"began with weights of {expected}: {donor.licence}"
         assert (start.card.id, start.card.architecture.classes) == ("x-unet@1", 3)
         assert start.card.architecture.encoder == donor.architecture.encoder
+    small = next((card, folder) for card, folder in donors if card.id == "lungs-ct@1")
+    newer = small[0].model_copy(update={"version": 9}), small[1]
+    start = plan_first_model(make_custom_task("x", ["a"], kind="grey"), "x-unet", [*donors, newer])
+    assert start.card.lineage.began_with == "lungs-unet@4", "the demo's model is no better for being retrained"
         assert start.card.preprocessing == donor.preprocessing
 
 
