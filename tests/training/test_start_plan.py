@@ -58,11 +58,11 @@ def test_the_version_whose_images_are_most_alike_lends_network_and_weights(donor
         assert start.card.licence == f"began with weights of {expected}: {donor.licence}"
         assert (start.card.id, start.card.architecture.classes) == ("x-unet@1", 3)
         assert start.card.architecture.encoder == donor.architecture.encoder
+        assert start.card.preprocessing == donor.preprocessing
     small = next((card, folder) for card, folder in donors if card.id == "lungs-ct@1")
     newer = small[0].model_copy(update={"version": 9}), small[1]
     start = plan_first_model(make_custom_task("x", ["a"], kind="grey"), "x-unet", [*donors, newer])
     assert start.card.lineage.began_with == "lungs-unet@4", "the demo's model is no better for being retrained"
-        assert start.card.preprocessing == donor.preprocessing
 
 
 def test_a_network_that_no_version_has_takes_what_is_published_for_it(donors: list[Donor]) -> None:
