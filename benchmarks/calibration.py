@@ -29,7 +29,7 @@ from training.run_setup import split_by_role
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "napari_medseg" / "models"
 RECIPE_OF = {
-    "lungs-unet/1": "lungs",
+    "lungs-ct/1": "lungs-ct",
     "lungs-unet/4": "lungs-4",
     "covid-unet/2": "covid-2",
     "nuclei-unet/2": "nuclei-2",

@@ -84,7 +84,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--version", type=Path, default=PACKAGE / "models/lungs-unet/1", help="a version's folder")
+    parser.add_argument("--version", type=Path, default=PACKAGE / "models/lungs-unet/4", help="a version's folder")
     parser.add_argument("--images", nargs="+", choices=sorted(AIMS), default=list(AIMS))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, help="write the figures as JSON")

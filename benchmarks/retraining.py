@@ -3,7 +3,7 @@
 Corrections are the reference labels (a perfect annotator, an "oracle"). Each of the three domains has images that the
 base version was trained on (old) and a source that is new to it:
 
-- lungs: the bundled lungs-unet@1 was trained on CT; new are chest X-rays of children.
+- lungs: the bundled lungs-ct@1 was trained on CT; new are chest X-rays of children.
 - nuclei: a base that is trained here, on the Data Science Bowl's tissue only; new are 500 px crops of MoNuSeg.
 - lesions: a base that is trained here, on half of the medseg slices; new is the other half, changed to simulate
   another scanner: patient prone, half the resolution, another grey window, noise. The slices for evaluation are the
@@ -77,7 +77,7 @@ class BenchmarkSetup:
 
 def make_lungs_domain(place: BenchmarkSetup) -> Domain:
     """CT to X-ray, from the bundled version that was trained on CT only."""
-    parent = PACKAGE / "models" / "lungs-unet" / "1"
+    parent = PACKAGE / "models" / "lungs-ct" / "1"
     folder, old = _prepare_base_run(read_model_recipe(RECIPES / "lungs.json"), place, "lungs")
     sample = tuple(
         make_item(Path(one.image).stem, SAMPLES / one.image, SAMPLES / one.labels, one.group, Role.REPLAY)

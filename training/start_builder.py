@@ -1,10 +1,11 @@
 """Make the version that a `StartPlan` describes, in the training process, because the window has no torch."""
 
 import logging
+import re
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE, RANDOM_WEIGHTS, ModelCard, read_card
@@ -23,6 +24,8 @@ from training.start_plan import (
 )
 
 logger = logging.getLogger(__name__)
+
+_DECODER_BLOCK = re.compile(r"(?<=^decoder\.blocks\.)[0-9]+")
 
 
 def ensure_start_version(run_dir: Path, seed: int) -> str:
@@ -78,11 +81,25 @@ def build_start_version(start: StartPlan, folder: Path, seed: int) -> ModelCard:
 
 
 def copy_matching_tensors(network: nn.Module, donor: nn.Module) -> tuple[int, int]:
-    """Copy each tensor of the same name and shape; return the number of copied tensors and of all tensors."""
-    given, wanted = donor.state_dict(), network.state_dict()
+    """Copy each tensor of the same name and shape; return the number of copied tensors and of all tensors.
+
+    Blocks of a decoder are counted from its end, so that a network with a shorter encoder takes those of its
+    resolutions.
+    """
+    wanted = network.state_dict()
+    given = _renumber_decoder_blocks(donor.state_dict(), wanted)
     fitting = {name: given[name] for name in wanted if name in given and given[name].shape == wanted[name].shape}
     network.load_state_dict({**wanted, **fitting})
     return len(fitting), len(wanted)
+
+
+def _renumber_decoder_blocks(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    n_more = _count_decoder_blocks(given) - _count_decoder_blocks(wanted)
+    return {_DECODER_BLOCK.sub(lambda number: str(int(number[0]) - n_more), name): given[name] for name in given}
+
+
+def _count_decoder_blocks(tensors: dict[str, Tensor]) -> int:
+    return len({number[0] for name in tensors if (number := _DECODER_BLOCK.search(name))})
 
 
 def _copy_version(network: nn.Module, start: StartPlan) -> None:

@@ -236,7 +236,7 @@ def plan_base_model(
     card
         Card in the recipe.
     parent, weights_from, encoder_weights
-        As in `ModelRecipe`: a version such as ``lungs-unet@1``, the folder of a version, a source of encoder weights.
+        As in `ModelRecipe`: a version such as ``lungs-unet@1``, a version or its folder, a source of encoder weights.
         `weights_from` takes precedence over `parent`, and `parent` over `encoder_weights`.
     weights_dir
         Folder of encoder weight files and other versions.
@@ -244,30 +244,31 @@ def plan_base_model(
     Raises
     ------
     MedSegError
-        If neither the program nor `weights_dir` has the parent.
+        If neither the program nor `weights_dir` has the version.
     """
     lineage = Lineage(parent=parent or None, began_with=card.lineage.began_with)
     card = card.model_copy(update={"lineage": lineage})
     if weights_from:
-        began_with = lineage.began_with or read_card(Path(weights_from) / CARD_FILE).id
+        folder = _find_version(weights_from, weights_dir) if "@" in Path(weights_from).name else Path(weights_from)
+        began_with = lineage.began_with or read_card(folder / CARD_FILE).id
         card = card.model_copy(update={"lineage": lineage.model_copy(update={"began_with": began_with})})
-        return StartPlan(card=card, weights_from=weights_from)
+        return StartPlan(card=card, weights_from=str(folder))
     if parent:
-        return StartPlan(card=card, weights_from=str(_find_parent(parent, weights_dir)))
+        return StartPlan(card=card, weights_from=str(_find_version(parent, weights_dir)))
     if not encoder_weights and not lineage.began_with:
         card = write_start_to_card(card, RANDOM_AS_NOTHING_IS_NAMED)
     source = _locate_encoder_weights(encoder_weights, weights_dir)
     return StartPlan(card=card, encoder_weights=source, registry=str(weights_dir.absolute()))
 
 
-def _find_parent(parent: str, weights_dir: Path) -> Path:
-    name, version = parent.split("@")  # one that has left the program is looked for in `weights_dir`
+def _find_version(wanted: str, weights_dir: Path) -> Path:
+    name, version = wanted.split("@")  # one that has left the program is looked for in `weights_dir`
     for folder in (root / name / version for root in (BUNDLED_MODELS, weights_dir)):
         if (folder / CARD_FILE).exists():
             return folder
     raise MedSegError(
-        f"the recipe goes on from {parent}, which this program does not bring. Put its folder at {name}/{version} in "
-        f"{weights_dir} (the program's history has it), or take `parent` out of the recipe."
+        f"the recipe goes on from {wanted}, which this program does not bring. Put its folder at {name}/{version} in "
+        f"{weights_dir} (the program's history has it), or take it out of the recipe."
     )
 
 
@@ -282,14 +283,17 @@ def read_start_plan(run_dir: Path) -> StartPlan:
     return read_json_model(run_dir / START_PLAN_FILE, StartPlan, complaint, "Make the run again.")
 
 
-def _score_similarity(donor: ModelCard, task: Task) -> tuple[int, int, int]:
-    """Score how similar a version's images are to those of a task; newer versions of a family rank higher."""
+def _score_similarity(donor: ModelCard, task: Task) -> tuple[int, int, bool, int]:
+    """Score how similar a version's images are to those of a task.
+
+    Of one task, its default family ranks higher than a smaller one such as the demo's; of a family, newer versions do.
+    """
     made_for = donor.own_task or TASKS.get(donor.task)
     if made_for is None:
-        return 0, 0, donor.version
+        return 0, 0, False, donor.version
     shared = len({*made_for.modalities} & {*task.modalities}) + len({*made_for.looks} & {*task.looks})
     order = list(TASKS).index(made_for.name) if made_for.name in TASKS else len(TASKS)
-    return shared + int(made_for.instances == task.instances), -order, donor.version
+    return shared + int(made_for.instances == task.instances), -order, donor.is_of_default_family, donor.version
 
 
 def _locate_encoder_weights(source: str, folder: Path) -> str:

@@ -16,7 +16,7 @@ def demo(
 ) -> None:
     """Open napari with a chest CT to try the program.
 
-    The demo uses a separate project. With --scripted it predicts, corrects, accepts, exports, retrains within 60 s,
+    The demo uses a separate project. With --scripted it predicts, corrects, accepts, exports, retrains within 90 s,
     compares and promotes without a user.
     """
     # Not at the top of the file: the other commands must run where no Qt is installed.

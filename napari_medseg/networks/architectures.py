@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import segmentation_models_pytorch as smp
+from segmentation_models_pytorch.encoders.mobilenet import MobileNetV2Encoder
 from torch import nn
 
 from napari_medseg.core.errors import MedSegError, get_reason, look_up
@@ -24,6 +25,42 @@ DILATION_ADVICE = (
 )
 MIN_SIDE_PX = {"pan": 128}
 """Minimum side of a plane, by architecture: PAN halves its coarsest features three more times."""
+SHORT_MOBILENET = "mobilenet_v2_short"
+"""Name of `ShortMobileNetV2` as an encoder."""
+
+
+class ShortMobileNetV2(MobileNetV2Encoder):
+    """MobileNetV2 (Sandler et al., CVPR 2018) up to its maps of 16 px: a quarter of its weights.
+
+    smp keeps all layers of an encoder that is cut by `encoder_depth`, also those that nothing reads.
+
+    Parameters
+    ----------
+    depth
+        At most 4, the number of times that the sides are halved; networks have it as `encoder_depth`.
+    settings
+        Those of smp's encoder.
+
+    Raises
+    ------
+    ValueError
+        If `depth` is above 4.
+    """
+
+    N_LAYERS = 14
+
+    def __init__(self, depth: int = 4, **settings: Any) -> None:  # noqa: ANN401 -- what smp passes
+        if depth > 4:
+            raise ValueError(f"{SHORT_MOBILENET} has a depth of at most 4, not {depth}: set encoder_depth to 4")
+        super().__init__(depth=depth, **settings)
+        del self.features[self.N_LAYERS :]
+
+
+smp.encoders.encoders[SHORT_MOBILENET] = {  # as the documentation of smp adds an encoder
+    "encoder": ShortMobileNetV2,
+    "params": {"out_channels": [3, 16, 24, 32, 96]},
+    "pretrained_settings": {},
+}
 
 
 def build_network(architecture: Architecture) -> nn.Module:

@@ -173,7 +173,7 @@ class Dock(QWidget):
         self.prompt = InlinePrompt()
         self.task_assigner = TaskAssigner(workspace, self.worklist, desk, self.prompt.ask)
         self.case_panel = CasePanel(workspace, self.worklist, desk, self.prediction_queue)
-        self.labels_panel = LabelsPanel(self._viewer, desk, self.worklist.task)
+        self.labels_panel = LabelsPanel(self._viewer, desk, self.worklist.task, self._workspace.registry)
         self.views.add_to(self.labels_panel)
         self.correction = CorrectionTools(self._viewer, desk, self._get_open_task)
         self.labels_panel.add_tools(self.correction.row)

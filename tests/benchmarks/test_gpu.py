@@ -113,7 +113,7 @@ def test_a_variant_computes_in_its_precision() -> None:
 
 def test_all_bundled_models_and_samples_are_compared() -> None:
     names = [f"{folder.parent.name}@{folder.name}" for folder in gpu_checks.list_models(Sizes())]
-    assert names == ["covid-unet@2", "instruments-unet@2", "lungs-unet@1", "lungs-unet@4", "nuclei-unet@2"]
+    assert names == ["covid-unet@2", "instruments-unet@2", "lungs-ct@1", "lungs-unet@4", "nuclei-unet@2"]
     counts = {task: len(list(gpu_checks.read_samples(task, Sizes()))) for task in gpu_checks.SAMPLES}
     assert counts == {"lungs": 25, "covid": 1, "nuclei": 13, "instruments": 2}
     (small,) = gpu_checks.read_samples("covid", Sizes(n_planes=2))

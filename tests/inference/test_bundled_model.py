@@ -21,7 +21,7 @@ PACKAGE = Path(napari_medseg.__file__).parent
 @pytest.fixture(scope="module")
 def model() -> tuple[nn.Module, ModelCard]:
     """Without cleaning, which would hide differences, and without reduction of large planes."""
-    network, card = load_version(PACKAGE / "models/lungs-unet/1")
+    network, card = load_version(PACKAGE / "models/lungs-unet/4")
     large = card.preprocessing.model_copy(update={"max_side_px": 4096})
     return network, card.model_copy(update={"postprocessing": [], "preprocessing": large})
 

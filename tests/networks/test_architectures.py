@@ -5,7 +5,7 @@ from torch import nn
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Architecture, ModelCard, Preprocessing
 from napari_medseg.networks import ARCHITECTURES, build_network, parse_architecture
-from napari_medseg.networks.architectures import get_default_encoder
+from napari_medseg.networks.architectures import SHORT_MOBILENET, get_default_encoder
 from napari_medseg.networks.class_expansion import expand_classes
 
 REFERENCES = {
@@ -42,6 +42,23 @@ def step(text: str, in_channels: int, side: int = 64) -> nn.Module:
     nn.functional.cross_entropy(logits, torch.randint(2, (2, side, side))).backward()
     assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
     return network
+
+
+def test_the_short_mobilenet_is_the_long_one_without_the_layers_that_nothing_reads() -> None:
+    options = {"encoder_depth": 4, "decoder_channels": [16, 16, 8, 8]}
+    long, short = (
+        build_network(Architecture(name="unet", encoder=name, in_channels=1, classes=2, options=options)).eval()
+        for name in ("mobilenet_v2", SHORT_MOBILENET)
+    )
+    kept = {name: long.state_dict()[name] for name in short.state_dict()}
+    short.load_state_dict(kept)
+    plane = torch.randn(1, 1, 48, 80)
+    assert torch.equal(short(plane), long(plane))
+    assert sum(map(torch.numel, kept.values())) < 0.3 * sum(map(torch.numel, long.state_dict().values()))
+    short.train()(torch.randn(2, 1, 32, 32)).sum().backward()
+    assert all(parameter.grad is not None for parameter in short.parameters()), "each weight is used"
+    with pytest.raises(MedSegError, match="mobilenet_v2_short has a depth of at most 4, not 5: set encoder_depth to 4"):
+        build_network(parse_architecture(f"unet:{SHORT_MOBILENET}", 1, 2))
 
 
 def test_every_smp_architecture_is_listed() -> None:

@@ -1,4 +1,4 @@
-"""The model that a user gets: whole, small, and able to do what its card says."""
+"""The model of the demo: whole, small, and able to do what its card says."""
 
 import json
 import statistics
@@ -19,8 +19,8 @@ from training.evaluation.evaluate import evaluate_case
 from training.from_folders.base_recipe import read_model_recipe
 
 PACKAGE = Path(napari_medseg.__file__).parent
-VERSION = PACKAGE / "models" / "lungs-unet" / "1"
-RECIPE = Path(__file__).parents[2] / "training" / "recipes" / "lungs.json"
+VERSION = PACKAGE / "models" / "lungs-ct" / "1"
+RECIPE = Path(__file__).parents[2] / "training" / "recipes" / "lungs-ct.json"
 LUNGS = TASKS["lungs"]
 
 
@@ -30,11 +30,11 @@ def predictor() -> Predictor:
 
 
 def test_it_is_small_and_made_by_the_recipe_beside_it() -> None:
-    assert (VERSION / "model.safetensors").stat().st_size < 15e6
+    assert (VERSION / "model.safetensors").stat().st_size < 2e6
     card, wanted = read_card(VERSION / "card.json"), read_model_recipe(RECIPE).card
     for part in ("architecture", "preprocessing", "postprocessing", "training_data", "weaknesses"):
         assert getattr(card, part) == getattr(wanted, part)
-    assert card.lineage.parent is None
+    assert (card.lineage.parent, card.lineage.began_with) == (None, "lungs-unet@1")
 
 
 def test_its_card_says_how_good_it_is_on_what_it_never_saw() -> None:
@@ -42,7 +42,7 @@ def test_its_card_says_how_good_it_is_on_what_it_never_saw() -> None:
     assert {"covid_slices", "lidc_one_patient", "all"} == scores.keys()
     assert scores["all"].n_images == 105
     assert scores["all"].mean >= 0.97
-    assert min(scores["all"].per_label.values()) >= 0.97
+    assert min(scores["all"].per_label.values()) >= 0.96
     assert scores["all"].swapped_sides == 0
 
 

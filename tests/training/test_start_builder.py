@@ -18,13 +18,13 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import Architecture, Lineage, read_card
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.tasks.custom_task import make_custom_task
-from napari_medseg.networks import load_version
+from napari_medseg.networks import build_network, load_version
 from training.from_folders.base_recipe import ModelRecipe
 from training.from_folders.default_recipe import RecipeOverrides
 from training.from_folders.folder_data import FolderData, check_folder_data
 from training.from_folders.folder_run import fill_run
 from training.from_folders.mask_values import MaskEncoding
-from training.start_builder import build_start_version
+from training.start_builder import build_start_version, copy_matching_tensors
 from training.start_plan import StartPlan, list_donors
 
 BUNDLED = Path(napari_medseg.__file__).parent / "models"
@@ -98,6 +98,26 @@ def test_a_version_lends_its_network_without_being_named(fill: Fill) -> None:
     base = fill(RecipeOverrides())
     assert base.card.lineage.began_with == "lungs-unet@4"
     assert base.encoder_weights == ""
+
+
+def test_a_shorter_network_takes_the_decoder_of_the_same_resolution() -> None:
+    long, short = (
+        build_network(Architecture(name="unet", encoder=encoder, in_channels=1, classes=3, options=options))
+        for encoder, options in (
+            ("mobilenet_v2", {"decoder_channels": [32, 24, 16, 8, 8]}),
+            ("mobilenet_v2_short", {"encoder_depth": 4, "decoder_channels": [24, 16, 8, 8]}),
+        )
+    )
+    n_taken, n_all = copy_matching_tensors(short, long)
+    assert n_taken == n_all - 1, "all but the layer that reads the deepest map"
+    for above in range(1, 4):
+        taken, given = (
+            net.get_submodule("decoder.blocks").get_submodule(str(n)).state_dict()
+            for net, n in ((short, above), (long, above + 1))
+        )
+        assert all(torch.equal(taken[name], given[name]) for name in given)
+    n_back, n_all = copy_matching_tensors(long, short)
+    assert 0 < n_back < n_all
 
 
 def test_a_file_and_a_version_of_the_users_registry_can_be_named(fill: Fill, tmp_path: Path) -> None:

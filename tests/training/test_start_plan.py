@@ -59,6 +59,10 @@ def test_the_version_whose_images_are_most_alike_lends_network_and_weights(donor
         assert (start.card.id, start.card.architecture.classes) == ("x-unet@1", 3)
         assert start.card.architecture.encoder == donor.architecture.encoder
         assert start.card.preprocessing == donor.preprocessing
+    small = next((card, folder) for card, folder in donors if card.id == "lungs-ct@1")
+    newer = small[0].model_copy(update={"version": 9}), small[1]
+    start = plan_first_model(make_custom_task("x", ["a"], kind="grey"), "x-unet", [*donors, newer])
+    assert start.card.lineage.began_with == "lungs-unet@4", "the demo's model is no better for being retrained"
 
 
 def test_a_network_that_no_version_has_takes_what_is_published_for_it(donors: list[Donor]) -> None:
@@ -82,8 +86,8 @@ def test_weights_that_are_named_count_before_any_version(
     task = TASKS["lungs"]
     random = plan_first_model(task, "x-unet", donors, RecipeOverrides(weights="none"))
     assert (random.source, random.weights_from) == (StartSource.RANDOM, "")
-    version = plan_first_model(task, "x-unet", donors, RecipeOverrides(weights="lungs-unet@1"))
-    assert (version.source, version.encoder_weights) == (StartSource.NAMED, "lungs-unet@1")
+    version = plan_first_model(task, "x-unet", donors, RecipeOverrides(weights="lungs-ct@1"))
+    assert (version.source, version.encoder_weights) == (StartSource.NAMED, "lungs-ct@1")
     assert version.choose_published_weights(["imagenet"]) is version
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MedSegError, match=r'no file of encoder weights mine.safetensors. Name "imagenet"'):
@@ -96,8 +100,8 @@ def test_weights_that_are_named_count_before_any_version(
 def test_a_project_starts_from_the_live_version_or_the_one_that_is_named(bundled: ModelRegistry) -> None:
     task = TASKS["lungs"]
     assert choose_base_version(bundled, task) == bundled.get_live_card("lungs")
-    base = choose_base_version(bundled, task, "lungs-unet@1")
-    assert base == bundled.get_card("lungs-unet@1")
+    base = choose_base_version(bundled, task, "lungs-ct@1")
+    assert base == bundled.get_card("lungs-ct@1")
     assert plan_project_run(bundled, task, base, RecipeOverrides()) is None, "it goes on learning"
     assert choose_base_version(bundled, make_custom_task("x", ["a"], kind="grey")) is None
     with pytest.raises(MedSegError, match=r"there is no version 'nuclei-unet@2' of the task 'lungs'"):
@@ -119,12 +123,14 @@ def test_the_first_model_of_a_project_that_no_version_fits_says_that_it_is_rando
 
 def test_a_recipe_of_a_base_model_names_its_start(bundled: ModelRegistry, tmp_path: Path) -> None:
     nothing = {"parent": "", "weights_from": "", "encoder_weights": "", "weights_dir": tmp_path}
-    parent = plan_base_model(new_card(), **nothing | {"parent": "lungs-unet@1", "encoder_weights": "imagenet"})
-    assert (parent.source, Path(parent.weights_from)) == (StartSource.VERSION, bundled.get_folder("lungs-unet@1"))
-    assert parent.card.lineage == Lineage(parent="lungs-unet@1")
+    parent = plan_base_model(new_card(), **nothing | {"parent": "lungs-ct@1", "encoder_weights": "imagenet"})
+    assert (parent.source, Path(parent.weights_from)) == (StartSource.VERSION, bundled.get_folder("lungs-ct@1"))
+    assert parent.card.lineage == Lineage(parent="lungs-ct@1")
     kept = tmp_path / "lungs-unet" / "2"
-    shutil.copytree(bundled.get_folder("lungs-unet@1"), kept)
+    shutil.copytree(bundled.get_folder("lungs-ct@1"), kept)
     assert plan_base_model(new_card(), **nothing | {"parent": "lungs-unet@2"}).weights_from == str(kept)
+    began = plan_base_model(new_card(), **nothing | {"weights_from": "lungs-unet@2"})
+    assert (began.weights_from, began.card.lineage) == (str(kept), Lineage(began_with="lungs-ct@1"))
     with pytest.raises(MedSegError, match="Put its folder at lungs-unet/99 in "):
         plan_base_model(new_card(), **nothing | {"parent": "lungs-unet@99"})
     folder = str(bundled.get_folder("lungs-unet@4"))

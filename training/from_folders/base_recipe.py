@@ -112,9 +112,9 @@ class ModelRecipe(BaseModel):
 
     `encoder_weights` is ``"imagenet"``, a safetensors file (absolute, or relative to the folder of weights), a version
     whose encoder is used, or ``"none"``: see `networks.initialise_encoder`. If neither it nor a parent is named, all
-    weights start at random as with ``"none"``; log, events and card report this. `weights_from` is the folder of a
-    version whose matching weights are copied, as for a new task. `parent`, such as ``lungs-unet@1``, is the version
-    to start from: a bundled one, or one in the folder of weights. The figure of the worst case is distributed with the
+    weights start at random as with ``"none"``; log, events and card report this. `weights_from` is a version
+    or its folder; its matching weights are copied, as for a new task. `parent`, such as ``lungs-unet@1``, is a version
+    to go on from. Both are bundled, or in the folder of weights. The figure of the worst case is distributed with the
     version; it shows the image only if `images_may_be_shown` is true.
     """
 

@@ -27,10 +27,14 @@ def hausdorff_loss(logits: Tensor, target: Tensor, power: float = 2.0) -> Tensor
     in `training.losses.losses.cross_entropy`; the result is a scalar.
     """
     true = one_hot(fill_ignored(resolve_sets(logits, target)), logits.shape[1])
-    counted = make_valid_mask(target)
-    likely = torch.where(counted[:, None] > 0, torch.softmax(logits.float(), dim=1), true)
-    value: Tensor = _HausdorffLoss(alpha=power, include_background=False)(likely, true)
-    return value * counted.numel() / counted.sum().clamp(min=1.0)
+    weights = make_valid_mask(target) * make_certainty_weights(target, logits.shape[1])
+    likely = torch.where(weights[:, None] > 0, torch.softmax(logits.float(), dim=1), true)
+    total = torch.zeros((), device=logits.device)
+    for value in range(1, logits.shape[1]):  # MONAI's loss has no weights of pixels, so its formula is written here
+        said, wanted = likely[:, [value]], true[:, [value]]
+        far = compute_border_distances(said) ** power + compute_border_distances(wanted) ** power
+        total = total + ((said - wanted) ** 2 * far * weights[:, None]).sum()
+    return total / (weights.sum().clamp(min=1.0) * (logits.shape[1] - 1))
 
 
 def log_hausdorff_loss(logits: Tensor, target: Tensor, power: float = 2.0) -> Tensor:
@@ -38,14 +42,14 @@ def log_hausdorff_loss(logits: Tensor, target: Tensor, power: float = 2.0) -> Te
     return torch.log1p(hausdorff_loss(logits, target, power))
 
 
-class _HausdorffLoss(HausdorffDTLoss):  # type: ignore[misc]
-    """MONAI's loss with distances that are float32 on the device: its own are float64, which Apple's GPUs lack."""
+@torch.no_grad()
+def compute_border_distances(masks: Tensor) -> Tensor:
+    """Return the distance in pixels to the border of masks (n, 1, h, w), both sides positive; 0 if there is no border.
 
-    @torch.no_grad()
-    def distance_field(self, img: Tensor) -> Tensor:
-        """Return the distance to the border for masks (n, c, h, w); 0 for an image with an empty or a full mask."""
-        field: Tensor = super().distance_field(img.detach().cpu())
-        return field.to(img.device, img.dtype)
+    MONAI's distances are float64, which Apple's GPUs lack; these are float32 on the device of the masks.
+    """
+    field: Tensor = HausdorffDTLoss().distance_field(masks.detach().cpu())
+    return field.to(masks.device, torch.float32)
 
 
 def boundary_loss(logits: Tensor, target: Tensor) -> Tensor:

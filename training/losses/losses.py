@@ -2,9 +2,9 @@
 
 All take logits (n, classes, h, w), float, and the class of each pixel (n, h, w), int64, and return a scalar. Pixels
 with `IGNORE_INDEX` have no loss and no gradient; if no other pixels are left, the loss is 0. Pixels that a person set
-have `CERTAIN_WEIGHT` in sums over pixels, in overlaps and areas too, but not in the Hausdorff losses. Losses with
-`class_weights` average over pixels, weighted by the true class. The others compute each class separately, so that a
-small class counts as much as a large one. A pixel may be labelled with several classes, see `training.data.label_sets`.
+have `CERTAIN_WEIGHT` in sums over pixels, in overlaps and areas too. Losses with `class_weights` average over pixels,
+weighted by the true class. The others compute each class separately, so that a small class counts as much as a large
+one. A pixel may be labelled with several classes, see `training.data.label_sets`.
 """
 
 import functools
@@ -110,7 +110,8 @@ def boundary_weighted_cross_entropy(
     """Return the cross-entropy with a weight of up to `1 + strength` in the gap between two objects.
 
     This is the weight map of the U-Net (Ronneberger et al., MICCAI 2015): pixels outside objects have a higher weight
-    if their two nearest objects are close. Shapes as in `cross_entropy`.
+    if their two nearest objects are close. The sum is divided as in `cross_entropy`, without the additions for gaps: so
+    these do not lower the weight of all other pixels, and without gaps the loss is the cross-entropy. Shapes as there.
 
     Parameters
     ----------
@@ -120,10 +121,10 @@ def boundary_weighted_cross_entropy(
         First class of the insides of objects, if classes are depth levels (2 for cards with instances). 0: each
         connected component of a label is an object.
     """
-    counted = _compute_pixel_weights(target, None)
     gaps = compute_gap_weights(resolve_sets(logits, target), sigma_px, int(core_class))
-    weights = _compute_pixel_weights(target, class_weights) + strength * gaps * counted
-    return (pixelwise_cross_entropy(logits, target) * weights).sum() / counted.sum().clamp(min=1.0)
+    weights = _compute_pixel_weights(target, class_weights)
+    raised = weights + strength * gaps * _compute_pixel_weights(target, None)
+    return (pixelwise_cross_entropy(logits, target) * raised).sum() / weights.sum().clamp(min=EPSILON)
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {

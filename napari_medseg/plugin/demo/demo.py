@@ -14,7 +14,7 @@ from napari_medseg.plugin.main_widget import MedSegWidget
 from napari_medseg.workflow.workspace import Workspace
 
 WINDOW_SIZE = (1280, 720)
-CT_ONLY_MODEL = "lungs-unet@1"
+CT_ONLY_MODEL = "lungs-ct@1"
 FOLDER_MARKER_FILE = ".medseg-demo"
 
 

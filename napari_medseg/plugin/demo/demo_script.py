@@ -34,7 +34,8 @@ def run_demo_script(driver: WindowDriver) -> None:
 
 def _predict_and_correct_ct(driver: WindowDriver) -> None:
     driver.print_message(
-        "The demo uses lungs-unet@1, which was trained on CT only. (The live model, lungs-unet@4, supports X-rays too.)"
+        "The demo uses lungs-ct@1, a small model that was trained on CT only. (The program's own choice, lungs-unet@4, "
+        "supports X-rays too.)"
     )
     driver.print_message("A chest CT slice is dropped and predicted automatically.")
     driver.drop_files([SAMPLES / "ct_a0001" / "dicom" / f"{CT_SLICE}.dcm"])

@@ -7,6 +7,7 @@ from napari.layers import Labels, Layer
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QButtonGroup, QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.quality.measurements import Measurement
 from napari_medseg.core.tasks.bundled_tasks import Label, Task
 from napari_medseg.plugin.controllers import labels_tools
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from napari import Viewer
 
 MEASURE_AFTER_MS = 120
+NEVER_DRAWN = "the model never draws it"
 SWATCH_PX = 12
 PAINTING_MODES = ("paint", "fill", "polygon")
 """Tools of napari that use the chosen label; with others, its button has an outline only."""
@@ -36,12 +38,18 @@ class LabelsPanel(CollapsibleSection):
     uncertainty_toggled = Signal(bool)
 
     def __init__(
-        self, viewer: "Viewer", case_controller: CaseController, task: Task, parent: QWidget | None = None
+        self,
+        viewer: "Viewer",
+        case_controller: CaseController,
+        task: Task,
+        registry: ModelRegistry,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__("Labels", parent)
         self._viewer = viewer
         self._case_controller = case_controller
         self._task = task
+        self._registry = registry
         self._worker: Worker | None = None
         self._is_outdated = False
         self._rows = QWidget()
@@ -205,10 +213,14 @@ class LabelsPanel(CollapsibleSection):
     def _show_sizes(self, measurements: list[Measurement]) -> None:
         if self._case_controller.current is None:
             return
+        card = self._registry.find_live_card(self._task.name)
+        never = () if card is None else card.labels_never_drawn
         for measurement in measurements:
             if (size := self._sizes.get(measurement.label.value)) is not None:
-                size.setText(measurement.text)
-                size.setToolTip(measurement.details)
+                is_missing = measurement.voxels == 0 and measurement.label.name in never
+                size.setText(NEVER_DRAWN if is_missing else measurement.text)
+                why = f"No training image of {card.id} had this label: draw it by hand" if card and is_missing else ""
+                size.setToolTip(why or measurement.details)
         widest = max((size.sizeHint().width() for size in self._sizes.values()), default=0)
         for size in self._sizes.values():  # one width, which only grows: the buttons beside them stay as they are
             size.setMinimumWidth(max(size.minimumWidth(), widest))

@@ -100,8 +100,8 @@ def run_with(folder: Path, **changes: object) -> Path:
 
 
 def test_a_recipe_says_what_the_encoder_starts_from(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    taught = load_version(MODELS / "lungs-unet" / "1")[0].get_submodule("encoder").state_dict()
-    started = load_version(run_with(tmp_path / "a", encoder_weights="lungs-unet@1") / "start")[0]
+    taught = load_version(MODELS / "lungs-unet" / "4")[0].get_submodule("encoder").state_dict()
+    started = load_version(run_with(tmp_path / "a", encoder_weights="lungs-unet@4") / "start")[0]
     assert all(
         torch.equal(found, taught[name]) for name, found in started.get_submodule("encoder").state_dict().items()
     )
@@ -112,17 +112,17 @@ def test_a_recipe_says_what_the_encoder_starts_from(tmp_path: Path, caplog: pyte
     assert "at random" not in caplog.text, "as asked for"
     unsaid = run_with(tmp_path / "d")
     assert "at random" in caplog.text
-    taught = run_with(tmp_path / "e", weights_from=str(MODELS / "lungs-unet" / "1"))
+    taught = run_with(tmp_path / "e", weights_from=str(MODELS / "lungs-unet" / "4"))
     cards = {path.parent.name: read_card(path / "start" / "card.json") for path in (tmp_path / "a/run", asked, unsaid)}
     assert {name: card.lineage.began_with for name, card in cards.items()} == {
-        "a": "lungs-unet@1",
+        "a": "lungs-unet@4",
         "c": "random weights, as asked for",
         "d": "random weights, as the recipe names neither parent nor encoder_weights",
     }
     assert cards["a"].weaknesses == small_card().weaknesses
-    assert cards["a"].licence.startswith("began with weights of lungs-unet@1: ")
+    assert cards["a"].licence.startswith("began with weights of lungs-unet@4: ")
     assert cards["d"].weaknesses[-1].startswith("its training began with random weights, as the recipe")
-    assert read_card(taught / "start" / "card.json").lineage.began_with == "lungs-unet@1"
+    assert read_card(taught / "start" / "card.json").lineage.began_with == "lungs-unet@4"
     assert ensure_start_version(unsaid, 0) == f"the model begins with {cards['d'].lineage.began_with}"
 
 

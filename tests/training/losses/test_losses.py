@@ -157,6 +157,14 @@ def test_the_gap_between_two_objects_counts_more_the_narrower_it_is() -> None:
     assert not compute_gap_weights(lone, 5.0, 0).any()
 
 
+@pytest.mark.parametrize("weights", [None, [0.2, 1.0, 5.0]])
+def test_without_gaps_it_is_the_cross_entropy_whatever_the_class_weights(weights: list[float] | None) -> None:
+    logits, target = blobs()
+    per_class = None if weights is None else torch.tensor(weights)
+    flat = get_loss("boundary_weighted", per_class, {"strength": 0.0})(logits, target)
+    torch.testing.assert_close(flat, cross_entropy(logits, target, per_class))
+
+
 def test_cores_in_one_rim_are_two_objects() -> None:
     target = torch.zeros(1, 9, 30, dtype=torch.int64)
     target[0, :, 3:23] = 1
