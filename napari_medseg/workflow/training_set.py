@@ -59,10 +59,10 @@ def build_snapshot(ws: Workspace, task: str, base: ModelCard | None = None) -> t
         raise MedSegError(f"there is no correction to learn from{held}. Accept at least one case outside the hold-out.")
     held_out = [case for case, _ in pairs if case.held_out]
     items = [
-        _make_item(ws.project.folder, case, correction, role)
+        make_item(ws.project.folder, case, correction, role)
         for (case, correction), role in zip(pairs, roles, strict=True)
     ]
-    replayed = _leave_out_held_out_groups(ws, list_replayed_images(ws, task, base), held_out)
+    replayed = leave_out_held_out_groups(ws.project.folder, list_replayed_images(ws, task, base), held_out)
     own_task = None if task in TASKS else ws.tasks.get_task(task)
     snapshot = Snapshot(task=task, items=(*items, *replayed), own_task=own_task)
     snapshot.check_split()
@@ -72,21 +72,32 @@ def build_snapshot(ws: Workspace, task: str, base: ModelCard | None = None) -> t
 
 def _leave_out_copies(ws: Workspace, pairs: Sequence[tuple[Case, Correction]]) -> list[tuple[Case, Correction]]:
     """Return the corrections without those of training images that a hold-out case shows, too."""
-    held_out = [case for case, _ in pairs if case.held_out]
-    learnt = [case for case, _ in pairs if not case.held_out]
-    shared = find_shared_cases(ws.project.folder, learnt, held_out)
+    learnt, held_out = ([case for case, _ in pairs if case.held_out is side] for side in (False, True))
+    copies = find_copies(ws.project.folder, learnt, held_out)
+    return [(case, correction) for case, correction in pairs if case.id not in copies]
+
+
+def find_copies(folder: Path, learnt: Sequence[Case], held_out: Sequence[Case]) -> set[int]:
+    """Return the ids of the training cases that show what a hold-out case shows: nothing may be learnt from them.
+
+    `folder` is that of the project. Only files are accessed, so it may run in a worker thread.
+    """
+    shared = find_shared_cases(folder, learnt, held_out)
     copies = {learnt[found.one].id: held_out[found.other].name for found in shared if found.is_copy}
     for case in learnt:
         if case.id in copies:
             logger.warning("%s is not trained on: it is a copy of %s in the hold-out", case.name, copies[case.id])
-    return [(case, correction) for case, correction in pairs if case.id not in copies]
+    return set(copies)
 
 
-def _leave_out_held_out_groups(
-    ws: Workspace, replayed: list[SnapshotItem], held_out: Sequence[Case]
+def leave_out_held_out_groups(
+    folder: Path, replayed: list[SnapshotItem], held_out: Sequence[Case]
 ) -> list[SnapshotItem]:
-    """Return the replayed images of groups that no hold-out case belongs to: one common image is proof enough."""
-    copies = [copy.item for copy in find_replayed_copies(ws.project.folder, replayed, held_out) if copy.is_copy]
+    """Return the replayed images of groups that no hold-out case belongs to: one common image is proof enough.
+
+    `folder` is that of the project. Only files are accessed, so it may run in a worker thread.
+    """
+    copies = [copy.item for copy in find_replayed_copies(folder, replayed, held_out) if copy.is_copy]
     groups = {item.group for item in copies}
     if groups:
         logger.warning(
@@ -102,7 +113,11 @@ def _get_role(case: Case, validating: Collection[str]) -> Role:
     return Role.VALIDATE if case.group in validating else Role.TRAIN
 
 
-def _make_item(folder: Path, case: Case, correction: Correction, role: Role) -> SnapshotItem:
+def make_item(folder: Path, case: Case, correction: Correction, role: Role) -> SnapshotItem:
+    """Return the item of a correction; a mask of what its person painted is written for training items.
+
+    `folder` is that of the project. Only files are accessed, so it may run in a worker thread.
+    """
     edited = _find_edited_voxels(folder, case.name, correction)
     is_seen = role is Role.TRAIN and edited.size > 0 and not correction.imported  # a mask of a program is one stroke
     certain = _write_certain_mask(folder, case, edited) if is_seen else StoredLabels("", "")

@@ -174,6 +174,14 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
         # The share of groups that a person wants to hold out; the last row counts.
         "CREATE TABLE hold_out_shares (id INTEGER PRIMARY KEY, one_in INTEGER NOT NULL, created TEXT NOT NULL)",
     ),
+    (
+        # Learning at Accept: the adapted weights that predicted, and which corrections they had learnt from.
+        *(
+            f"ALTER TABLE {table} ADD COLUMN {column}"
+            for table in ("predictions", "corrections")
+            for column in ("adapted_sha256 TEXT NOT NULL DEFAULT ''", "adapted_corrections TEXT NOT NULL DEFAULT '[]'")
+        ),
+    ),
 )
 
 
