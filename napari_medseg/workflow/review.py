@@ -87,7 +87,8 @@ def predict(
     _check_model_labels(ws, version, case)
     roi_model = ws.registry.find_roi_model(ws.registry.get_card(version))
     roi_name, folder = "" if roi_model is None else roi_model.id, ws.project.folder
-    version_folder, roi_folder = ws.registry.get_folder(version), roi_model and ws.registry.get_folder(roi_model.id)
+    version_folder = ws.registry.get_folder(version)
+    roi_folder = None if roi_model is None else ws.registry.get_folder(roi_model.id)
 
     def ask(by: AdaptedState | None) -> Iterator[PredictionEvent]:
         kept_as = get_probabilities_path(folder, case, version, roi_name, "" if by is None else by.sha256)

@@ -1,4 +1,4 @@
-"""One adaptation: a few steps on the newest corrections and replayed images, then a comparison with the live version."""
+"""One adaptation: a few steps on new corrections and replayed images, then a comparison with the live version."""
 
 import logging
 import math

@@ -71,9 +71,7 @@ def write_request(request: AdaptRequest, folder: Path) -> None:
 
 def read_request(folder: Path) -> AdaptRequest:
     """Read `request.json`; raise `MedSegError` if it is missing or damaged."""
-    return read_json_model(
-        folder / REQUEST_FILE, AdaptRequest, "is no request of an adaptation", "Accept another case."
-    )
+    return read_json_model(folder / REQUEST_FILE, AdaptRequest, "is no request to adapt", "Accept another case.")
 
 
 def write_result(result: AdaptResult, folder: Path) -> None:

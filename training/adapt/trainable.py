@@ -29,7 +29,8 @@ def train_norms_and_decoder(learner: Learner) -> None:
         if isinstance(module, _NORMALISATION)
         for parameter in module.parameters(recurse=False)
     }
-    rest, of_encoder = [], []
+    rest: list[nn.Parameter] = []
+    of_encoder: list[nn.Parameter] = []
     for name, parameter in learner.network.named_parameters():
         is_encoder = name.startswith("encoder.") or ".encoder." in name
         parameter.requires_grad_(not is_encoder or parameter in norms)

@@ -60,8 +60,11 @@ def predict_by_state(
             raise
         except MedSegError as error:
             problem = get_reason(error)
-    yield from ask(None)
-    states.drop(state, f"{state.parent} drafts without what it learnt from {len(state.corrections)} cases: {problem}.")
+    for event in ask(None):
+        if isinstance(event, PredictionResult):  # so the image is not what is wrong
+            n_cases = len(state.corrections)
+            states.drop(state, f"{state.parent} drafts without what it learnt from {n_cases} cases: {problem}.")
+        yield event
 
 
 def is_drafted_by(prediction: Prediction, state: AdaptedState | None) -> bool:

@@ -144,7 +144,8 @@ class AdaptedStates:
     def _read_once(self) -> dict[str, AdaptedState]:
         """Read what an earlier window left, once; folders without a usable state are removed."""
         if self._states is None:
-            self._states, times = {}, {}
+            self._states = {}
+            times: dict[str, float] = {}
             for folder in self._folder.iterdir() if self._folder.is_dir() else ():
                 state = read_state(folder)
                 if state is None or times.get(state.task, 0.0) > folder.stat().st_mtime:
