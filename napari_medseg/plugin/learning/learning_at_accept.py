@@ -81,8 +81,8 @@ class LearningAtAccept(QObject):
 
     def poll(self) -> None:
         """Use a new state if there is one, show messages, and start what is due."""
-        self._on_predictions()
         self.learner.poll()
+        self._on_predictions()
         self._announce()
         if not self.learner.is_running and self._writer is None:
             self._begin()
@@ -112,10 +112,12 @@ class LearningAtAccept(QObject):
 
     def _on_predictions(self) -> None:
         """Let the process wait while a person waits, or while the case that comes next is predicted."""
-        running = self._queue.running_request
-        next_ids = {row.case.id for row in self._worklist.list_ahead(1)} if running is not None else set()
-        waits = running is not None and (running.urgent or running.case.id in next_ids)
-        self.learner.set_paused(waits)
+        if self.learner.is_running:
+            running = self._queue.running_request
+            next_ids = {row.case.id for row in self._worklist.list_ahead(1)} if running is not None else set()
+            self.learner.set_paused(running is not None and (running.urgent or running.case.id in next_ids))
+        if self.is_on:
+            self._announce()
 
     def _begin(self) -> None:
         if not self._due:

@@ -17,6 +17,8 @@ from training.adapt.request import SNAPSHOT_FILE, AdaptRequest, write_request
 
 MAX_REPLAYED = 16
 """Older images that are read for each adaptation, evenly chosen."""
+MAX_SEEN = 100
+"""A state that has seen so many corrections is not gone on from: each prediction records their ids."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ def plan_lesson(ws: Workspace, task: str) -> Lesson | None:
     if live is None:
         return None
     state = find_state(ws, task, live.id)
+    if state is not None and len(state.corrections) >= MAX_SEEN:
+        state = None
     pairs = list_current_corrections(ws, task)
     usable = list_usable(pairs)
     seen = () if state is None else state.corrections
