@@ -39,6 +39,7 @@ from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, write_snap
 from napari_medseg.core.tasks.bundled_tasks import get_task
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.workflow.learning.choice import choose_corrections
+from napari_medseg.workflow.learning.lesson import MAX_REPLAYED
 from training.adapt.adapter import adapt
 from training.adapt.request import (
     BUDGET_S,
@@ -135,6 +136,7 @@ def learn(
         make_item(SAMPLES / one.image, SAMPLES / one.labels, one.group, Role.REPLAY)
         for one in read_replay_samples(SAMPLES, card)
     ]
+    sample = sample[:: -(-len(sample) // MAX_REPLAYED) or 1]
     write_snapshot(Snapshot(task=trial.task, items=(*items, *sample)), folder / SNAPSHOT_FILE)
     learnt = {correction.id for _, correction in choice.learnt}
     write_request(

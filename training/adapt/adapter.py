@@ -30,7 +30,7 @@ from training.run_setup import choose_planes, make_batches
 
 logger = logging.getLogger(__name__)
 
-N_COMPARED_PLANES = 8
+N_COMPARED_PLANES = 6
 """Planes of the replay sample, and of validation cases: more cost seconds at each Accept."""
 REPLAY_TOLERANCE = 0.005
 """Dice by which a state may be below the live version on images that this was trained on itself."""
@@ -38,12 +38,12 @@ SHARES = (1.0, 0.5)
 """Shares of the adapted weights that are tried in turn; the rest is the live version (Wortsman et al., CVPR 2022)."""
 SHARES_WITHOUT_SAMPLE = (0.5, 0.25)
 """Nothing shows what is forgotten if there is no replay sample, so that the live version keeps half of the weights."""
-WARM_UP_STEPS = 3
+WARM_UP_STEPS = 4
 
 SETTINGS = {
     "run": {"precision": "fp32", "n_threads": 1},
     "data": {"batch_size": 4, "patch_px": 256},
-    "optimiser": {"learning_rate": 1e-3, "ema_decay": 0.9},
+    "optimiser": {"learning_rate": 3e-4, "ema_decay": 0.9},
     "fine_tuning": {"replay_share": 0.5, "distillation": 2.0, "average_with_parent": 0.0, "freeze_batch_norm": True},
 }
 """Changes to the recipe of a retrain; `benchmarks/learning_at_accept.py` measures them."""

@@ -76,6 +76,8 @@ class AdaptedStates:
 
     def make_folder(self) -> Path:
         """Make the folder of a new adaptation."""
+        with self._lock:
+            self._read_once()  # first: it removes what an earlier window did not finish
         folder = self._folder / uuid.uuid4().hex[:12]
         folder.mkdir(parents=True)
         return folder

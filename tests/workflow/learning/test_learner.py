@@ -93,12 +93,14 @@ def test_an_accepted_case_makes_a_state_and_the_next_goes_on_from_it(
 def test_held_out_cases_and_their_copies_are_not_in_the_folder(ws: Workspace) -> None:
     held = accepted(ws, 1, "patient 1")
     accepted(ws, 2, "patient 2")
-    set_held_out(ws, held.group, True)
+    other = ws.project.get_record(Case, 2)
+    for group, is_held_out in ((other.group, False), (held.group, True)):
+        set_held_out(ws, group, is_held_out)
     roles = read_roles(write(ws))
     assert held.group not in roles
     assert Role.HOLD_OUT not in roles.values()
 
-    set_held_out(ws, ws.project.get_record(Case, 2).group, True)
+    set_held_out(ws, other.group, True)
     assert plan_lesson(ws, "lungs") is None
 
 

@@ -60,7 +60,7 @@ def test_prediction_and_correction_record_parent_corrections_and_weights(
     accept(ws, opened, opened.labels, phantom(3))
     rows = [row for row in list_accepted_rows(ws, "lungs") if row[0].id == case.id]
     assert rows[0][1].model_title == "lungs-unet@1 + 2 cases"
-    export_corrections(read_export_items(ws, rows), tmp_path / "out")
+    export_corrections(read_export_items(ws, rows), tmp_path / "out", ".tif", with_images=False)
     entry = json.loads((tmp_path / "out" / "provenance.json").read_text())["cases"][0]
     assert entry["model"] == "lungs-unet@1"
     assert entry["adapted"] == {"weights_sha256": learnt.sha256, "corrections": [1, 2]}
@@ -143,7 +143,7 @@ def test_a_withdrawn_correction_leaves_the_next_drafts(ws: Workspace, learnt: Ad
     _, prediction, told = draft(ws, 3)
     assert prediction.adapted_sha256 == ""
     assert ws.engine.used == [b"weights"]
-    assert told == ["lungs-unet@1 drafts without what it learnt: a case was changed or withdrawn."]
+    assert told == ["lungs-unet@1 drafts without what it learnt: an accepted case was changed or withdrawn."]
 
 
 def test_a_case_that_is_corrected_again_leaves_the_next_drafts(ws: Workspace, learnt: AdaptedState) -> None:
