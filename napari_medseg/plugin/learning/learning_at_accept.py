@@ -52,6 +52,7 @@ class LearningAtAccept(QObject):
         self._case_controller = case_controller
         self._queue = prediction_queue
         self.learner = AcceptLearner(workspace)
+        self._closed = False
         self._due: list[str] = []
         self._writer: Worker | None = None
         self._announced: tuple[str, str] = ("", "")
@@ -88,7 +89,10 @@ class LearningAtAccept(QObject):
             self._begin()
 
     def close(self) -> None:
-        """End the process, and follow nothing any more."""
+        """End the process, and follow nothing any more. A second call has no effect."""
+        if self._closed:
+            return
+        self._closed = True
         self._timer.stop()
         self._due.clear()
         self._case_controller.decided.disconnect(self._on_decided)
