@@ -13,6 +13,11 @@ def is_unlike(domain_distance: float | None) -> bool:
     return domain_distance is not None and domain_distance > 1.0
 
 
+def title_adapted(model: str, n_cases: int) -> str:
+    """Return the name of a version that was adapted to some accepted cases, such as ``lungs-unet@4 + 6 cases``."""
+    return f"{model} + {n_cases} case{'' if n_cases == 1 else 's'}"
+
+
 class ReviewState(StrEnum):
     """State of one person's review of a case."""
 
@@ -76,6 +81,9 @@ class Prediction:
 
     `field_file` holds the labels of the region of interest, predicted by `field_model`; both may be empty.
     `domain_distance` is as in `PredictionResult`; `remark` says what is suspicious about the labels, or is empty.
+
+    If an adapted state of `model` predicted them (learning at Accept), `adapted_sha256` is the hash of its weights and
+    `adapted_corrections` are the ids of the corrections that it had learnt from; else both are empty.
     """
 
     id: int
@@ -90,6 +98,13 @@ class Prediction:
     field_model: str = ""
     domain_distance: float | None = None
     remark: str = ""
+    adapted_sha256: str = ""
+    adapted_corrections: tuple[int, ...] = ()
+
+    @property
+    def model_title(self) -> str:
+        """The version, and how many cases it had learnt from since: ``lungs-unet@4 + 6 cases``."""
+        return title_adapted(self.model, len(self.adapted_corrections)) if self.adapted_sha256 else self.model
 
     @property
     def is_unlike(self) -> bool:
@@ -126,7 +141,8 @@ class Correction:
 
     `reviewed_file` is a mask on the grid of the labels, non-zero in the review region; empty for the whole image.
     `imported` tells how the labels came from a mask of another program or person; empty if they did not. `who` and
-    `reading` are as in `Review`.
+    `reading` are as in `Review`. `model` and the two fields of the adapted state are those of the prediction that the
+    person corrected, see `Prediction`.
     """
 
     id: int
@@ -144,6 +160,13 @@ class Correction:
     reviewed_sha256: str = ""
     imported: str = ""
     reading: int = 1
+    adapted_sha256: str = ""
+    adapted_corrections: tuple[int, ...] = ()
+
+    @property
+    def model_title(self) -> str:
+        """As in `Prediction`."""
+        return title_adapted(self.model, len(self.adapted_corrections)) if self.adapted_sha256 else self.model
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from napari_medseg.plugin.forms.new_task import show_new_task_form
 from napari_medseg.plugin.forms.preferences_form import make_preferences_form
 from napari_medseg.plugin.guidance.guidance import Guidance
 from napari_medseg.plugin.keymap import N_LABEL_KEYS, KeyBinding, KeyHelpDialog, KeyMap, make_key_bindings
+from napari_medseg.plugin.learning.learning_at_accept import LearningAtAccept
 from napari_medseg.plugin.masks.dropped_masks import DroppedMasks
 from napari_medseg.plugin.meter.meter import Meter
 from napari_medseg.plugin.panels.case_panel import BLIND_TOOLTIP, NO_MODEL_TOOLTIP, CasePanel
@@ -75,6 +76,7 @@ class Dock(QWidget):
         self.prediction_queue = PredictionQueue(workspace)
         self.worklist = Worklist(viewer, workspace, self.case_controller, self.prediction_queue)
         self.run_monitor = RunMonitor(workspace)
+        self.learning = LearningAtAccept(workspace, self.worklist, self.case_controller, self.prediction_queue)
         self.idle_timer = IdleTimer()
         self.views = CaseViews(viewer, workspace, self.case_controller)
         self._overlays = OverlayLayers(viewer, self.case_controller)
@@ -103,8 +105,9 @@ class Dock(QWidget):
         windows = (self.views.close_down, self.masks.close_down, self.meter.close_down, self._overlays.clear)
         work = (self.run_monitor.close, self.retrain_panel.findings.cancel_check, self.exporter.close_down)
         cases = (self.case_commands.close, self.case_panel.close_down, self.prediction_queue.close, self.worklist.close)
+        first = (self._keys.close, self._removed_layer.close, self.learning.close)
         with ExitStack() as steps:
-            for step in reversed((self._keys.close, self._removed_layer.close, *open_case, *windows, *work, *cases)):
+            for step in reversed((*first, *open_case, *windows, *work, *cases)):
                 steps.callback(step)
 
     def set_theme(self, theme_name: str) -> None:
@@ -230,6 +233,7 @@ class Dock(QWidget):
                 self.case_controller.current is not None,
             )
         )
+        self.learning.changed.connect(self.case_panel.refresh_models)
         self.retrain_panel.live_changed.connect(self._on_live_changed)
         self.retrain_panel.row_chosen.connect(self._comparison_overlay.show_row)
         self.retrain_panel.run_requested.connect(self.worklist.choose_task)

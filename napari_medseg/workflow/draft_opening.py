@@ -114,8 +114,10 @@ def load_draft(start: ReviewStart, labels: NDArray[Any] | None = None) -> Draft:
         draft.carry_over(_read_paintable_labels(start, correction))
     elif correction is not None and start.was_compared and not draft.n_paint_strokes:
         _follow_chosen_reading(draft, _read_paintable_labels(start, correction))
-    elif newest is not None and _is_updated(start) and not draft.edited.n_voxels and newest.model != draft.model:
-        draft.merge(_read_paintable_labels(start, newest), newest.model)
+    elif newest is not None and _is_updated(start) and not draft.edited.n_voxels and _is_by_other(newest, start, draft):
+        labels = _read_paintable_labels(start, newest)
+        if newest.model != draft.model or not have_equal_labels(labels, draft.labels):
+            draft.merge(labels, newest.model)
     return draft
 
 
@@ -140,6 +142,12 @@ def measure_draft(start: ReviewStart) -> tuple[float, int]:
 def _is_updated(start: ReviewStart) -> bool:
     """Whether the draft follows a newer prediction; a second reading keeps that of the first review."""
     return start.newest != start.first and start.review.reading != SECOND
+
+
+def _is_by_other(newest: Prediction, start: ReviewStart, draft: Draft) -> bool:
+    """Whether another version, or another adapted state of the version, made the newest prediction."""
+    first = "" if start.first is None else start.first.adapted_sha256
+    return newest.model != draft.model or newest.adapted_sha256 != first
 
 
 def _make_draft(start: ReviewStart, labels: NDArray[Any] | None) -> Draft:

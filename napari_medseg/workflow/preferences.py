@@ -22,6 +22,7 @@ SET_BY_THE_WINDOW = (
     "list_columns",
     "list_window_columns",
     "list_in_window",
+    "learns_at_accept",
 )
 """Preferences that the form does not write: the window can change them while it is open. The two of the reader are
 written by `CurrentReader.set_name` alone."""
@@ -38,7 +39,8 @@ class Preferences(BaseModel):
     the other two planes are shown. `reader` is the name of the person who corrects, and `account_reader` the one that
     was given first, see `workflow.second_reader.current_reader`; empty: the account. `case_order` is the order of the
     list of cases; `list_columns` and `list_window_columns` are its columns in the dock and in its own window; empty:
-    the usual ones. `list_in_window` tells whether it is in that window.
+    the usual ones. `list_in_window` tells whether it is in that window. With `learns_at_accept`, the next drafts
+    learn from each accepted case, see `workflow.learning`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +60,7 @@ class Preferences(BaseModel):
     list_columns: tuple[str, ...] = ()
     list_window_columns: tuple[str, ...] = ()
     list_in_window: bool = False
+    learns_at_accept: bool = False
 
     @property
     def max_memory_bytes(self) -> int | None:

@@ -25,8 +25,14 @@ from napari_medseg.workflow.accepted_files import AcceptedFiles, write_accepted_
 from napari_medseg.workflow.cases import list_cases
 from napari_medseg.workflow.draft_opening import begin_review, load_draft, measure_draft
 from napari_medseg.workflow.drafts import Draft
-from napari_medseg.workflow.guidance.probability_cache import evict_probabilities, get_probabilities_path
+from napari_medseg.workflow.guidance.probability_cache import (
+    evict_probabilities,
+    find_prediction,
+    get_probabilities_path,
+)
 from napari_medseg.workflow.guidance.seen_places import SeenPlaces, get_seen_places_path, read_seen_places
+from napari_medseg.workflow.learning.next_draft import AdaptedResult, predict_by_state
+from napari_medseg.workflow.learning.states import AdaptedState
 from napari_medseg.workflow.merge_labels import keep_object_numbers
 from napari_medseg.workflow.workspace import Workspace
 
@@ -35,12 +41,13 @@ from napari_medseg.workflow.workspace import Workspace
 class WrittenPrediction(PredictionResult):
     """The result of a prediction whose labels are written already; `roi_file` is empty without a region of interest.
 
-    `remark` says what is suspicious about the labels, or is empty.
+    `remark` says what is suspicious about the labels, or is empty. `state` is the adapted state that predicted, if any.
     """
 
     stored: StoredLabels
     roi_file: str
     remark: str = ""
+    state: AdaptedState | None = None
 
 
 def predict(
@@ -51,6 +58,7 @@ def predict(
     *,
     with_uncertainty_map: bool = False,
     with_probabilities: bool = False,
+    state: AdaptedState | None = None,
 ) -> Iterator[PredictionEvent]:
     """Predict a case. Call this in the main thread; the returned iterator may be consumed in a worker thread.
 
@@ -67,6 +75,8 @@ def predict(
         Whether the result contains the uncertainty of each voxel.
     with_probabilities
         Whether the probabilities are kept in the project's cache, see `workflow.guidance.probability_cache`.
+    state
+        Adapted state of the version that predicts, see `workflow.learning`; if it cannot, the version itself does.
 
     Raises
     ------
@@ -77,13 +87,20 @@ def predict(
     _check_model_labels(ws, version, case)
     roi_model = ws.registry.find_roi_model(ws.registry.get_card(version))
     roi_name, folder = "" if roi_model is None else roi_model.id, ws.project.folder
-    events = ws.engine.predict(
-        image,
-        ws.registry.get_folder(version),
-        with_uncertainty_map=with_uncertainty_map,
-        roi_folder=None if roi_model is None else ws.registry.get_folder(roi_model.id),
-        probabilities_file=get_probabilities_path(folder, case, version, roi_name) if with_probabilities else None,
-    )
+    version_folder = ws.registry.get_folder(version)
+    roi_folder = None if roi_model is None else ws.registry.get_folder(roi_model.id)
+
+    def ask(by: AdaptedState | None) -> Iterator[PredictionEvent]:
+        kept_as = get_probabilities_path(folder, case, version, roi_name, "" if by is None else by.sha256)
+        return ws.engine.predict(
+            image,
+            version_folder if by is None else by.folder,
+            with_uncertainty_map=with_uncertainty_map,
+            roi_folder=roi_folder,
+            probabilities_file=kept_as if with_probabilities else None,
+        )
+
+    events = ask(None) if state is None else predict_by_state(ws.adapted, state, ask)
     return _write_predicted_labels(events, folder, case, ws.tasks.get_task(case.task), image)
 
 
@@ -105,6 +122,8 @@ def record_prediction(ws: Workspace, case: Case, result: PredictionResult, model
             field_model="" if roi_model is None else roi_model.id,
             domain_distance=result.domain_distance,
             remark=written.remark,
+            adapted_sha256="" if written.state is None else written.state.sha256,
+            adapted_corrections=() if written.state is None else written.state.corrections,
         )
     )
 
@@ -151,6 +170,7 @@ def record_correction(
     review = _close(ws, draft.review, ReviewState.ACCEPTED, draft.seconds, draft.changed_voxels)
     review = replace(review, who=who) if who else review
     imported = ws.project.read_records(ImportedMask, "review_id", review.id)
+    proposed = find_prediction(ws, draft.case, draft.model)
     with ws.project.transaction():
         correction = ws.project.insert(
             Correction(
@@ -169,6 +189,8 @@ def record_correction(
                 reviewed_sha256=accepted.reviewed_mask.sha256,
                 imported=imported[-1].text if imported else "",
                 reading=review.reading,
+                adapted_sha256="" if proposed is None else proposed.adapted_sha256,
+                adapted_corrections=() if proposed is None else proposed.adapted_corrections,
             )
         )
         if (agreement := accepted.agreement) is not None:
@@ -231,6 +253,7 @@ def _write_result(folder: Path, case: Case, result: PredictionResult) -> Written
         **{part.name: getattr(result, part.name) for part in fields(PredictionResult)},
         stored=write_case_labels(folder, case, "prediction", result.labels),
         roi_file="" if result.roi is None else write_case_labels(folder, case, "field", result.roi).file,
+        state=result.state if isinstance(result, AdaptedResult) else None,
     )
 
 

@@ -57,6 +57,7 @@ def build_snapshot(ws: Workspace, task: str, base: ModelCard | None = None) -> t
     held_out = [case for case, _ in pairs if case.held_out]
     items = _make_items(ws, task, pairs, roles)
     replayed = _leave_out_held_out_groups(ws, list_replayed_images(ws, task, base), held_out)
+    replayed = leave_out_held_out_groups(ws.project.folder, list_replayed_images(ws, task, base), held_out)
     own_task = None if task in TASKS else ws.tasks.get_task(task)
     snapshot = Snapshot(task=task, items=(*items, *replayed), own_task=own_task)
     snapshot.check_split()
@@ -66,21 +67,32 @@ def build_snapshot(ws: Workspace, task: str, base: ModelCard | None = None) -> t
 
 def _leave_out_copies(ws: Workspace, pairs: Sequence[tuple[Case, Correction]]) -> list[tuple[Case, Correction]]:
     """Return the corrections without those of training images that a hold-out case shows, too."""
-    held_out = [case for case, _ in pairs if case.held_out]
-    learnt = [case for case, _ in pairs if not case.held_out]
-    shared = find_shared_cases(ws.project.folder, learnt, held_out)
+    learnt, held_out = ([case for case, _ in pairs if case.held_out is side] for side in (False, True))
+    copies = find_copies(ws.project.folder, learnt, held_out)
+    return [(case, correction) for case, correction in pairs if case.id not in copies]
+
+
+def find_copies(folder: Path, learnt: Sequence[Case], held_out: Sequence[Case]) -> set[int]:
+    """Return the ids of the training cases that show what a hold-out case shows: nothing may be learnt from them.
+
+    `folder` is that of the project. Only files are accessed, so it may run in a worker thread.
+    """
+    shared = find_shared_cases(folder, learnt, held_out)
     copies = {learnt[found.one].id: held_out[found.other].name for found in shared if found.is_copy}
     for case in learnt:
         if case.id in copies:
             logger.warning("%s is not trained on: it is a copy of %s in the hold-out", case.name, copies[case.id])
-    return [(case, correction) for case, correction in pairs if case.id not in copies]
+    return set(copies)
 
 
-def _leave_out_held_out_groups(
-    ws: Workspace, replayed: list[SnapshotItem], held_out: Sequence[Case]
+def leave_out_held_out_groups(
+    folder: Path, replayed: list[SnapshotItem], held_out: Sequence[Case]
 ) -> list[SnapshotItem]:
-    """Return the replayed images of groups that no hold-out case belongs to: one common image is proof enough."""
-    copies = [copy.item for copy in find_replayed_copies(ws.project.folder, replayed, held_out) if copy.is_copy]
+    """Return the replayed images of groups that no hold-out case belongs to: one common image is proof enough.
+
+    `folder` is that of the project. Only files are accessed, so it may run in a worker thread.
+    """
+    copies = [copy.item for copy in find_replayed_copies(folder, replayed, held_out) if copy.is_copy]
     groups = {item.group for item in copies}
     if groups:
         logger.warning(
@@ -104,12 +116,13 @@ def _make_items(
     with KeptChecks(folder) as kept:
         for (case, correction), role in zip(pairs, roles, strict=True):
             certain = read_correction_check(folder, kept, CorrectionToCheck(wanted, case, correction)).certain
-            item = _make_item(folder, case, correction, role, certain or CertainVoxels())
+            item = make_item(folder, case, correction, role, certain or CertainVoxels())
             items.append(item.model_copy(update={"may_be_shown": not ws.second_readings.is_awaited(case)}))
     return items
 
 
-def _make_item(folder: Path, case: Case, correction: Correction, role: Role, certain: CertainVoxels) -> SnapshotItem:
+def make_item(folder: Path, case: Case, correction: Correction, role: Role, certain: CertainVoxels) -> SnapshotItem:
+    """Return the item of a correction; `folder` is that of the project."""
     has_mask = role is Role.TRAIN and bool(certain.mask_file)
     return SnapshotItem(
         name=case.name,

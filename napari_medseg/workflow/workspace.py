@@ -12,6 +12,7 @@ from napari_medseg.core.project.database import DATABASE, Project
 from napari_medseg.core.tasks.catalog import TASKS_FOLDER, TaskCatalog
 from napari_medseg.inference.engine.client import Engine
 from napari_medseg.inference.engine.interface import PredictionEngine
+from napari_medseg.workflow.learning.states import AdaptedStates
 from napari_medseg.workflow.preferences import read_preferences
 from napari_medseg.workflow.second_reader.current_reader import CurrentReader
 from napari_medseg.workflow.second_reader.selection import SecondReadings
@@ -40,6 +41,7 @@ class Workspace:
     Notes
     -----
     `reader` is the person who works now, and `second_readings` decides what that person may see of a case.
+    `adapted` holds the adapted states of learning at Accept, which are off until a window turns them on.
     `tasks` is the catalog of all tasks; `workflow.tasks.custom_tasks.reload_tasks` replaces it.
     """
 
@@ -56,6 +58,7 @@ class Workspace:
         self.reader = CurrentReader(project.identities, registry)
         self.second_readings = SecondReadings(project, self.reader)
         self.samples = samples
+        self.adapted = AdaptedStates(project.folder)
         self.tasks: TaskCatalog = registry.read_task_catalog(project.folder / TASKS_FOLDER)
         # Child processes: an ended child stays visible as a process until its parent polls it.
         self.child_processes: dict[str, subprocess.Popen[bytes]] = {}

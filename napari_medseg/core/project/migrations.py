@@ -180,6 +180,14 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
         """UPDATE case_notes SET reading = 2 WHERE EXISTS (SELECT 1 FROM reviews AS r
             WHERE r.case_id = case_notes.case_id AND r.who = case_notes.who AND r.reading = 2)""",
     ),
+    (
+        # Learning at Accept: the adapted weights that predicted, and which corrections they had learnt from.
+        *(
+            f"ALTER TABLE {table} ADD COLUMN {column}"
+            for table in ("predictions", "corrections")
+            for column in ("adapted_sha256 TEXT NOT NULL DEFAULT ''", "adapted_corrections TEXT NOT NULL DEFAULT '[]'")
+        ),
+    ),
 )
 
 

@@ -165,6 +165,7 @@ DECODERS: dict[str, Callable[[Any], Any]] = {
     "scores": _decode_tuple,
     "is_chosen": bool,
     "is_flagged": bool,
+    "adapted_corrections": _decode_tuple,
 }
 
 

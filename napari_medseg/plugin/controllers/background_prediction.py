@@ -13,9 +13,12 @@ from napari_medseg.workflow.case_list.predict_ahead import PredictionCost
 from napari_medseg.workflow.case_list.ranking import needs_prediction
 from napari_medseg.workflow.cases import CaseRow
 from napari_medseg.workflow.guidance.probability_cache import measure_probabilities
+from napari_medseg.workflow.learning.next_draft import find_state
 from napari_medseg.workflow.workspace import Workspace
 
 MAX_ATTEMPTS = 4
+N_BY_NEWEST = 3
+"""So many of the cases that come next are predicted again when an adapted state is new, see `workflow.learning`."""
 MS_PER_S = 1000
 
 
@@ -107,7 +110,13 @@ class BackgroundPrediction(QObject):
     def _find_request(self, model: str) -> PredictionRequest | None:
         n_left_alone = len(self._n_failures)
         ahead = self._list_ahead(self._choose_number(self._cost) + n_left_alone) if model else []
-        following = [PredictionRequest(row.case, model, urgent=False) for row in ahead if needs_prediction(row, model)]
+        state = find_state(self._workspace, ahead[0].case.task, model) if ahead else None
+        newest = "" if state is None else state.sha256
+        following = [
+            PredictionRequest(row.case, model, urgent=False)
+            for place, row in enumerate(ahead)
+            if needs_prediction(row, model, newest if place < N_BY_NEWEST else None)
+        ]
         for n_failures in range(MAX_ATTEMPTS):
             for request in [*self._requested.values(), *following]:
                 if self._n_failures.get(request.case.id, 0) == n_failures:

@@ -14,6 +14,8 @@ from napari_medseg.inference.events import PredictionNotice, PredictionProgress,
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.guidance.probability_cache import predict_probabilities
+from napari_medseg.workflow.learning.next_draft import find_state
+from napari_medseg.workflow.learning.states import AdaptedState
 from napari_medseg.workflow.workspace import Workspace
 
 
@@ -22,7 +24,8 @@ class PredictionRequest:
     """One case to predict.
 
     If `image` is `None`, it is read in the thread. `urgent` means that the user waits for the result. `again` is a
-    prediction whose probabilities are computed again; then the labels are not recorded.
+    prediction whose probabilities are computed again; then the labels are not recorded. `state` is the adapted state of
+    the model that predicts, chosen when the request starts.
     """
 
     case: Case
@@ -30,6 +33,7 @@ class PredictionRequest:
     image: Image | None = None
     urgent: bool = True
     again: Prediction | None = None
+    state: AdaptedState | None = None
 
 
 class PredictionQueue(QObject):
@@ -94,6 +98,12 @@ class PredictionQueue(QObject):
         if self._running is not None and self._running.urgent:
             self._interrupt()
 
+    def leave_open_case(self, case: Case) -> None:
+        """Stop a background prediction of a case that was opened with an earlier one: its draft must not change."""
+        running = self._running
+        if running is not None and not running.urgent and running.again is None and running.case.id == case.id:
+            self._interrupt(gracefully=True)
+
     def close(self) -> None:
         """Stop all predictions and wait at most half a second for the thread."""
         self._waiting = self._following = None
@@ -102,6 +112,8 @@ class PredictionQueue(QObject):
             worker.wait(timeout_s=0.5)
 
     def _start(self, request: PredictionRequest) -> None:
+        if request.again is None:
+            request = replace(request, state=find_state(self._workspace, request.case.task, request.model))
         self._running, self._waiting, self._cancelled = request, None, False
         self._is_read, self._has_outcome = request.image is not None, False
         worker = self._worker = Worker(_predict_case(self._workspace, request), self)
@@ -184,7 +196,8 @@ def _predict_case(workspace: Workspace, request: PredictionRequest) -> Generator
     if request.again is not None:
         yield from predict_probabilities(workspace, request.case, image, request.again)
     else:
-        yield from review.predict(workspace, request.case, image, request.model, with_probabilities=True)
+        case, model, state = request.case, request.model, request.state
+        yield from review.predict(workspace, case, image, model, with_probabilities=True, state=state)
 
 
 def _have_equal_aim(one: PredictionRequest, other: PredictionRequest) -> bool:

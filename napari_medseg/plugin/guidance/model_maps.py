@@ -27,7 +27,7 @@ from napari_medseg.workflow.guidance.probability_cache import (
     delete_probabilities,
     explain_missing_model,
     find_prediction,
-    get_probabilities_path,
+    get_prediction_path,
     open_probabilities,
 )
 from napari_medseg.workflow.guidance.seen_places import PlacesReview, get_seen_places_path
@@ -168,7 +168,7 @@ class ModelMaps(QObject):
         self._worker = None
         if isinstance(error, DamagedProbabilities):
             folder = self._workspace.project.folder
-            delete_probabilities(get_probabilities_path(folder, case, prediction.model, prediction.field_model))
+            delete_probabilities(get_prediction_path(folder, case, prediction))
             self._compute(case, prediction)
         else:
             self._forget(str(error))

@@ -16,6 +16,7 @@ from napari_medseg.plugin.case_table.list_window import ListPlace
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.controllers.worklist import Worklist
+from napari_medseg.plugin.learning.learning_at_accept import name_version
 from napari_medseg.plugin.panels.model_card_view import ModelCardDialog, summarise_card
 from napari_medseg.plugin.panels.task_selector import TaskSelector
 from napari_medseg.plugin.widgets import theme
@@ -25,7 +26,6 @@ from napari_medseg.workflow.case_list.columns import explain_hold_out
 from napari_medseg.workflow.workspace import Workspace
 
 ENGINE_POLL_MS = 400
-NO_CASE = "No case is open"
 INFO_TOOLTIP = "Model card: data, hold-out scores, parent, licence"
 NO_MODEL_HINT = "No model yet: paint, accept, train below."
 NO_MODEL_TOOLTIP = "This task has no live model: paint labels, accept a few cases, then train the first model below."
@@ -83,7 +83,7 @@ class CasePanel(CollapsibleSection):
         if current is not None and row is not None:
             self._name.setText(current.case.name)
         else:
-            empty = "reading ..." if self._case_controller.is_busy else NO_CASE
+            empty = "reading ..." if self._case_controller.is_busy else "No case is open"
             self._name.setText(empty if current is None else f"{current.case.name} ({self._worklist.open_task.title})")
         self._name.setToolTip("" if current is None else _describe_case(current.case))
         self._show_warnings(None if row is None else row.prediction)
@@ -130,7 +130,7 @@ class CasePanel(CollapsibleSection):
                 self._model.addItem("none is live: choose one" if self._cards else "no model yet", "")
                 self._model.setItemData(0, NO_MODEL_TOOLTIP, Qt.ItemDataRole.ToolTipRole)
             for card in self._cards:
-                self._model.addItem(f"{card.id} live" if card.id == live else card.id, card.id)
+                self._model.addItem(name_version(self._workspace, card, live), card.id)
                 self._model.setItemData(self._model.count() - 1, summarise_card(card), Qt.ItemDataRole.ToolTipRole)
             self._model.setCurrentIndex(max(0, self._model.findData(self._worklist.chosen_model)))
             self._model.blockSignals(False)
@@ -143,7 +143,7 @@ class CasePanel(CollapsibleSection):
                 ModelCardDialog(card, self._workspace.registry.get_folder(card.id), self.window()).show()
 
     def _make_case_rows(self) -> None:
-        self._name = QElidingLabel(NO_CASE)
+        self._name = QElidingLabel("No case is open")
         self._name.setObjectName("medseg-title")
         self._previous = theme.make_tool_button("‹", "")
         self._next = theme.make_tool_button("›", "")

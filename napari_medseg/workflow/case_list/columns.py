@@ -154,7 +154,9 @@ COLUMNS: Mapping[str, Column] = {
     "who": Column("who", "Who accepted the case, or works on it", **_show(get_person)),
     "file": Column("file", "File of the image; its name stays here", **_show(lambda row: row.case.file_name)),
     "model": Column(
-        "model", "Model of the newest prediction", **_show(lambda row: row.prediction.model if row.prediction else "")
+        "model",
+        "Model of the newest prediction",
+        **_show(lambda row: row.prediction.model_title if row.prediction else ""),
     ),
     "size": Column(
         "size",

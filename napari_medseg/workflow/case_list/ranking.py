@@ -35,13 +35,20 @@ def rank_undecided_cases(rows: Sequence[CaseRow]) -> list[CaseRow]:
     return [row for row in ranked if not row.is_decided]
 
 
-def needs_prediction(row: CaseRow, model: str) -> bool:
+def needs_prediction(row: CaseRow, model: str, adapted_sha256: str | None = None) -> bool:
     """Whether a case is undecided, without edits, and has no prediction or one by another version.
+
+    With `adapted_sha256`, a prediction by other adapted weights of the version counts as one by another version; empty
+    stands for the version itself. With `None`, all states of a version count alike.
 
     A draft is left alone, such as one from a mask of elsewhere: a prediction would fill what its person left empty.
     So is a second reading: a newer version may have learnt from the first reader's labels of the same case.
     """
     if row.reading == SECOND:
         return False
-    is_outdated = row.prediction is not None and row.state == "predicted" and row.prediction.model != model
+    made_by = row.prediction
+    is_outdated = made_by is not None and (
+        made_by.model != model or adapted_sha256 not in (None, made_by.adapted_sha256)
+    )
+    is_outdated = is_outdated and row.state == "predicted"
     return row.state == "new" or is_outdated

@@ -26,7 +26,7 @@ _HASH_CHARS = 16
 _SUFFIX = ".probabilities.zip"
 
 
-def get_probabilities_path(folder: Path, case: Case, model: str, roi_model: str = "") -> Path:
+def get_probabilities_path(folder: Path, case: Case, model: str, roi_model: str = "", adapted_sha256: str = "") -> Path:
     """Return the path of the probabilities of a case by a model version; the file may not exist.
 
     Parameters
@@ -37,9 +37,17 @@ def get_probabilities_path(folder: Path, case: Case, model: str, roi_model: str 
         The case, and the version, such as ``lungs-unet@3``.
     roi_model
         Version that found the region of interest; empty if there is none.
+    adapted_sha256
+        Hash of the adapted weights of the version, if those predicted.
     """
-    digest = hashlib.sha256(f"{case.content_hash}\n{model}\n{roi_model}".encode()).hexdigest()
+    adapted = f"\n{adapted_sha256}" if adapted_sha256 else ""
+    digest = hashlib.sha256(f"{case.content_hash}\n{model}\n{roi_model}{adapted}".encode()).hexdigest()
     return folder / CACHE_FOLDER / f"{case.id}-{digest[:_HASH_CHARS]}{_SUFFIX}"
+
+
+def get_prediction_path(folder: Path, case: Case, prediction: Prediction) -> Path:
+    """Return the path of the probabilities of a prediction; the file may not exist."""
+    return get_probabilities_path(folder, case, prediction.model, prediction.field_model, prediction.adapted_sha256)
 
 
 def open_probabilities(ws: Workspace, case: Case, prediction: Prediction) -> StoredProbabilities | None:
@@ -47,11 +55,12 @@ def open_probabilities(ws: Workspace, case: Case, prediction: Prediction) -> Sto
 
     A damaged file, or one by other weights of the same name, is deleted.
     """
-    path = get_probabilities_path(ws.project.folder, case, prediction.model, prediction.field_model)
+    path = get_prediction_path(ws.project.folder, case, prediction)
     try:
         stored = StoredProbabilities(path, case.spatial_shape)
         if not explain_missing_model(ws, prediction):
-            _check_weights(stored, ws.registry.get_card(prediction.model).weights_sha256)
+            of_version = ws.registry.get_card(prediction.model).weights_sha256
+            _check_weights(stored, prediction.adapted_sha256 or of_version)
         os.utime(path)  # used now: others are evicted first
     except FileNotFoundError:
         return None
@@ -67,7 +76,7 @@ def open_probabilities(ws: Workspace, case: Case, prediction: Prediction) -> Sto
 def measure_probabilities(folder: Path, case: Case, prediction: Prediction) -> int:
     """Return how many bytes the probabilities of a prediction take; 0 if there are none. `folder` is the project's."""
     try:
-        return get_probabilities_path(folder, case, prediction.model, prediction.field_model).stat().st_size
+        return get_prediction_path(folder, case, prediction).stat().st_size
     except OSError:
         return 0
 
@@ -79,11 +88,13 @@ def predict_probabilities(ws: Workspace, case: Case, image: Image, prediction: P
     """
     if reason := explain_missing_model(ws, prediction):
         raise MedSegError(reason)
+    weights_folder = _find_weights_folder(ws, prediction)
+    assert weights_folder is not None
     events = ws.engine.predict(
         image,
-        ws.registry.get_folder(prediction.model),
+        weights_folder,
         roi_folder=ws.registry.get_folder(prediction.field_model) if prediction.field_model else None,
-        probabilities_file=get_probabilities_path(ws.project.folder, case, prediction.model, prediction.field_model),
+        probabilities_file=get_prediction_path(ws.project.folder, case, prediction),
     )
     return _evict_afterwards(events, ws.project.folder)
 
@@ -105,6 +116,11 @@ def explain_missing_model(ws: Workspace, prediction: Prediction) -> str:
                 f"{model}, which made this draft, is no longer there, so its probabilities cannot be computed. "
                 "Predict again with another model; what you edited stays."
             )
+    if _find_weights_folder(ws, prediction) is None:
+        return (
+            f"the state {prediction.model_title}, which made this draft, was replaced by a newer one, so its "
+            "probabilities cannot be computed. Predict again; what you edited stays."
+        )
     return ""
 
 
@@ -134,6 +150,14 @@ def evict_probabilities(folder: Path, max_bytes: int = MAX_CACHE_BYTES) -> None:
         total += n_bytes
         if number and total > max_bytes:
             delete_probabilities(Path(path))
+
+
+def _find_weights_folder(ws: Workspace, prediction: Prediction) -> Path | None:
+    """Return the folder of the version, or of the adapted state, that made a prediction; `None` if that is gone."""
+    if not prediction.adapted_sha256:
+        return ws.registry.get_folder(prediction.model)
+    state = ws.adapted.get(ws.registry.get_card(prediction.model).task)
+    return None if state is None or state.sha256 != prediction.adapted_sha256 else state.folder
 
 
 def _check_weights(stored: StoredProbabilities, weights_sha256: str) -> None:

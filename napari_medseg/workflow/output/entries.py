@@ -5,6 +5,7 @@ from pathlib import Path
 from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.label_files.registry import find_label_format
 from napari_medseg.core.quality.measurements import measure_labels
+from napari_medseg.core.records import Correction
 from napari_medseg.workflow.output.export_plan import ExportItem, ExportPlan
 from napari_medseg.workflow.output.label_output import list_remarks
 from napari_medseg.workflow.output.notes import describe_notes
@@ -26,6 +27,7 @@ def make_entry(item: ExportItem, plan: ExportPlan) -> Entry:
         "reviewed_share": 1.0 if item.reviewed_mask is None else round(float(item.reviewed_mask.mean()), 5),
         "content_sha256": item.case.content_hash,
         "model": correction.model,
+        "adapted": _describe_adapted(correction),
         "imported_from_mask": correction.imported or None,
         "who": correction.who,
         "accepted": correction.created,
@@ -57,6 +59,13 @@ def make_entry(item: ExportItem, plan: ExportPlan) -> Entry:
             for m in measure_labels(item.labels, image, task, item.roi)
         ],
     }
+
+
+def _describe_adapted(correction: Correction) -> dict[str, object] | None:
+    """Return which state of the model made the draft (learning at Accept); `None` if the version itself did."""
+    if not correction.adapted_sha256:
+        return None
+    return {"weights_sha256": correction.adapted_sha256, "corrections": list(correction.adapted_corrections)}
 
 
 def make_file_entry(path: Path, *, is_named: bool) -> dict[str, str | None]:

@@ -52,7 +52,9 @@ def list_savings(figures: MeterFigures) -> list[str]:
 
 
 def describe_draft(correction: Correction) -> str:
-    """Return the version that made the draft of a correction, or where its labels are from."""
+    """Return the version that made the draft of a correction, adapted or not, or where its labels are from."""
+    if correction.adapted_sha256:
+        return f"{correction.model}, adapted"
     return correction.model or ("mask of elsewhere" if correction.imported else "drawn without a model")
 
 

@@ -210,7 +210,7 @@ def _build_case_table(report: TaskReport, names: Names) -> Table | None:
                 names.name_case(row.case),
                 names.name_reader(one.who),
                 one.created[:16].replace("T", " "),
-                effort.describe_draft(one),
+                one.model_title if one.adapted_sha256 else effort.describe_draft(one),
                 format_seconds(one.seconds),
                 f"{one.changed_voxels:,}",
                 ", ".join(filter(None, remark)),

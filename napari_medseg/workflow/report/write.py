@@ -171,7 +171,7 @@ def _draw_worst(ws: Workspace, folder: Path, figures: MeterFigures, names: Names
     ]
     pictures = []
     for dice, one in sorted(drafts, key=lambda draft: draft[0])[:N_PICTURES]:
-        caption = f"{names.name_case(one.case)}, draft of {one.correction.model}: Dice {dice:.3f}"
+        caption = f"{names.name_case(one.case)}, draft of {one.correction.model_title}: Dice {dice:.3f}"
         try:
             pictures.append(make_figure(draw_case(folder, one), caption))
         except MedSegError as error:

@@ -12,6 +12,7 @@ from napari_medseg.core.project.database import DATABASE
 from napari_medseg.core.project.lock import HOLDER_FILE, LOCK_FILE, SHARED_LOCK_FILE
 from napari_medseg.core.tasks.catalog import TASKS_FOLDER
 from napari_medseg.workflow.guidance.probability_cache import CACHE_FOLDER
+from napari_medseg.workflow.learning.states import ADAPTED_FOLDER
 from training.run_folder import (
     BEST_FILE,
     CHECKPOINT_FILE,
@@ -34,6 +35,7 @@ class FileKind(StrEnum):
     EXPORTS = "exports"
     CHECKPOINTS = "checkpoints"
     PROBABILITIES = "probabilities"
+    ADAPTED = "adapted weights"
     CHECKS = "results of checks"
     LEFTOVERS = "leftovers"
     BACKUPS = "backups of older databases"
@@ -41,7 +43,7 @@ class FileKind(StrEnum):
     OTHER = "other files"
 
 
-CACHES = frozenset({FileKind.PROBABILITIES, FileKind.CHECKS, FileKind.LEFTOVERS})
+CACHES = frozenset({FileKind.PROBABILITIES, FileKind.ADAPTED, FileKind.CHECKS, FileKind.LEFTOVERS})
 """They hold nothing that a person made, and are made again when they are needed."""
 NOT_ARCHIVED = CACHES | {FileKind.LOCKS, FileKind.BACKUPS}
 
@@ -52,6 +54,7 @@ _BY_FOLDER = {
     "exports": FileKind.EXPORTS,
     TASKS_FOLDER: FileKind.TASKS,
     CACHE_FOLDER: FileKind.PROBABILITIES,
+    ADAPTED_FOLDER: FileKind.ADAPTED,
 }
 _CHECKS_FOLDER = re.compile(r"checks(-\d+)?")
 _LOCK_FILES = frozenset({LOCK_FILE, HOLDER_FILE, SHARED_LOCK_FILE, TRAINER_LOCK_FILE})

@@ -1,0 +1,65 @@
+"""Which corrections an adaptation learns from, and which compare it with the live version."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from napari_medseg.core.grouping.split import MIN_GROUPS_TO_VALIDATE_RETRAIN, choose_validation_groups
+from napari_medseg.core.readings.records import FIRST
+from napari_medseg.core.records import Case, Correction
+
+AcceptedCase = tuple[Case, Correction]
+
+N_NEWEST, MAX_LEARNT, MAX_COMPARED = 4, 12, 8
+"""The newest corrections, and of the earlier ones as many as can be read in seconds, evenly chosen."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The corrections to learn from, and those of validation cases, which no adapted state has seen."""
+
+    learnt: tuple[AcceptedCase, ...]
+    compared: tuple[AcceptedCase, ...]
+
+
+def list_usable(pairs: Iterable[AcceptedCase]) -> list[AcceptedCase]:
+    """Return the accepted cases without held-out ones and without blind second readings, the oldest correction first.
+
+    A second reading must not be influenced by the first, and is not used either: it measures how far people agree.
+    """
+    usable = [(case, correction) for case, correction in pairs if not case.held_out and correction.reading == FIRST]
+    return sorted(usable, key=lambda pair: pair[1].id)
+
+
+def choose_corrections(
+    usable: Sequence[AcceptedCase], seen: Collection[int], clear_names: dict[str, str] | None = None
+) -> Choice:
+    """Choose corrections of `list_usable`.
+
+    Validation groups are those of a retrain, so that no case changes sides then. A group of which a correction was
+    learnt already, that is in `seen`, is not validated on.
+
+    Parameters
+    ----------
+    usable
+        Accepted cases, the oldest correction first.
+    seen
+        Ids of the corrections that the state to go on from has seen.
+    clear_names
+        Names of groups by their keys: the choice is the same in every project of these images.
+    """
+    names = clear_names or {}
+    groups = {names.get(case.group, case.group): case.group for case, _ in usable}
+    validating = {groups[name] for name in choose_validation_groups(groups, MIN_GROUPS_TO_VALIDATE_RETRAIN)}
+    validating -= {case.group for case, correction in usable if correction.id in seen}
+    learnt = [pair for pair in usable if pair[0].group not in validating]
+    compared = [pair for pair in usable if pair[0].group in validating]
+    return Choice(tuple(thin_older(learnt)), tuple(compared[-MAX_COMPARED:]))
+
+
+def thin_older(pairs: Sequence[AcceptedCase]) -> list[AcceptedCase]:
+    """Return at most `MAX_LEARNT` pairs: the newest ones, and older ones evenly spread."""
+    if len(pairs) <= MAX_LEARNT:
+        return list(pairs)
+    older, newest = pairs[:-N_NEWEST], pairs[-N_NEWEST:]
+    n_older = MAX_LEARNT - N_NEWEST
+    return [older[place * len(older) // n_older] for place in range(n_older)] + list(newest)
