@@ -4,10 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from napari_medseg.core.containers.array_layout import ArrayHeader, ArrayLayout
+from napari_medseg.core.containers.part_paths import get_whole_path
 from napari_medseg.core.containers.zip_archive import UnpackedArchive
 from napari_medseg.core.dicom.headers import DicomHeader, NoImageError
+from napari_medseg.core.errors import MedSegError
 
 MAX_NAMED = 6
+MAX_IMAGES = 20_000
+"""Of one array, along its axis of images."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class ImageSource:
         Where the content of `paths` lies now: the file of a part, or a file that was unpacked. `paths` by default.
     whole, part
         The file or series of which it is one part, and which part; ``""`` if it is an image of its own.
+    array, layout
+        What a file of arrays says, and what a person said about its axes; `None` if it is no array, or nothing is said.
     archive
         The archive that it was unpacked from, whose files stay as long as this object; `None` if there is none.
     """
@@ -42,16 +49,62 @@ class ImageSource:
     files: tuple[Path, ...] = field(default=(), repr=False)
     whole: str = ""
     part: str = ""
+    array: ArrayHeader | None = None
+    layout: ArrayLayout | None = None
     archive: UnpackedArchive | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.files:
             object.__setattr__(self, "files", self.paths)
 
+    @property
+    def asks_axes(self) -> bool:
+        """Whether a person should say what the axes of an array are."""
+        return self.array is not None and not self.array.is_clear and not (self.layout and self.layout.axes)
+
+    @property
+    def array_kind(self) -> str:
+        """What is equal for arrays of which one answer holds: folder, format, type and length of colours."""
+        return f"{self.paths[0].parent} {self.paths[0].suffix} {self.array.kind if self.array else ''}"
+
+    def lay_out(self, layout: ArrayLayout) -> list["ImageSource"]:
+        """Return the images of an array whose axes a person described, one for each image in it.
+
+        Raises
+        ------
+        MedSegError
+            If the layout does not fit the shape.
+        """
+        assert self.array is not None
+        if problem := layout.find_problem(self.array.shape):
+            raise MedSegError(f"{self.name}: {problem}.")
+        number = 0 if self.layout is None else self.layout.array
+        n_images = layout.count_images(self.array.shape)
+        refuse_many_images(n_images, self.name)
+        said = [replace(layout, array=number, image=n) for n in (range(1, n_images + 1) if n_images > 1 else [0])]
+        whole = get_whole_path(self.paths[0])
+        return [
+            replace(
+                self,
+                name=f"{self.name} image {each.image}" if each.image else self.name,
+                paths=(each.make_part_path(whole),),
+                layout=each,
+                whole=self.whole or (self.name if each.image else ""),
+                part=" ".join(filter(None, (self.part, f"image {each.image}" if each.image else ""))),
+            )
+            for each in said
+        ]
+
     def move_to(self, archive: UnpackedArchive) -> "ImageSource":
         """Return the source of unpacked files under their paths in the archive."""
         paths = tuple(archive.get_inner_path(path) for path in self.paths)
         return replace(self, paths=paths, files=self.files, archive=archive)
+
+
+def refuse_many_images(n_images: int, name: str) -> None:
+    """Refuse an array that would become more cases than a person can want."""
+    if n_images > MAX_IMAGES:
+        raise MedSegError(f"{name} holds {n_images:,} images; at most {MAX_IMAGES:,} are opened. Save a part of them.")
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def give_source_paths(image: Image, source: ImageSource) -> Image:
         return image
     if source.archive is not None:
         image = _name_inner_paths(image, source.archive)
-    return replace(image, sources=source.paths) if source.whole and len(source.paths) == 1 else image
+    return replace(image, sources=source.paths) if len(source.paths) == 1 else image
 
 
 def _name_inner_paths(image: Image, unpacked: UnpackedArchive) -> Image:

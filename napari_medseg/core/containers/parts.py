@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from napari_medseg.core.containers.array_layout import ArrayHeader, ArrayLayout, parse_array_part
 from napari_medseg.core.containers.image_source import ImageSource
 from napari_medseg.core.containers.part_paths import make_part_path, parse_part_name
 from napari_medseg.core.decoded_size.sized_file import SizedFile
@@ -39,6 +40,29 @@ def list_parts(path: Path, list_titles: Callable[[Path], Sequence[str]], what: s
     ]
 
 
+def list_arrays(path: Path, read_headers: Callable[[Path], Sequence[ArrayHeader]]) -> list[ImageSource]:
+    """Return the arrays of a `.npy` or `.npz` file; the file itself if it is damaged. `read_headers` may raise."""
+    try:
+        headers = read_headers(path)
+    except MedSegError:
+        headers = ()
+    if len(headers) < 2:
+        return [ImageSource(path.name, (path,), array=headers[0] if headers else None)]
+    layouts = [ArrayLayout(array=number) for number in range(1, len(headers) + 1)]
+    return [
+        ImageSource(
+            f"{path.name} {header.name}",
+            (layout.make_part_path(path),),
+            files=(path,),
+            whole=path.name,
+            part=f"array {header.name}",
+            array=header,
+            layout=layout,
+        )
+        for header, layout in zip(headers, layouts, strict=True)
+    ]
+
+
 def make_series_sources(headers: list[DicomHeader]) -> list[ImageSource]:
     """Return the images of a DICOM series: one, or one for each phase if slices of several have the same positions."""
     by_phase = split_phases(headers)
@@ -69,12 +93,15 @@ def read_part(path: Path, inner: Path) -> Image:
         If the file has no such part.
     """
     from napari_medseg.core.nifti.reader import VOLUME, read_nifti
+    from napari_medseg.core.volumes.numpy_arrays import read_numpy_array
 
     if (number := parse_part_name(inner, VOLUME)) is not None:
         image = read_nifti(path, volume=number)
         return replace(image, name=f"{image.name} volume {number}", sources=(path / inner,))
     if (number := parse_part_name(inner, PHASE)) is not None:
         return _read_phase(path, inner, number)
+    if (layout := parse_array_part(path, inner)) is not None:
+        return replace(read_numpy_array(path, layout), sources=(path / inner,))
     raise MedSegError(f"{path.name} holds no {inner}. Open the file to see what it holds.")
 
 

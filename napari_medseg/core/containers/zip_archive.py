@@ -165,7 +165,7 @@ class _Unpacking:
 
     def run(self, file: BinaryIO, inside: Path, name: str, depth: int) -> None:
         """Unpack an open archive that lies at the inner path `inside`."""
-        _refuse_long_list(file, name)
+        refuse_long_list(file, name)
         with zipfile.ZipFile(file) as archive:
             entries = {inside / inner: entry for inner, entry in _list_files(archive, name)}
             entries = {inner: entry for inner, entry in entries.items() if self._needs(inner)}
@@ -217,7 +217,7 @@ def _write(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> No
         raise zipfile.BadZipFile(f"{entry.filename} ends too early")
 
 
-def _refuse_long_list(file: BinaryIO, name: str) -> None:
+def refuse_long_list(file: BinaryIO, name: str) -> None:
     """Refuse an archive by the size of its list, which zipfile reads whole; what is damaged is left to zipfile."""
     size = file.seek(0, os.SEEK_END)
     start = max(0, size - _END_BYTES - _LOCATOR_BYTES - _END_64_BYTES - _MAX_COMMENT_BYTES)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from napari_medseg.core.containers.image_source import FoundImages, ImageSource, format_sources
 from napari_medseg.core.containers.inner_files import give_source_paths, read_archived_series, read_inner
-from napari_medseg.core.containers.part_paths import find_inner_path
+from napari_medseg.core.containers.part_paths import find_inner_path, get_whole_path
 from napari_medseg.core.containers.zip_archive import is_zip
 from napari_medseg.core.decoded_size.limit import MAX_VALUE_BYTES
 from napari_medseg.core.dicom.image_reader import read_series as read_dicom_series
@@ -142,9 +142,7 @@ def read_source(source: ImageSource) -> Image:
         raise MedSegError(source.problem)
     if source.headers:
         image = read_series_with_headers(source.headers)
-    elif source.whole and source.archive is None:
-        image = read(source.paths[0])
-    elif source.whole:
+    elif source.paths and get_whole_path(source.paths[0]) != source.paths[0]:  # a part of a file
         image = read(source.files[0] / source.paths[0].name)
     else:
         image = read(source.files[0]) if len(source.files) == 1 else read_dicom_series(source.files)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from napari_medseg.core.containers.image_source import FoundImages, ImageSource
 from napari_medseg.core.containers.part_paths import find_inner_path
-from napari_medseg.core.containers.parts import list_parts, make_series_sources
+from napari_medseg.core.containers.parts import list_arrays, list_parts, make_series_sources
 from napari_medseg.core.containers.zip_archive import is_zip, unpack
 from napari_medseg.core.decoded_size.header_length import has_magic_word
 from napari_medseg.core.decoded_size.sized_file import SizedFile
@@ -137,7 +137,11 @@ def _sort_files(files: Sequence[Path], named: Collection[Path], problems: Sequen
 
 
 def _list_parts(path: Path) -> list[ImageSource]:
-    """Return the volumes of a NIfTI file, or the file itself."""
+    """Return the volumes of a NIfTI file, the arrays of a NumPy file, or the file itself."""
+    if get_suffix(path) in ARRAY_SUFFIXES:
+        from napari_medseg.core.volumes.numpy_arrays import read_array_headers
+
+        return list_arrays(path, read_array_headers)
     if get_suffix(path) not in (*NIFTI_SUFFIXES, *NIFTI_PAIR_SUFFIXES):
         return [ImageSource(path.name, (path,))]
     from napari_medseg.core.nifti.reader import VOLUME, list_volumes
