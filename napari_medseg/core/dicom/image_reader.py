@@ -14,6 +14,7 @@ from napari_medseg.core.dicom.stack_geometry import (
     compute_affine,
     get_plane_spacing,
     make_projection_storage,
+    measure_unevenness,
     sort_planes,
 )
 from napari_medseg.core.dicom.voxel_values import FileDecoder, PlaneMaker, combine_planes
@@ -149,9 +150,11 @@ def _build_image(headers: list[DicomHeader], name: str, decode: FileDecoder) -> 
     first = headers[0]
     places = [(header, plane) for header in headers for plane in header.planes]
     layout: CanonicalGeometry | None = None
+    uneven, shift_mm = "", 0.0
     if _know_all_positions(headers, name):
         planes = [plane for _, plane in places]
         places = [places[n] for n in sort_planes(planes, name)]
+        uneven, shift_mm = measure_unevenness([plane for _, plane in places])
         affine = compute_affine([plane for _, plane in places], name)
         layout = compute_canonical_geometry(
             affine, (len(places), *planes[0].shape), 0 if len(places) == 1 else None, name
@@ -172,9 +175,10 @@ def _build_image(headers: list[DicomHeader], name: str, decode: FileDecoder) -> 
         series=first.series,
         sources=tuple(dict.fromkeys(plane.path for _, plane in places)),
         storage=storage,
-        notes=(*_make_geometry_notes(layout, n_spatial), *values.notes),
+        notes=(*_make_geometry_notes(layout, n_spatial), *filter(None, [uneven]), *values.notes),
         acquisition=first.acquisition,
         padding_value=values.padding_value,
+        slice_shift_mm=shift_mm,
     )
 
 

@@ -120,13 +120,16 @@ class _Lying:
 
     values: NDArray[Any]
     matrix: NDArray[np.float64] | None
+    shift_mm: float = 0.0
 
     def find_slice(self, corner: NDArray[np.float64], name: str) -> tuple[int, int, int]:
         """Return the index of a point in LPS millimetres: slice, row and column of the first pixel of a frame."""
         assert self.matrix is not None
         index = np.linalg.solve(self.matrix, [*corner, 1.0])[:3]
         whole = np.rint(index)
-        if np.abs(index - whole).max() > _TOLERANCE_PX:
+        # Slices with uneven gaps lie off the even grid, and what was drawn on them does, too.
+        shift = self.shift_mm / float(np.linalg.norm(self.matrix[:3, 0]))
+        if (np.abs(index - whole) > [_TOLERANCE_PX + shift, _TOLERANCE_PX, _TOLERANCE_PX]).any():
             raise HeaderMismatchError(
                 f"{name} lies between the voxels of the series. Export it on the grid of the series."
             )
@@ -175,7 +178,7 @@ def _make_lying(image: Image) -> _Lying:
     matrix = None
     if image.affine is not None:
         matrix = _LPS_RAS @ compute_file_affine(image.affine, storage, image.spatial_shape)
-    return _Lying(np.zeros((1,) * (3 - len(shape)) + shape, np.uint32), matrix)
+    return _Lying(np.zeros((1,) * (3 - len(shape)) + shape, np.uint32), matrix, image.slice_shift_mm)
 
 
 def _check_series(dataset: Dataset, image: Image, name: str) -> tuple[str, ...]:
