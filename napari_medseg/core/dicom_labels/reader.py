@@ -7,7 +7,6 @@ Nothing is resampled: an object on another grid is refused.
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +16,27 @@ from pydicom import Dataset, dcmread
 from pydicom.filereader import read_partial
 from pydicom.tag import Tag
 
+from napari_medseg.core.decoded_size.header_length import refuse_long_header
 from napari_medseg.core.decoded_size.limit import refuse_above_limit
 from napari_medseg.core.decoded_size.sized_file import SizedFile
 from napari_medseg.core.dicom.attributes import get_dicom_text
 from napari_medseg.core.dicom.frame_size import refuse_large_inflation
+from napari_medseg.core.dicom.pixels import decode_pixels
+from napari_medseg.core.dicom_labels.contours import draw_contours
+from napari_medseg.core.dicom_labels.lying_labels import LyingLabels, make_lying_labels
 from napari_medseg.core.errors import GridMismatchError, HeaderMismatchError, MedSegError
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
 from napari_medseg.core.formats.labels import format_size, get_png_tiff_storage
-from napari_medseg.core.formats.orientation import compute_file_affine, reorient_to_canonical
+from napari_medseg.core.formats.orientation import reorient_to_canonical
 from napari_medseg.core.image import Image
-from napari_medseg.core.outlines.pixel_runs import CORNER_TO_CENTRE_PX, iterate_polygon_runs
 
 SEG, LABELMAP_SEG = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 LABEL_CLASSES = (SEG, LABELMAP_SEG, RTSTRUCT)
-_LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_TOLERANCE_PX = 0.02
-"""By how much a slice may lie off the grid of the series; files round positions to a hundredth of a pixel."""
 _HALF = 0.5
 _SOP_CLASS = Tag("SOPClassUID")
+_END = 1 << 32
+"""Behind every tag: these objects have no part that is not parsed."""
 
 
 def find_label_class(path: Path) -> str:
@@ -73,9 +74,10 @@ def read_dicom_labels(path: Path, image: Image) -> tuple[NDArray[Any], tuple[str
     """
     with _open(path) as dataset:
         notes = _check_series(dataset, image, path.name)
-        lying = _make_lying(image)
+        lying = make_lying_labels(image)
+        lying.names = _list_names(dataset)
         if dataset.SOPClassUID == RTSTRUCT:
-            _draw_contours(lying, dataset, path.name)
+            notes = (*notes, *draw_contours(lying, dataset, path.name))
         else:
             notes = (*notes, *_draw_frames(lying, dataset, path))
     storage = get_png_tiff_storage(image)
@@ -114,44 +116,11 @@ def count_dicom_values(path: Path) -> dict[int, int]:
     return {value: count for value, count in sorted(counts.items()) if count}
 
 
-@dataclass(eq=False)
-class _Lying:
-    """Labels (slice, row, column) of a series that are being filled, and where they lie (index to LPS millimetres)."""
-
-    values: NDArray[Any]
-    matrix: NDArray[np.float64] | None
-    shift_mm: float = 0.0
-
-    def find_slice(self, corner: NDArray[np.float64], name: str) -> tuple[int, int, int]:
-        """Return the index of a point in LPS millimetres: slice, row and column of the first pixel of a frame."""
-        assert self.matrix is not None
-        index = np.linalg.solve(self.matrix, [*corner, 1.0])[:3]
-        whole = np.rint(index)
-        # Slices with uneven gaps lie off the even grid, and what was drawn on them does, too.
-        shift = self.shift_mm / float(np.linalg.norm(self.matrix[:3, 0]))
-        if (np.abs(index - whole) > [_TOLERANCE_PX + shift, _TOLERANCE_PX, _TOLERANCE_PX]).any():
-            raise HeaderMismatchError(
-                f"{name} lies between the voxels of the series. Export it on the grid of the series."
-            )
-        return int(whole[0]), int(whole[1]), int(whole[2])
-
-    def fill(self, place: tuple[Any, ...], inside: NDArray[np.bool_], value: int, name: str) -> None:
-        """Set voxels to a value; refuse those that have another one."""
-        part = self.values[place]
-        taken = part[inside]
-        if hidden := sorted({*np.unique(taken).tolist()} - {0, value}):
-            n_voxels = int(np.isin(taken, hidden).sum())
-            raise MedSegError(
-                f"{name}: segments {hidden[0]} and {value} overlap in {n_voxels:,} voxels, and here a voxel has one "
-                "label. Export one of them."
-            )
-        part[inside] = value
-
-
 @contextmanager
 def _open(path: Path) -> Iterator[Dataset]:
     with translate_decode_errors(path, "DICOM labels"):
         with SizedFile(path) as file:
+            refuse_long_header(file, path.stat().st_size, path.name, before=_END)
             refuse_large_inflation(path, file)
             dataset = dcmread(file, force=True)
         if str(dataset.get("SOPClassUID", "")) not in LABEL_CLASSES:
@@ -170,15 +139,6 @@ def _list_names(dataset: Dataset) -> dict[int, str]:
         for one in dataset.SegmentSequence
         if one.SegmentNumber
     }
-
-
-def _make_lying(image: Image) -> _Lying:
-    storage = get_png_tiff_storage(image)
-    shape = tuple(image.spatial_shape[storage.permutation.index(axis)] for axis in range(len(storage.flips)))
-    matrix = None
-    if image.affine is not None:
-        matrix = _LPS_RAS @ compute_file_affine(image.affine, storage, image.spatial_shape)
-    return _Lying(np.zeros((1,) * (3 - len(shape)) + shape, np.uint32), matrix, image.slice_shift_mm)
 
 
 def _check_series(dataset: Dataset, image: Image, name: str) -> tuple[str, ...]:
@@ -201,7 +161,7 @@ def _find_series(dataset: Dataset) -> set[str]:
     return found
 
 
-def _draw_frames(lying: _Lying, dataset: Dataset, path: Path) -> tuple[str, ...]:
+def _draw_frames(lying: LyingLabels, dataset: Dataset, path: Path) -> tuple[str, ...]:
     shape = (int(dataset.Rows), int(dataset.Columns))
     if shape != lying.values.shape[1:]:
         raise GridMismatchError(
@@ -220,7 +180,7 @@ def _iterate_masks(dataset: Dataset, path: Path) -> Iterator[tuple[Dataset, int,
     """Yield the functional groups of each frame, a segment in it, and where it is."""
     rows, columns, n_frames = int(dataset.Rows), int(dataset.Columns), int(dataset.get("NumberOfFrames", 1))
     refuse_above_limit(rows * columns * n_frames * 2, path.stat().st_size, path.name)
-    frames = dataset.pixel_array.reshape(n_frames, rows, columns)
+    frames = decode_pixels(dataset, path.name).reshape(n_frames, rows, columns)
     shared = dataset.get("SharedFunctionalGroupsSequence", [Dataset()])[0]
     kind = get_dicom_text(dataset, "SegmentationType")
     threshold = _HALF * int(dataset.get("MaximumFractionalValue", 1)) if kind == "FRACTIONAL" else _HALF
@@ -232,7 +192,7 @@ def _iterate_masks(dataset: Dataset, path: Path) -> Iterator[tuple[Dataset, int,
             yield own, int(group.ReferencedSegmentNumber), frame >= threshold
 
 
-def _find_frame_place(lying: _Lying, own: Dataset, shared: Dataset, name: str) -> int:
+def _find_frame_place(lying: LyingLabels, own: Dataset, shared: Dataset, name: str) -> int:
     """Return the slice on which a frame lies, whose rows and columns must be those of the series."""
     if lying.matrix is None:
         return 0
@@ -253,33 +213,3 @@ def _find_frame_place(lying: _Lying, own: Dataset, shared: Dataset, name: str) -
 def _find_group(own: Dataset, shared: Dataset, keyword: str) -> Dataset:
     group: Dataset = (own if Tag(keyword) in own else shared)[keyword][0]
     return group
-
-
-def _draw_contours(lying: _Lying, dataset: Dataset, name: str) -> None:
-    """Fill closed contours; of several contours of one region on a slice, inner ones are holes (exclusive or)."""
-    if lying.matrix is None:
-        raise HeaderMismatchError(f"{name} holds points in the patient, but the image does not say where it lies.")
-    to_index = np.linalg.inv(lying.matrix)
-    n_slices, shape = lying.values.shape[0], (lying.values.shape[1], lying.values.shape[2])
-    for region in dataset.get("ROIContourSequence", ()):
-        filled: dict[int, NDArray[np.bool_]] = {}
-        for contour in region.get("ContourSequence", ()):
-            if not str(contour.get("ContourGeometricType", "")).startswith("CLOSED"):
-                continue
-            points = np.array(contour.ContourData, np.float64).reshape(-1, 3)
-            index = np.column_stack([points, np.ones(len(points))]) @ to_index.T
-            page = int(np.rint(index[:, 0].mean()))
-            if np.abs(index[:, 0] - page).max() > _HALF or not 0 <= page < n_slices:
-                raise HeaderMismatchError(f"{name} has a contour that lies in no slice of the series.")
-            plane = filled.setdefault(page, np.zeros(shape, bool))
-            for runs in iterate_polygon_runs([index[:, 1:3] + CORNER_TO_CENTRE_PX], shape):
-                _toggle(plane, runs.iterate_pixels())
-        for page, plane in filled.items():
-            lying.fill((page,), plane, int(region.ReferencedROINumber), name)
-
-
-def _toggle(plane: NDArray[np.bool_], pixels: Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]) -> None:
-    inside = np.zeros_like(plane)
-    for _, rows, columns in pixels:
-        inside[rows, columns] = True
-    plane ^= inside
