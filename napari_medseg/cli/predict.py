@@ -50,10 +50,13 @@ if TYPE_CHECKING:
     from napari_medseg.inference.predictor import Predictor
 
 
+FilesArgument = Annotated[
+    list[Path], typer.Argument(help="Image files, folders or zip archives. A DICOM series is one image.")
+]
+
+
 def predict(
-    files: Annotated[
-        list[Path], typer.Argument(help="Image files, folders or zip archives. A DICOM series is one image.")
-    ],
+    files: FilesArgument,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", callback=check_output_folder, help="Folder for the labels; created if missing."),

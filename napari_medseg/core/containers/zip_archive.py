@@ -198,7 +198,7 @@ def _list_files(archive: zipfile.ZipFile, name: str) -> Iterator[tuple[Path, zip
                 f"{name} names a file outside of itself ({entry.filename[:80]}). It is damaged, or made to write into "
                 "your folders; nothing was unpacked. Ask where it comes from."
             )
-        if entry.is_dir() or not parts or stat.S_ISLNK(entry.external_attr >> 16):
+        if not parts or entry.is_dir() or stat.S_ISLNK(entry.external_attr >> 16):
             continue
         if any(part.startswith(".") or part == "__MACOSX" for part in parts):
             continue

@@ -168,6 +168,21 @@ def test_a_damaged_truncated_or_empty_archive_is_one_failure(tmp_path: Path, stu
     assert [item.name for item in items if isinstance(item, Image)] == ["p"]
 
 
+def test_an_entry_without_a_name_costs_nothing(tmp_path: Path, study: Path) -> None:
+    content = (study / "p.png").read_bytes()
+    archive = write_zip(tmp_path / "a.zip", **{"p.png": content, "x": b"y"})
+    archive.write_bytes(archive.read_bytes().replace(b"\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00x", b"\0" * 11))
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as written:
+        written.writestr("p.png", content)
+        written.filelist[0].filename = ""
+        written.writestr("q.png", content)
+    for path in (archive, tmp_path / "b.zip"):
+        try:
+            formats.find_images(path)
+        except MedSegError:
+            pytest.fail("a name that is missing")
+
+
 def test_archives_in_a_folder_are_told_and_not_opened(tmp_path: Path, study: Path) -> None:
     pack(study / "old.zip", study / "a")
     found = formats.search_images(study)
