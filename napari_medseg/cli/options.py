@@ -2,13 +2,16 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from napari_medseg.core.atomic_io import refuse_unwritable_file, refuse_unwritable_folder
+from napari_medseg.core.containers.array_layout import parse_layout
+from napari_medseg.core.containers.choice import choose_sources, refuse_unchosen_parts
+from napari_medseg.core.containers.image_source import ImageSource
 from napari_medseg.core.decoded_size.limit import MAX_MEMORY_OPTION, allow_memory, parse_size
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.label_files.registry import LABEL_FORMATS
@@ -105,6 +108,28 @@ MaxMemoryOption = Annotated[
     ),
 ]
 """For all commands that read images. Its callback does the work, so the commands do not use the value."""
+SeriesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--series",
+        help="Which images of a study, an archive or a file of several volumes or phases: numbers of the list (1,3-5), "
+        "a part of a name, all, or list, which only prints the list.",
+        show_default="all; of a file of several volumes or phases one must be chosen",
+    ),
+]
+AxesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--axes",
+        help="What the axes of .npy and .npz files are, a letter each: N separate images, Z slices, Y rows, X columns, "
+        "C colours; such as YXZ.",
+        show_default="ZYX or YX, with C last",
+    ),
+]
+SpacingOption = Annotated[
+    str | None,
+    typer.Option("--spacing", help="Millimetres of their voxels (slices, rows, columns), such as 2.5,0.7,0.7."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
 
 
@@ -140,6 +165,32 @@ def open_workspace(project: Path | None, registry: Path | None) -> Iterator[Work
             ws.close()
         raise
     ws.close()
+
+
+def choose_images(
+    sources: Sequence[ImageSource], series: str | None, axes: str | None, spacing: str | None
+) -> tuple[list[ImageSource], list[str]]:
+    """Return the images that the options of a command mean, and messages about those of which one must be chosen.
+
+    Raises
+    ------
+    MedSegError
+        If the options mean none, or are wrong.
+    """
+    if spacing and not axes:
+        raise MedSegError("--spacing says the voxel size of arrays whose axes are given. Add --axes, such as ZYX.")
+    layout = parse_layout(axes, spacing or "") if axes else None
+    laid_out: list[ImageSource] = []
+    problems: list[str] = []
+    for source in sources:
+        try:
+            laid_out += [source] if layout is None or source.array is None else source.lay_out(layout)
+        except MedSegError as error:
+            problems.append(str(error))
+    if series is not None:
+        return choose_sources(laid_out, series), problems
+    chosen, unclear = refuse_unchosen_parts(laid_out)
+    return chosen, problems + unclear
 
 
 def choose_model_card(models: ModelRegistry, task: str, model: str | None) -> ModelCard:

@@ -1,7 +1,7 @@
 """`medseg predict`: segment image files and write label files, without a project."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +11,7 @@ from rich.progress import track
 from napari_medseg.cli.console import echo, echo_json, echo_notice, make_progress_console
 from napari_medseg.cli.options import (
     DEFAULT_TASK,
+    AxesOption,
     DeviceOption,
     JsonOption,
     LabelFormatOption,
@@ -18,14 +19,18 @@ from napari_medseg.cli.options import (
     ModelOption,
     NamesOption,
     RegistryOption,
+    SeriesOption,
+    SpacingOption,
     StraightenOption,
     TaskOption,
     check_output_folder,
+    choose_images,
     choose_model_card,
     load_predictor,
     open_registry,
 )
 from napari_medseg.core import formats
+from napari_medseg.core.containers.choice import LIST, list_sources, summarise
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.formats.gantry_tilt import is_sheared
 from napari_medseg.core.formats.gantry_tilt import straighten as straighten_series
@@ -45,8 +50,13 @@ if TYPE_CHECKING:
     from napari_medseg.inference.predictor import Predictor
 
 
+FilesArgument = Annotated[
+    list[Path], typer.Argument(help="Image files, folders or zip archives. A DICOM series is one image.")
+]
+
+
 def predict(
-    files: Annotated[list[Path], typer.Argument(help="Image files or folders. A DICOM series is one image.")],
+    files: FilesArgument,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", callback=check_output_folder, help="Folder for the labels; created if missing."),
@@ -63,6 +73,9 @@ def predict(
     ] = False,
     names: NamesOption = "stem",
     straighten: StraightenOption = False,
+    series: SeriesOption = None,
+    axes: AxesOption = None,
+    spacing: SpacingOption = None,
     as_json: JsonOption = False,
     max_memory: MaxMemoryOption = None,
     registry: RegistryOption = None,
@@ -72,7 +85,12 @@ def predict(
     The exit code is 1 if a file could not be used; the labels of the others are written.
     """
     label_format = find_label_format(suffix)
-    sources, skipped, errors = _find_sources(files)
+    found, skipped, errors = _find_sources(files)
+    if series is not None and series.strip().lower() == LIST:
+        _echo_list(found, skipped, errors, as_json=as_json)
+        return
+    sources, unclear = choose_images(found, series, axes, spacing)
+    errors += unclear
     models = open_registry(registry)
     wanted = models.read_task_catalog().get_task(task)
     card = choose_model_card(models, task, model)
@@ -116,6 +134,21 @@ def _find_sources(files: Sequence[Path]) -> tuple[list[formats.ImageSource], lis
         except MedSegError as error:
             errors.append(str(error))
     return sources, skipped, errors
+
+
+def _echo_list(
+    sources: Sequence[formats.ImageSource], skipped: Sequence[str], errors: Sequence[str], *, as_json: bool
+) -> None:
+    """Print the images that can be chosen with ``--series``."""
+    if as_json:
+        listed = [asdict(summarise(source)) | {"image": [str(file) for file in source.paths]} for source in sources]
+        echo_json({"series": listed, "skipped": list(skipped), "errors": list(errors)})
+    else:
+        for line in list_sources(sources):
+            echo(line)
+        _echo_result([], skipped, errors)
+    if errors:
+        raise typer.Exit(1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -93,6 +93,8 @@ class Image:
     padding_value
         Value of the pixels that were not measured, such as those outside the field of view of a CT; `None` if there are
         none. They count in no statistic.
+    slice_shift_mm
+        By how many millimetres a slice of a DICOM series lies off its place on the even grid, at most.
     """
 
     pixels: NDArray[Any]
@@ -109,6 +111,7 @@ class Image:
     notes: tuple[str, ...] = ()
     acquisition: Acquisition = field(default_factory=Acquisition)
     padding_value: float | None = None
+    slice_shift_mm: float = 0.0
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != len(self.axes):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from napari_medseg.core import formats
+from napari_medseg.core.containers.part_paths import exists
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import use_slashes
 from napari_medseg.core.grouping.keyed_groups import choose_group_noun
@@ -115,7 +116,7 @@ def load_image(ws: Workspace, case: Case) -> Image:
     """
     reason, problem = "its files are missing", ""
     sources = [Path(use_slashes(source)) for source in case.sources]
-    if sources and all(source.exists() for source in sources):
+    if sources and all(exists(source) for source in sources):
         try:
             image = formats.read(sources[0]) if len(sources) == 1 else formats.read_series(sources)
         except MedSegError as error:

@@ -56,7 +56,6 @@ def build_snapshot(ws: Workspace, task: str, base: ModelCard | None = None) -> t
         raise MedSegError(f"there is no correction to learn from{held}. Accept at least one case outside the hold-out.")
     held_out = [case for case, _ in pairs if case.held_out]
     items = _make_items(ws, task, pairs, roles)
-    replayed = _leave_out_held_out_groups(ws, list_replayed_images(ws, task, base), held_out)
     replayed = leave_out_held_out_groups(ws.project.folder, list_replayed_images(ws, task, base), held_out)
     own_task = None if task in TASKS else ws.tasks.get_task(task)
     snapshot = Snapshot(task=task, items=(*items, *replayed), own_task=own_task)

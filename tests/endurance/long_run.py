@@ -26,8 +26,9 @@ from fuzzing import Family, FamilyResult, fuzz, load, repeat, save  # noqa: E402
 def list_families(names: Sequence[str] = ()) -> dict[str, Family]:
     """Return the families of these names, or all; torch is loaded only if it is needed."""
     from format_families import FORMATS
+    from volume_families import VOLUMES
 
-    families = {family.name: family for family in FORMATS}
+    families = {family.name: family for family in (*FORMATS, *VOLUMES)}
     if not names or not set(names) <= families.keys():
         from own_families import OWN
         from weight_families import WEIGHTS

@@ -9,12 +9,15 @@ import pytest
 from fuzzing import Family, FamilyResult, fuzz
 
 FORMATS = ("dicom", "dicom-series", "nifti", "nifti-gz", "tiff", "png", "jpeg", "outlines")
+VOLUMES = ("itk", "arrays", "pictures", "nifti-parts", "archives", "dicom-variants", "dicom-labels")
 OWN = ("database", "project-files", "journal", "registry", "runs", "exports", "benchmark", "checkpoint", "weights")
 N_LONG = 10_000
 
 
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize(("names", "n_short"), [(FORMATS, 60), (OWN, 40)], ids=["formats", "own files"])
+@pytest.mark.parametrize(
+    ("names", "n_short"), [(FORMATS, 60), (VOLUMES, 40), (OWN, 40)], ids=["formats", "volumes", "own files"]
+)
 def test_damaged_files_are_read_reported_or_refused(
     names: tuple[str, ...], n_short: int, run_script: Callable[..., str], is_long: bool, is_complete: bool
 ) -> None:

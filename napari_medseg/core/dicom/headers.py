@@ -69,7 +69,9 @@ class DicomHeader:
     """One DICOM file without its pixels.
 
     `modality` is that of the file, or the one that its SOP class implies. `has_modality`: whether it has one.
-    `series_key` is equal in all files of one series of one patient, whatever their orientation.
+    `series_key` is equal in all files of one series of one patient, whatever their orientation. `date` is that of the
+    series or study (YYYY-MM-DD), `number` the number of the series; ``""`` if unknown. `part`: which part of its file
+    the planes are, if they are not all of it.
     """
 
     path: Path
@@ -84,6 +86,9 @@ class DicomHeader:
     description: str
     patient_orientation: tuple[str, ...]
     encoding: PixelEncoding
+    date: str = ""
+    number: str = ""
+    part: str = ""
 
 
 def is_dicom(path: Path) -> bool:
@@ -196,7 +201,15 @@ def _make_header(path: Path, dataset: Dataset, encoding: PixelEncoding) -> Dicom
         description=get_dicom_text(dataset, "SeriesDescription"),
         patient_orientation=get_dicom_words(dataset, "PatientOrientation"),
         encoding=encoding,
+        date=_read_date(dataset),
+        number=get_dicom_text(dataset, "SeriesNumber"),
     )
+
+
+def _read_date(dataset: Dataset) -> str:
+    dates = (get_dicom_text(dataset, keyword) for keyword in ("SeriesDate", "AcquisitionDate", "StudyDate"))
+    date = next((date for date in dates if len(date) == 8 and date.isdigit()), "")
+    return f"{date[:4]}-{date[4:6]}-{date[6:]}" if date else ""
 
 
 def _make_series_key(path: Path, dataset: Dataset, planes: tuple[DicomPlane, ...]) -> tuple[str, ...]:

@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from napari_medseg.core.containers.part_paths import SeveralImagesError, make_part_path
 from napari_medseg.core.decoded_size.limit import refuse_above_limit
 from napari_medseg.core.decoded_size.sized_file import SizedFile
 from napari_medseg.core.dicom.frame_size import compute_pixel_bytes
 from napari_medseg.core.dicom.headers import DicomHeader, read_header
 from napari_medseg.core.dicom.pixels import DecodedFile, DecodedPlane, decode_file
-from napari_medseg.core.dicom.series import group_by_series
+from napari_medseg.core.dicom.series import PHASE, group_by_series, split_frames
 from napari_medseg.core.dicom.stack_geometry import (
     compute_affine,
     get_plane_spacing,
     make_projection_storage,
+    measure_unevenness,
     sort_planes,
 )
 from napari_medseg.core.dicom.voxel_values import FileDecoder, PlaneMaker, combine_planes
@@ -125,7 +127,10 @@ def _build_series(headers: list[DicomHeader], decode: FileDecoder) -> Image:
     first = headers[0]
     if len(headers) == 1:
         name = first.path.stem if get_suffix(first.path) in DICOM_SUFFIXES else first.path.name
-        return _build_image(headers, name, decode)
+        if not first.part and len(phases := split_frames(first)) > 1:
+            example = make_part_path(first.path, PHASE, 1)
+            raise SeveralImagesError(first.path, len(phases), "phases or orientations", "", example)
+        return _build_image(headers, f"{name} {first.part}" if first.part else name, decode)
     if len(group_by_series(headers)) > 1:
         names = sorted({f"{header.description or 'series'} ({header.modality})" for header in headers})
         raise MedSegError(f"the files belong to several series: {', '.join(names)}. Open one series at a time.")
@@ -145,9 +150,11 @@ def _build_image(headers: list[DicomHeader], name: str, decode: FileDecoder) -> 
     first = headers[0]
     places = [(header, plane) for header in headers for plane in header.planes]
     layout: CanonicalGeometry | None = None
+    uneven, shift_mm = "", 0.0
     if _know_all_positions(headers, name):
         planes = [plane for _, plane in places]
         places = [places[n] for n in sort_planes(planes, name)]
+        uneven, shift_mm = measure_unevenness([plane for _, plane in places])
         affine = compute_affine([plane for _, plane in places], name)
         layout = compute_canonical_geometry(
             affine, (len(places), *planes[0].shape), 0 if len(places) == 1 else None, name
@@ -168,9 +175,10 @@ def _build_image(headers: list[DicomHeader], name: str, decode: FileDecoder) -> 
         series=first.series,
         sources=tuple(dict.fromkeys(plane.path for _, plane in places)),
         storage=storage,
-        notes=(*_make_geometry_notes(layout, n_spatial), *values.notes),
+        notes=(*_make_geometry_notes(layout, n_spatial), *filter(None, [uneven]), *values.notes),
         acquisition=first.acquisition,
         padding_value=values.padding_value,
+        slice_shift_mm=shift_mm,
     )
 
 

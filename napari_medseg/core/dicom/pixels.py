@@ -103,7 +103,7 @@ def decode_file(header: DicomHeader, file: BinaryIO) -> DecodedFile:
     for keyword in _PIXEL_DATA:  # decoded: the bytes are not needed any more
         if keyword in dataset:
             delattr(dataset, keyword)
-    if len(header.planes) == 1:
+    if count_frames(dataset) == 1:
         stored, padding = stored[np.newaxis], None if padding is None else padding[np.newaxis]
     return DecodedFile(header, stored, padding, dataset)
 

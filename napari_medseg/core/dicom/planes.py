@@ -88,11 +88,17 @@ def read_plane(path: Path, dataset: Dataset, frame: int) -> DicomPlane:
         thickness_mm=abs(
             get_dicom_number(measures, "SpacingBetweenSlices") or get_dicom_number(measures, "SliceThickness") or 0.0
         ),
-        phase=tuple(get_dicom_text(dataset, keyword) for keyword in PHASE_KEYWORDS),
+        phase=(
+            *(get_dicom_text(dataset, keyword) for keyword in _PHASE_KEYWORDS_OF_FILES),
+            *(
+                get_dicom_text(get_functional_group(dataset, frame, sequence), keyword)
+                for sequence, keyword in _PHASE_KEYWORDS_OF_FRAMES
+            ),
+        ),
     )
 
 
-PHASE_KEYWORDS = (
+_PHASE_KEYWORDS_OF_FILES = (
     "TemporalPositionIdentifier",
     "AcquisitionNumber",
     "EchoNumbers",
@@ -100,8 +106,29 @@ PHASE_KEYWORDS = (
     "DiffusionBValue",
     "NominalPercentageOfCardiacPhase",
     "TriggerTime",
+    "EchoTime",
+    "InversionTime",
+    "FlipAngle",
+    "FrameReferenceTime",
+    "KVP",
+    "ContrastBolusAgent",
 )
-"""Attributes that can tell phases of one series apart, the most common first."""
+_PHASE_KEYWORDS_OF_FRAMES = (
+    ("FrameContentSequence", "TemporalPositionIndex"),
+    ("FrameContentSequence", "StackID"),
+    ("FrameContentSequence", "FrameAcquisitionNumber"),
+    ("MREchoSequence", "EffectiveEchoTime"),
+    ("MRDiffusionSequence", "DiffusionBValue"),
+    ("CardiacSynchronizationSequence", "NominalPercentageOfCardiacPhase"),
+    ("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"),
+    ("RespiratorySynchronizationSequence", "NominalPercentageOfRespiratoryPhase"),
+    ("MRImageFrameTypeSequence", "FrameType"),
+    ("CTImageFrameTypeSequence", "FrameType"),
+    ("PETFrameTypeSequence", "FrameType"),
+    ("FrameContentSequence", "FrameAcquisitionDateTime"),
+)
+PHASE_KEYWORDS = (*_PHASE_KEYWORDS_OF_FILES, *(keyword for _, keyword in _PHASE_KEYWORDS_OF_FRAMES))
+"""Attributes that can tell phases of one series apart, the most common first; of a file, then of one of its frames."""
 
 
 def _make_perpendicular(directions: NDArray[np.float64], name: str) -> NDArray[np.float64]:

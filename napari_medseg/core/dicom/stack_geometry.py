@@ -10,6 +10,10 @@ from napari_medseg.core.formats.orientation import make_identity_storage
 from napari_medseg.core.image import StorageLayout
 
 _POSITION_TOLERANCE = 0.02
+MAX_UNEVEN = 0.2
+"""Share of the slice distance by which gaps may differ from it, and slices may lie off an even grid: nothing is
+missing then, and a voxel is drawn by less than a fifth of a slice from where it lies."""
+_EVEN_MM = 0.02
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # PatientOrientation of a projection: whether an axis that points to this direction is flipped in radiological view.
 _PROJECTION_FLIPS = {"L": False, "R": True, "F": False, "H": True, "P": False, "A": True}
@@ -43,7 +47,7 @@ def sort_planes(planes: list[DicomPlane], name: str) -> list[int]:
             f"{name} has {doubled.size} positions with more than one slice (at {places}): several phases or copies. "
             "Open one phase at a time."
         )
-    uneven = np.flatnonzero(np.abs(steps - usual) > max(_POSITION_TOLERANCE * usual, 0.02))
+    uneven = np.flatnonzero(np.abs(steps - usual) > max(MAX_UNEVEN * usual, _EVEN_MM))
     if uneven.size:
         n = int(uneven[0])
         raise IrregularSlicesError(
@@ -51,10 +55,53 @@ def sort_planes(planes: list[DicomPlane], name: str) -> list[int]:
             f"{planes[order[n + 1]].path.name} the distance is {steps[n]:.2f} mm, elsewhere {usual:.2f} mm "
             f"({uneven.size} such gaps in {len(planes)} slices). Complete the series, or open its slices one by one."
         )
-    straight = positions[order][0] + np.outer(np.linspace(0, 1, len(order)), positions[order][-1] - positions[order][0])
-    if float(np.abs(positions[order] - straight).max()) > max(0.05, _POSITION_TOLERANCE * usual):
-        raise IrregularSlicesError(f"{name}: the slice positions do not lie on a straight line. Open them one by one.")
+    _refuse_bent_stack(positions[order], planes[0].normal, usual, name)
     return order  # type: ignore[no-any-return]
+
+
+def _refuse_bent_stack(positions: NDArray[np.float64], normal: NDArray[np.float64], usual: float, name: str) -> None:
+    """Refuse slices off the straight line from the first to the last one, or too far from their even places on it."""
+    off = positions - _compute_even_positions(positions)
+    along = np.abs(off @ normal)
+    aside = np.abs(off - np.outer(off @ normal, normal)).max()
+    shift = (positions[-1] - positions[0]) / (len(positions) - 1)
+    sheared = np.linalg.norm(shift - (shift @ normal) * normal) / usual  # uneven gaps shift slices of a tilt, too
+    if float(aside) > max(0.05, _POSITION_TOLERANCE * usual) + sheared * float(along.max()):
+        raise IrregularSlicesError(f"{name}: the slice positions do not lie on a straight line. Open them one by one.")
+    if float(along.max()) > max(MAX_UNEVEN * usual, _EVEN_MM):
+        raise IrregularSlicesError(
+            f"{name}: the gaps between slices grow or shrink through the series; slice {int(along.argmax()) + 1} lies "
+            f"{along.max():.2f} mm from its place on an even grid. Open its slices one by one."
+        )
+
+
+def _compute_even_positions(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    places: NDArray[np.float64] = positions[0] + np.outer(
+        np.linspace(0, 1, len(positions)), positions[-1] - positions[0]
+    )
+    return places
+
+
+def measure_unevenness(planes: list[DicomPlane]) -> tuple[str, float]:
+    """Return a remark about uneven gaps between sorted planes, and by how many mm a slice lies off its even place.
+
+    Returns
+    -------
+    tuple of str and float
+        ``""`` and the distance if the gaps are even to a fiftieth.
+    """
+    if len(planes) < 3 or any(plane.position is None for plane in planes):
+        return "", 0.0
+    positions = np.array([plane.position for plane in planes])
+    steps = np.diff(positions @ planes[0].normal)
+    off = float(np.linalg.norm(positions - _compute_even_positions(positions), axis=1).max())
+    if float(np.abs(steps - np.median(steps)).max()) <= max(_POSITION_TOLERANCE * float(np.median(steps)), _EVEN_MM):
+        return "", off
+    return (
+        f"The slices are {steps.min():.2f} to {steps.max():.2f} mm apart; they are shown {steps.mean():.2f} mm apart, "
+        f"so that a slice lies at most {off:.2f} mm from its place.",
+        off,
+    )
 
 
 def compute_affine(planes: list[DicomPlane], name: str) -> NDArray[np.float64]:

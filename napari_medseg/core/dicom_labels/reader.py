@@ -16,23 +16,27 @@ from pydicom import Dataset, dcmread
 from pydicom.filereader import read_partial
 from pydicom.tag import Tag
 
+from napari_medseg.core.decoded_size.header_length import refuse_long_header
 from napari_medseg.core.decoded_size.limit import refuse_above_limit
 from napari_medseg.core.decoded_size.sized_file import SizedFile
 from napari_medseg.core.dicom.attributes import get_dicom_text
 from napari_medseg.core.dicom.frame_size import refuse_large_inflation
+from napari_medseg.core.dicom.pixels import decode_pixels
 from napari_medseg.core.dicom_labels.contours import draw_contours
-from napari_medseg.core.dicom_labels.labels_on_series import HALF, LabelsOnSeries
+from napari_medseg.core.dicom_labels.lying_labels import LyingLabels, make_lying_labels
 from napari_medseg.core.errors import GridMismatchError, HeaderMismatchError, MedSegError
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
 from napari_medseg.core.formats.labels import format_size, get_png_tiff_storage
-from napari_medseg.core.formats.orientation import compute_file_affine, reorient_to_canonical
+from napari_medseg.core.formats.orientation import reorient_to_canonical
 from napari_medseg.core.image import Image
 
 SEG, LABELMAP_SEG = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 LABEL_CLASSES = (SEG, LABELMAP_SEG, RTSTRUCT)
-_LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_HALF = 0.5
 _SOP_CLASS = Tag("SOPClassUID")
+_END = 1 << 32
+"""Behind every tag: these objects have no part that is not parsed."""
 
 
 def find_label_class(path: Path) -> str:
@@ -70,9 +74,10 @@ def read_dicom_labels(path: Path, image: Image) -> tuple[NDArray[Any], tuple[str
     """
     with _open(path) as dataset:
         notes = _check_series(dataset, image, path.name)
-        lying = _make_lying(image)
+        lying = make_lying_labels(image)
+        lying.names = _list_names(dataset)
         if dataset.SOPClassUID == RTSTRUCT:
-            notes = (*notes, *draw_contours(lying, dataset, _list_names(dataset), path.name))
+            notes = (*notes, *draw_contours(lying, dataset, path.name))
         else:
             notes = (*notes, *_draw_frames(lying, dataset, path))
     storage = get_png_tiff_storage(image)
@@ -115,6 +120,7 @@ def count_dicom_values(path: Path) -> dict[int, int]:
 def _open(path: Path) -> Iterator[Dataset]:
     with translate_decode_errors(path, "DICOM labels"):
         with SizedFile(path) as file:
+            refuse_long_header(file, path.stat().st_size, path.name, before=_END)
             refuse_large_inflation(path, file)
             dataset = dcmread(file, force=True)
         if str(dataset.get("SOPClassUID", "")) not in LABEL_CLASSES:
@@ -133,15 +139,6 @@ def _list_names(dataset: Dataset) -> dict[int, str]:
         for one in dataset.SegmentSequence
         if one.SegmentNumber
     }
-
-
-def _make_lying(image: Image) -> LabelsOnSeries:
-    storage = get_png_tiff_storage(image)
-    shape = tuple(image.spatial_shape[storage.permutation.index(axis)] for axis in range(len(storage.flips)))
-    matrix = None
-    if image.affine is not None:
-        matrix = _LPS_RAS @ compute_file_affine(image.affine, storage, image.spatial_shape)
-    return LabelsOnSeries(np.zeros((1,) * (3 - len(shape)) + shape, np.uint32), matrix)
 
 
 def _check_series(dataset: Dataset, image: Image, name: str) -> tuple[str, ...]:
@@ -164,7 +161,7 @@ def _find_series(dataset: Dataset) -> set[str]:
     return found
 
 
-def _draw_frames(lying: LabelsOnSeries, dataset: Dataset, path: Path) -> tuple[str, ...]:
+def _draw_frames(lying: LyingLabels, dataset: Dataset, path: Path) -> tuple[str, ...]:
     shape = (int(dataset.Rows), int(dataset.Columns))
     if shape != lying.values.shape[1:]:
         raise GridMismatchError(
@@ -183,10 +180,10 @@ def _iterate_masks(dataset: Dataset, path: Path) -> Iterator[tuple[Dataset, int,
     """Yield the functional groups of each frame, a segment in it, and where it is."""
     rows, columns, n_frames = int(dataset.Rows), int(dataset.Columns), int(dataset.get("NumberOfFrames", 1))
     refuse_above_limit(rows * columns * n_frames * 2, path.stat().st_size, path.name)
-    frames = dataset.pixel_array.reshape(n_frames, rows, columns)
+    frames = decode_pixels(dataset, path.name).reshape(n_frames, rows, columns)
     shared = dataset.get("SharedFunctionalGroupsSequence", [Dataset()])[0]
     kind = get_dicom_text(dataset, "SegmentationType")
-    threshold = HALF * int(dataset.get("MaximumFractionalValue", 1)) if kind == "FRACTIONAL" else HALF
+    threshold = _HALF * int(dataset.get("MaximumFractionalValue", 1)) if kind == "FRACTIONAL" else _HALF
     for frame, own in zip(frames, dataset.PerFrameFunctionalGroupsSequence, strict=True):
         if kind == "LABELMAP":
             yield from ((own, value, frame == value) for value in np.unique(frame[frame > 0]).tolist())
@@ -195,7 +192,7 @@ def _iterate_masks(dataset: Dataset, path: Path) -> Iterator[tuple[Dataset, int,
             yield own, int(group.ReferencedSegmentNumber), frame >= threshold
 
 
-def _find_frame_place(lying: LabelsOnSeries, own: Dataset, shared: Dataset, name: str) -> int:
+def _find_frame_place(lying: LyingLabels, own: Dataset, shared: Dataset, name: str) -> int:
     """Return the slice on which a frame lies, whose rows and columns must be those of the series."""
     if lying.matrix is None:
         return 0
@@ -205,7 +202,7 @@ def _find_frame_place(lying: LabelsOnSeries, own: Dataset, shared: Dataset, name
     steps = np.stack([directions[3:] * spacing[0], directions[:3] * spacing[1]], axis=1)
     length = min(np.linalg.norm(lying.matrix[:3, 1]), np.linalg.norm(lying.matrix[:3, 2]))
     extent = max(lying.values.shape[1:])
-    if np.abs(steps - lying.matrix[:3, 1:3]).max() * extent > max(HALF * length, 1e-6):
+    if np.abs(steps - lying.matrix[:3, 1:3]).max() * extent > max(_HALF * length, 1e-6):
         raise HeaderMismatchError(f"{name} has other directions or pixel sizes than the series. Export it on its grid.")
     page, row, column = lying.find_slice(corner, name)
     if (row, column) != (0, 0) or not 0 <= page < lying.values.shape[0]:

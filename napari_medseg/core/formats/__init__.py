@@ -4,46 +4,27 @@ exactly.
 
 import math
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
+from napari_medseg.core.containers.image_source import FoundImages, ImageSource, format_sources
+from napari_medseg.core.containers.inner_files import give_source_paths, read_archived_series, read_inner
+from napari_medseg.core.containers.part_paths import find_inner_path, get_whole_path
+from napari_medseg.core.containers.zip_archive import is_zip
 from napari_medseg.core.decoded_size.limit import MAX_VALUE_BYTES
-from napari_medseg.core.dicom.bare_files import looks_like_dataset
-from napari_medseg.core.dicom.image_reader import read_dicom, read_series, read_series_with_headers
+from napari_medseg.core.dicom.image_reader import read_series as read_dicom_series
+from napari_medseg.core.dicom.image_reader import read_series_with_headers
 from napari_medseg.core.errors import IrregularSlicesError, MedSegError, translate_errors
-from napari_medseg.core.formats.content import N_START_BYTES, describe_content, holds_nifti
-from napari_medseg.core.formats.decode_errors import translate_decode_errors
-from napari_medseg.core.formats.discovery import (
-    ARRAY_SUFFIXES,
-    DICOM_SUFFIXES,
-    JPEG_SUFFIXES,
-    MAX_FILES,
-    METAIMAGE_SUFFIXES,
-    NIFTI_PAIR_SUFFIXES,
-    NIFTI_SUFFIXES,
-    NRRD_SUFFIXES,
-    PNG_JPEG_SUFFIXES,
-    TIFF_SUFFIXES,
-    TIFF_VARIANT_SUFFIXES,
-    FoundImages,
-    ImageSource,
-    find_images,
-    format_sources,
-    get_suffix,
-    search_images,
-    walk_files,
-)
+from napari_medseg.core.formats.discovery import JPEG_SUFFIXES, find_images, get_suffix, search_images
+from napari_medseg.core.formats.find_reader import READERS, can_read, find_reader, format_expected_types
 from napari_medseg.core.formats.label_reader import MASK_SUFFIXES, read_labels, read_mask, read_mask_image
 from napari_medseg.core.formats.labels import WRITERS, write_image, write_labels
-from napari_medseg.core.formats.nifti import read_nifti
-from napari_medseg.core.formats.other_rooms import read_nrrd_volume, read_volume
 from napari_medseg.core.formats.png_jpeg import read_png_jpeg
 from napari_medseg.core.formats.tiff import read_tiff
 from napari_medseg.core.grouping.groups import find_group
 from napari_medseg.core.image import Image
-from napari_medseg.core.volumes.numpy_arrays import read_numpy_array
+from napari_medseg.core.nifti.reader import read_nifti
 
 __all__ = [
     "JPEG_SUFFIXES",
@@ -71,34 +52,6 @@ __all__ = [
     "write_labels",
 ]
 
-READERS: dict[str, Callable[[Path], Image]] = {
-    **dict.fromkeys(DICOM_SUFFIXES, read_dicom),
-    **dict.fromkeys((*NIFTI_SUFFIXES, *NIFTI_PAIR_SUFFIXES), read_nifti),
-    **dict.fromkeys((*TIFF_SUFFIXES, *TIFF_VARIANT_SUFFIXES), read_tiff),
-    **dict.fromkeys(PNG_JPEG_SUFFIXES, read_png_jpeg),
-    **dict.fromkeys(ARRAY_SUFFIXES, read_numpy_array),
-    **dict.fromkeys(METAIMAGE_SUFFIXES, read_volume),
-    **dict.fromkeys(NRRD_SUFFIXES, read_nrrd_volume),
-}
-_DICOM_MAGIC = slice(128, 132)
-_SUFFIXES_OF_BINARY_FILES = {
-    *DICOM_SUFFIXES,
-    *NIFTI_SUFFIXES,
-    *PNG_JPEG_SUFFIXES,
-    *TIFF_SUFFIXES,
-    *TIFF_VARIANT_SUFFIXES,
-}
-# First bytes of a file. They are checked before the suffix: a PNG that is named .jpg is read as PNG.
-_MAGIC: tuple[tuple[bytes, Callable[[Path], Image]], ...] = (
-    (b"\x89PNG", read_png_jpeg),
-    (b"\xff\xd8\xff", read_png_jpeg),
-    (b"II*\0", read_tiff),
-    (b"MM\0*", read_tiff),
-    (b"II+\0", read_tiff),
-    (b"MM\0+", read_tiff),
-    (b"NRRD000", read_nrrd_volume),
-)
-
 
 @dataclass(frozen=True)
 class ReadFailure:
@@ -121,25 +74,6 @@ class ReadProgress:
     number: int
     total: int
     name: str
-
-
-def can_read(path: Path) -> bool:
-    """Whether a file may hold an image, or a folder a file that may. A fast check: reading can still fail.
-
-    A file is known by its suffix or its first bytes, as `read` knows it. A folder is searched as by `find_images`.
-    """
-    if os.path.isdir(path):
-        return any(can_read(file) for file in islice(walk_files(path), MAX_FILES))
-    if get_suffix(path) in READERS:
-        return True
-    if not os.path.isfile(path):  # a pipe would be waited for
-        return False
-    try:
-        with path.open("rb") as file:
-            start = file.read(N_START_BYTES)
-            return _detect_reader(start) is not None or looks_like_dataset(start)
-    except (OSError, ValueError):
-        return False
 
 
 def read(path: Path, *, expected_shape: tuple[int, ...] | None = None) -> Image:
@@ -165,22 +99,16 @@ def read(path: Path, *, expected_shape: tuple[int, ...] | None = None) -> Image:
         If the file is missing, empty, damaged, of another format or has too many dimensions, or if a folder holds
         several images (the text lists them; `find_images` returns them one by one).
     """
-    if os.path.isdir(path):
-        found = search_images(path)
-        sources = found.sources
-        if not sources:
-            raise MedSegError(_describe_empty_folder(path, found.note))
-        if len(sources) > 1:
-            raise MedSegError(
-                f"the folder {path.name} holds {len(sources)} images: {format_sources(sources)}. Open one of them."
-            )
-        return read_source(sources[0])
+    if os.path.isdir(path) or is_zip(path):
+        return _read_only_image(path)
+    if (inner := find_inner_path(path)) is not None:
+        return read_inner(inner, read)
     image = _read_file(path, expected_shape)
     return image if image.group else replace(image, group=find_group(path, is_volume=image.axes.startswith("Z")))
 
 
 def _read_file(path: Path, expected_shape: tuple[int, ...] | None) -> Image:
-    reader = _find_reader(path)
+    reader = find_reader(path)
     if expected_shape is not None:
         for sized in (read_tiff, read_nifti, read_png_jpeg):
             if reader is sized:
@@ -188,13 +116,37 @@ def _read_file(path: Path, expected_shape: tuple[int, ...] | None) -> Image:
     return reader(path)
 
 
+def _read_only_image(path: Path) -> Image:
+    found = search_images(path)
+    sources = found.sources
+    what = "folder" if os.path.isdir(path) else "archive"
+    if not sources:
+        raise MedSegError(_describe_empty_folder(path, found.note))
+    if len(sources) > 1:
+        raise MedSegError(
+            f"the {what} {path.name} holds {len(sources)} images: {format_sources(sources)}. Open one of them."
+        )
+    return read_source(sources[0])
+
+
+def read_series(paths: Sequence[Path]) -> Image:
+    """Read the slices of one DICOM series, also those that lie in an archive; see `core.dicom.image_reader`."""
+    if paths and (inner := find_inner_path(paths[0])) is not None and is_zip(inner.file):
+        return read_archived_series(inner.file, paths)
+    return read_dicom_series(paths)
+
+
 def read_source(source: ImageSource) -> Image:
     """Read an image that `find_images` found; raises `MedSegError` like `read` and `read_series`, or its problem."""
     if source.problem:
         raise MedSegError(source.problem)
     if source.headers:
-        return read_series_with_headers(source.headers)
-    return read(source.paths[0]) if len(source.paths) == 1 else read_series(source.paths)
+        image = read_series_with_headers(source.headers)
+    elif source.paths and get_whole_path(source.paths[0]) != source.paths[0]:  # a part of a file
+        image = read(source.files[0] / source.paths[0].name)
+    else:
+        image = read(source.files[0]) if len(source.files) == 1 else read_dicom_series(source.files)
+    return give_source_paths(image, source)
 
 
 def read_images(paths: Sequence[Path]) -> Generator[Image | ReadFailure | ReadNote | ReadProgress]:
@@ -249,45 +201,9 @@ def _read_and_hash(source: ImageSource) -> Image:
     return image
 
 
-def _find_reader(path: Path) -> Callable[[Path], Image]:
-    with translate_decode_errors(path, "an image"), path.open("rb") as file:
-        start = file.read(N_START_BYTES)
-    if not start:
-        raise MedSegError(f"{path.name} is empty (0 bytes). Copy or export it again.")
-    if reader := _detect_reader(start):
-        return reader
-    with translate_decode_errors(path, "an image"):
-        if holds_nifti(path, start):
-            return read_nifti
-        kind = describe_content(path, start, is_picture=get_suffix(path) in PNG_JPEG_SUFFIXES)
-    if kind and get_suffix(path) in _SUFFIXES_OF_BINARY_FILES:
-        raise MedSegError(
-            f"{path.name} is {kind}; its name stands for another format. Supported formats are "
-            f"{_format_expected_types()}. Unpack or convert it, or copy the right file."
-        )
-    if reader := READERS.get(get_suffix(path)):
-        return reader
-    if looks_like_dataset(start):
-        return read_dicom
-    raise MedSegError(
-        f"{path.name} has an unsupported format; supported formats are {_format_expected_types()}. Convert it."
-    )
-
-
-def _detect_reader(start: bytes) -> Callable[[Path], Image] | None:
-    """Return the reader for a file by its first bytes; `None` if they are not known."""
-    if start[_DICOM_MAGIC] == b"DICM":
-        return read_dicom
-    return next((reader for magic, reader in _MAGIC if start.startswith(magic)), None)
-
-
 def _describe_empty_folder(folder: Path, note: str = "") -> str:
     """Return the message about a folder without images; `note` says what it holds instead."""
     return (
-        f"the folder {folder.name} holds no image; supported formats are {_format_expected_types()}. "
+        f"the folder {folder.name} holds no image; supported formats are {format_expected_types()}. "
         f"{note or 'Choose another folder.'}"
     )
-
-
-def _format_expected_types() -> str:
-    return "DICOM, NIfTI, MetaImage, NRRD, TIFF, PNG, JPEG, BMP, WebP, JPEG 2000 and NumPy"

@@ -2,15 +2,19 @@
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+from napari_medseg.core.containers.image_source import FoundImages, ImageSource
+from napari_medseg.core.containers.part_paths import find_inner_path
+from napari_medseg.core.containers.parts import list_arrays, list_parts, make_series_sources
+from napari_medseg.core.containers.zip_archive import is_zip, unpack
 from napari_medseg.core.decoded_size.header_length import has_magic_word
 from napari_medseg.core.decoded_size.sized_file import SizedFile
 from napari_medseg.core.dicom.bare_files import is_directory_file, list_directory_files, looks_like_dataset
 from napari_medseg.core.dicom.headers import DicomHeader, NoImageError, read_header
-from napari_medseg.core.dicom.series import group_by_series, split_phases
+from napari_medseg.core.dicom.series import group_by_series
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
 
@@ -48,65 +52,6 @@ _LABEL_FOLDERS = {"labels", "masks"}
 _CHUNK_STORE_SUFFIXES = (".zarr", ".n5")
 _CHUNK_STORE_FILES = {".zarray", ".zgroup", "zarr.json"}
 MAX_FILES = 50_000
-MAX_NAMED = 6
-
-
-@dataclass(frozen=True)
-class ImageSource:
-    """One image that can be opened.
-
-    Parameters
-    ----------
-    name
-        Name to show in a list or a message.
-    paths
-        Its files: several for a DICOM series.
-    series
-        DICOM SeriesInstanceUID; ``""`` if there is none.
-    headers
-        DICOM headers in the order of `paths`, so that opening reads only the pixels; empty for other formats.
-    problem
-        Why it cannot be read, for a path that is missing or a folder that cannot be listed; reading raises this text.
-    """
-
-    name: str
-    paths: tuple[Path, ...]
-    series: str = ""
-    headers: tuple[DicomHeader, ...] = field(default=(), repr=False)
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class FoundImages:
-    """Images in files and folders.
-
-    Parameters
-    ----------
-    sources
-        The images that can be opened.
-    skipped
-        DICOM files in the folders that hold no image: segmentations, doses, presentation states, reports.
-    segmentations
-        Names of the segmentations of 3D Slicer in the folders.
-    """
-
-    sources: tuple[ImageSource, ...]
-    skipped: tuple[NoImageError, ...] = ()
-    segmentations: tuple[str, ...] = ()
-
-    @property
-    def note(self) -> str:
-        """Sentences that name the skipped files; empty if there are none."""
-        left_out = ", ".join(self.segmentations[:MAX_NAMED])
-        about = f"Segmentations are no images and were left out: {left_out}." if left_out else ""
-        return " ".join(filter(None, (self._note_skipped(), about)))
-
-    def _note_skipped(self) -> str:
-        if not self.skipped:
-            return ""
-        names = [f"{each.name} {each.kind}" for each in self.skipped[:MAX_NAMED]]
-        more = f" and {len(self.skipped) - MAX_NAMED} more" if len(self.skipped) > MAX_NAMED else ""
-        return f"DICOM without an image was skipped: {', '.join(names)}{more}."
 
 
 def get_suffix(path: Path) -> str:
@@ -124,41 +69,84 @@ def search_images(path: Path | Sequence[Path]) -> FoundImages:
     """Find the images in a file or folder, or in several of them, and what was skipped in the folders.
 
     DICOM files of one series are one image, in any order and from any folder. Subfolders are searched, except those
-    named ``labels`` or ``masks``, hidden ones and chunk stores (Zarr, N5). A path that does not exist or cannot be
-    listed is a source with a `problem`, so that the others are still read.
+    named ``labels`` or ``masks``, hidden ones and chunk stores (Zarr, N5). A zip archive is searched like a folder. A
+    file of several volumes or phases gives one source for each. A path that does not exist or cannot be listed is a
+    source with a `problem`, so that the others are still read.
     """
     given = [path] if isinstance(path, Path) else list(path)
+    archived: list[FoundImages] = []
     files: list[Path] = []
     problems: list[ImageSource] = []
     for each in given:
-        if os.path.isdir(each):
-            listed, problem = _list_files(each)
-            files += listed
-            problems += [ImageSource(each.name, (each,), problem=problem)] if problem else []
-        elif not os.path.isfile(each):
-            what = "is neither a file nor a folder" if os.path.exists(each) else "does not exist"
-            problem = f"{each} {what}. Check the name, or whether a drive is disconnected."
-            problems.append(ImageSource(each.name, (each,), problem=problem))
-        elif is_directory_file(each):
-            try:
-                files += list_directory_files(each)
-            except MedSegError as error:
-                problems.append(ImageSource(each.name, (each,), problem=str(error)))
-        else:
-            files.append(each)
+        try:
+            if find_inner_path(each) is not None:
+                problems.append(ImageSource(each.name, (each,)))  # read by its path
+            elif is_zip(each):
+                archived.append(_search_archive(each))
+            else:
+                files += _list_given(each, problems)
+        except MedSegError as error:
+            problems.append(ImageSource(each.name, (each,), problem=str(error)))
     # A file that the user named is always listed, so that opening it reports why it cannot be used.
-    named = {each for each in given if os.path.isfile(each) and not is_directory_file(each)}
+    named = {each for each in given if os.path.isfile(each) and not is_directory_file(each) and not is_zip(each)}
+    found = _sort_files(files, named, problems)
+    closed = tuple(file.name for file in files if file not in named and is_zip(file))
+    return FoundImages(
+        (*found.sources, *(source for each in archived for source in each.sources)),
+        (*found.skipped, *(skipped for each in archived for skipped in each.skipped)),
+        (*found.segmentations, *(name for each in archived for name in each.segmentations)),
+        (*closed, *(name for each in archived for name in each.archives)),
+    )
+
+
+def _list_given(path: Path, problems: list[ImageSource]) -> list[Path]:
+    """Return the files of a path that a person named; what cannot be listed is added to the problems."""
+    if os.path.isdir(path):
+        listed, problem = _list_files(path)
+        if problem:
+            problems.append(ImageSource(path.name, (path,), problem=problem))
+        return listed
+    if not os.path.isfile(path):
+        what = "is neither a file nor a folder" if os.path.exists(path) else "does not exist"
+        raise MedSegError(f"{path} {what}. Check the name, or whether a drive is disconnected.")
+    return list_directory_files(path) if is_directory_file(path) else [path]
+
+
+def _search_archive(path: Path) -> FoundImages:
+    """Find the images in a zip archive; its files stay unpacked as long as the sources."""
+    unpacked = unpack(path)
+    found = search_images(unpacked.folder)
+    if not found.sources:
+        raise MedSegError(f"{path.name} holds no image that is read here. {found.note or 'Choose another file.'}")
+    return replace(found, sources=tuple(source.move_to(unpacked) for source in found.sources))
+
+
+def _sort_files(files: Sequence[Path], named: Collection[Path], problems: Sequence[ImageSource]) -> FoundImages:
+    """Return the images of files: DICOM by series, each other file alone or by its parts."""
     series = group_dicom_series(
         (file for file in dict.fromkeys(files) if get_suffix(file) not in NON_DICOM_SUFFIXES), named
     )
-    offered = {file for source in series.sources for file in source.paths}
+    offered = {file for source in series.sources for file in source.files}
     pictures = [file for file in files if get_suffix(file) in NON_DICOM_SUFFIXES]
     segments = [file for file in pictures if get_suffix(file) == ".seg.nrrd" and file not in named]
     pictures = [file for file in pictures if file not in segments]
     pictures = [file for file in pictures if get_suffix(file) != ".img" or not _has_header(file, pictures)]
-    by_hand = [file for file in given if file in named and file not in offered and not _has_header(file, pictures)]
-    single = tuple(ImageSource(file.name, (file,)) for file in dict.fromkeys(pictures + by_hand))
+    by_hand = [file for file in files if file in named and file not in offered and not _has_header(file, pictures)]
+    single = [source for file in dict.fromkeys(pictures + by_hand) for source in _list_parts(file)]
     return FoundImages((*single, *series.sources, *problems), series.skipped, tuple(file.name for file in segments))
+
+
+def _list_parts(path: Path) -> list[ImageSource]:
+    """Return the volumes of a NIfTI file, the arrays of a NumPy file, or the file itself."""
+    if get_suffix(path) in ARRAY_SUFFIXES:
+        from napari_medseg.core.volumes.numpy_arrays import read_array_headers
+
+        return list_arrays(path, read_array_headers)
+    if get_suffix(path) not in (*NIFTI_SUFFIXES, *NIFTI_PAIR_SUFFIXES):
+        return [ImageSource(path.name, (path,))]
+    from napari_medseg.core.nifti.reader import VOLUME, list_volumes
+
+    return list_parts(path, list_volumes, VOLUME)
 
 
 def _has_header(voxels: Path, files: Collection[Path]) -> bool:
@@ -204,17 +192,8 @@ def group_dicom_series(paths: Iterable[Path], named: Collection[Path] = ()) -> F
             continue
         if header is not None:
             headers.append(header)
-    sources += [source for group in group_by_series(headers) for source in _make_series_sources(group)]
+    sources += [source for group in group_by_series(headers) for source in make_series_sources(group)]
     return FoundImages(tuple(sorted(sources, key=lambda source: source.paths[0].as_posix())), tuple(skipped))
-
-
-def format_sources(sources: Sequence[ImageSource], at_most: int = 6) -> str:
-    """Names of sources for a message."""
-    names = [
-        f"{source.name} ({len(source.paths)} files)" if len(source.paths) > 1 else source.name for source in sources
-    ]
-    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
-    return ", ".join(names[:at_most]) + more
 
 
 def _list_files(folder: Path) -> tuple[list[Path], str]:
@@ -245,18 +224,3 @@ def _read_header_if_dicom(path: Path) -> DicomHeader | None:
                 file.seek(0)
                 return read_header(path, file) if is_bare else None
             return read_header(path, file)
-
-
-def _make_series_sources(headers: list[DicomHeader]) -> list[ImageSource]:
-    """Return one source for a series, or one per phase if slices of several phases have the same positions."""
-    by_phase = split_phases(headers)
-    sources = []
-    for phase, members in by_phase.items():
-        first = members[0]
-        name = " ".join(part for part in (first.patient, first.description) if part) or first.path.parent.name
-        if len(by_phase) > 1:
-            name += f" phase {phase}"
-        if len(members) == 1:
-            name = first.path.name
-        sources.append(ImageSource(name, tuple(header.path for header in members), first.series, tuple(members)))
-    return sources

@@ -32,12 +32,13 @@ from napari_medseg.core.formats.grid_metadata import GridMetadata
 from napari_medseg.core.formats.labels import WRITERS, cast_to_labels, format_size
 from napari_medseg.core.formats.mask_channels import choose_mask_channel, read_picture_channel
 from napari_medseg.core.formats.mask_placement import AS_STATED, MaskOrientation, MaskPlacement, PlacedMask, place_mask
-from napari_medseg.core.formats.nifti import came_from_nifti, read_nifti
 from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_canonical, reorient_to_file
 from napari_medseg.core.formats.other_rooms import read_dicom_mask, read_volume_mask, read_volume_mask_image
 from napari_medseg.core.formats.png_jpeg import read_png_grid, read_png_jpeg
 from napari_medseg.core.formats.tiff import read_tiff_grid, read_tiff_mask
 from napari_medseg.core.image import Image, StorageLayout
+from napari_medseg.core.nifti.header import came_from_nifti
+from napari_medseg.core.nifti.reader import read_nifti
 
 MASK_SUFFIXES = (*WRITERS, *VOLUME_SUFFIXES, *NIFTI_PAIR_SUFFIXES, ".bmp")
 """Of files whose values are exact; JPEG is read as a mask, too."""

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from napari_medseg.core.errors import MedSegError, look_up
 from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, TIFF_SUFFIXES, VOLUME_SUFFIXES, get_suffix
 from napari_medseg.core.formats.grid_metadata import make_grid_json
-from napari_medseg.core.formats.nifti import came_from_nifti, write_nifti
 from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_file
 from napari_medseg.core.formats.other_writers import write_volume
 from napari_medseg.core.formats.png_jpeg import get_exif_orientation, write_png
 from napari_medseg.core.formats.tiff import write_tiff
 from napari_medseg.core.image import Image, StorageLayout
+from napari_medseg.core.nifti.header import came_from_nifti
+from napari_medseg.core.nifti.writer import write_nifti
 
 
 def _write_png(path: Path, pixels: NDArray[Any], image: Image) -> None:

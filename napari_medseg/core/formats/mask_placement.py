@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.errors import GridMismatchError
 from napari_medseg.core.formats.labels import format_size
-from napari_medseg.core.formats.nifti import came_from_nifti
 from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_canonical
 from napari_medseg.core.image import Image, StorageLayout
+from napari_medseg.core.nifti.header import came_from_nifti
 
 
 class MaskOrientation(StrEnum):

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 
+from napari_medseg.core.containers.inner_files import open_inner_files
+from napari_medseg.core.containers.part_paths import exists, get_whole_path
 from napari_medseg.core.decoded_size.sized_file import SizedFile
 from napari_medseg.core.dicom.frame_size import count_frames, refuse_large_inflation
 from napari_medseg.core.errors import MedSegError
@@ -91,16 +93,21 @@ def read_dicom_source(image: Image, what: str) -> DicomSource:
         raise MedSegError(
             f"{image.name} is not from DICOM, and {what} belongs to a DICOM series. Choose .seg.nrrd, .mha or .nii.gz."
         )
-    if gone := [path for path in image.sources if not path.is_file()]:
+    if get_whole_path(image.sources[0]) != image.sources[0]:
+        raise MedSegError(
+            f"{image.name} is one of several phases of a file, and {what} cannot name it. Choose .seg.nrrd or .nii.gz."
+        )
+    if gone := [path for path in image.sources if not exists(path)]:
         raise MedSegError(
             f"{what} of {image.name} needs its DICOM files, but {gone[0].name} is gone ({len(gone)} of "
             f"{len(image.sources)} files). Put them back, or choose .seg.nrrd, .mha or .nii.gz."
         )
     datasets: list[Dataset] = []
-    for path in image.sources:
-        with translate_decode_errors(path, "DICOM"), SizedFile(path) as file:
-            refuse_large_inflation(path, file)
-            datasets.append(dcmread(file, stop_before_pixels=True, force=True))
+    with open_inner_files(image.sources) as files:
+        for path in files:
+            with translate_decode_errors(path, "DICOM"), SizedFile(path) as file:
+                refuse_large_inflation(path, file)
+                datasets.append(dcmread(file, stop_before_pixels=True, force=True))
     slices = None
     if image.affine is not None:
         slices = _LPS_RAS @ compute_file_affine(image.affine, get_png_tiff_storage(image), image.spatial_shape)

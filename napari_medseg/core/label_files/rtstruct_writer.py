@@ -140,13 +140,21 @@ def _list_contours(lying: NDArray[Any], source: DicomSource) -> dict[int, list[D
 def _make_contour(ring: Ring, number: int, source: DicomSource) -> Dataset:
     assert source.slices is not None
     index = np.column_stack([np.full(len(ring), number), ring - _CORNER_TO_CENTRE_PX, np.ones(len(ring))])
-    points = (index @ source.slices.T)[:, :3]
+    points = (index @ source.slices.T)[:, :3] + _find_slice_shift(source, number)
     return _make(
         ContourImageSequence=[_refer_to_slice(source, number)],
         ContourGeometricType="CLOSED_PLANAR",
         NumberOfContourPoints=len(ring),
         ContourData=[format_number_as_ds(float(value) + 0.0) for value in np.round(points, 9).ravel()],
     )
+
+
+def _find_slice_shift(source: DicomSource, number: int) -> NDArray[np.float64]:
+    """Return by how many mm a slice lies off the even grid of its series: contours belong on the slice itself."""
+    assert source.slices is not None
+    position = None if source.frames else source.datasets[number].get("ImagePositionPatient")
+    even = source.slices[:3, 3] + number * source.slices[:3, 0]
+    return np.zeros(3) if position is None else np.array(position, np.float64) - even
 
 
 def _make_roi_contour(number: int, segment: Segment, contours: list[Dataset]) -> Dataset:

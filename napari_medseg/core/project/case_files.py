@@ -43,6 +43,7 @@ class _Origin(BaseModel):
     nifti_header: str = ""
     acquisition: Acquisition = Acquisition()
     padding_value: float | None = None
+    slice_shift_mm: float = 0.0
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -123,6 +124,7 @@ def read_image_copy(folder: Path, case: Case) -> Image:
         notes=origin.notes,
         acquisition=origin.acquisition,
         padding_value=origin.padding_value,
+        slice_shift_mm=origin.slice_shift_mm,
         sources=tuple(Path(use_slashes(source)) for source in case.sources),
         storage=_make_storage(origin),
     )
@@ -230,6 +232,7 @@ def _make_origin(image: Image) -> _Origin:
         units=image.units,
         acquisition=keep_known_words(image.acquisition),
         padding_value=image.padding_value,
+        slice_shift_mm=image.slice_shift_mm,
     )
     if image.storage is None:
         return origin

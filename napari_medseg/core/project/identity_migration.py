@@ -108,7 +108,7 @@ def get_backup_path(path: Path, version: int) -> Path:
 def _clean_origin(connection: sqlite3.Connection, path: Path) -> None:
     """Move the series UID of an image copy into `identities`; clear the texts of its header."""
     from napari_medseg.core.formats.decode_errors import translate_decode_errors
-    from napari_medseg.core.formats.nifti import clear_header_texts
+    from napari_medseg.core.nifti.header import clear_header_texts
     from napari_medseg.core.project.case_files import keep_known_words
 
     try:

@@ -14,9 +14,9 @@ from napari_medseg.core.formats.grid_metadata import GRID_KEY
 from napari_medseg.core.formats.labels import format_size
 from napari_medseg.core.formats.mask_channels import choose_mask_channel
 from napari_medseg.core.formats.mask_placement import AS_STATED, MaskOrientation, MaskPlacement, PlacedMask, place_mask
-from napari_medseg.core.formats.nifti import came_from_nifti
 from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_file
 from napari_medseg.core.image import GRID_TOLERANCE_MM, Image
+from napari_medseg.core.nifti.header import came_from_nifti
 from napari_medseg.core.volumes.metaimage import read_metaimage_values
 from napari_medseg.core.volumes.nrrd import read_nrrd_values
 from napari_medseg.core.volumes.segments import SEG_NRRD_SUFFIX, read_segment_values

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_medseg.core.containers.part_paths import get_whole_path
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import use_slashes
 from napari_medseg.core.formats.discovery import NON_DICOM_SUFFIXES, get_suffix
@@ -162,12 +163,12 @@ def _choose_group(image: Image, pattern: GroupPattern | None) -> str:
     own = image.group or image.name or image.content_hash[:12]
     if pattern is None:
         return own
-    return pattern.find_group(image.sources[0] if image.sources else Path(image.name)) or own
+    return pattern.find_group(get_whole_path(image.sources[0]) if image.sources else Path(image.name)) or own
 
 
 def _find_case_group(case: Case, pattern: GroupPattern | None, present: Mapping[str, str]) -> str:
     """Return the clear group that the file of a case gives; its present one if the file itself states the patient."""
-    path = Path(use_slashes(case.sources[0])) if case.sources else Path(case.file_name)
+    path = get_whole_path(Path(use_slashes(case.sources[0]))) if case.sources else Path(case.file_name)
     if pattern is not None:
         return pattern.find_group(path)
     if not case.sources or get_suffix(path) not in NON_DICOM_SUFFIXES:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from napari_medseg.core.atomic_io import compute_file_sha256
+from napari_medseg.core.containers.part_paths import find_inner_path
 from napari_medseg.core.label_files.registry import find_label_format
 from napari_medseg.core.quality.measurements import measure_labels
 from napari_medseg.core.records import Correction
@@ -71,7 +72,10 @@ def _describe_adapted(correction: Correction) -> dict[str, object] | None:
 def make_file_entry(path: Path, *, is_named: bool) -> dict[str, str | None]:
     """Return the hash of a source file, and its name if the user names files so.
 
-    There is no hash if the file is missing and the copy in the project was exported.
+    A file in an archive, or a part of a file, has the hash of the archive or file. There is no hash if the file is
+    missing and the copy in the project was exported.
     """
     name = {"name": path.name} if is_named else {}
-    return name | {"sha256": compute_file_sha256(path) if path.is_file() else None}
+    inner = find_inner_path(path)
+    file = path if inner is None else inner.file
+    return name | {"sha256": compute_file_sha256(file) if file.is_file() else None}

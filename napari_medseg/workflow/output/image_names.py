@@ -8,6 +8,8 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from napari_medseg.core.containers.inner_files import open_inner_files
+from napari_medseg.core.containers.part_paths import exists, get_whole_path
 from napari_medseg.core.dicom.identity import SeriesIdentity, read_series_identity
 from napari_medseg.core.errors import look_up
 from napari_medseg.core.file_names import (
@@ -123,6 +125,7 @@ def _get_file_stem(image: Image) -> str:
 
 
 def _read_identity(image: Image) -> SeriesIdentity:
-    if image.sources and image.sources[0].is_file():
-        return read_series_identity(image.sources[0])
+    if image.sources and exists(image.sources[0]):
+        with open_inner_files([get_whole_path(image.sources[0])]) as files:
+            return read_series_identity(files[0])
     return SeriesIdentity("", "", (image.group,))  # nothing says that the group is no identity

@@ -99,7 +99,7 @@ def write_enhanced(path: Path, volume: NDArray[Any], order: Sequence[int] | None
         PixelValueTransformationSequence=item(RescaleSlope=1, RescaleIntercept=-1024, RescaleType="HU"),
     )
     file.PerFrameFunctionalGroupsSequence = [
-        item(PlanePositionSequence=item(ImagePositionPatient=[0, 0, 1.25 * n]), **frames(n))[0] for n in order
+        item(**{"PlanePositionSequence": item(ImagePositionPatient=[0, 0, 1.25 * n])} | frames(n))[0] for n in order
     ]
     change(file, changes)
     file.save_as(path, enforce_file_format=True)

@@ -116,13 +116,21 @@ def test_phases_are_told_apart_by_what_differs(tmp_path: Path, keyword: str, val
     assert [len(source.paths) for source in formats.find_images(tmp_path)] == [4, 4]
 
 
-def test_frames_of_two_orientations_in_one_file_are_refused(tmp_path: Path) -> None:
+def test_frames_of_two_orientations_in_one_file_are_parts(tmp_path: Path) -> None:
     def turn(n: int) -> dict[str, Any]:
-        return {"PlaneOrientationSequence": item(ImageOrientationPatient=list(AXIAL if n < 2 else tilted(90)))}
+        place = [0, 0, 1.25 * n] if n < 2 else [0, 1.25 * n, 0]
+        return {
+            "PlaneOrientationSequence": item(ImageOrientationPatient=list(AXIAL if n < 2 else tilted(90))),
+            "PlanePositionSequence": item(ImagePositionPatient=place),
+        }
 
     path = write_enhanced(tmp_path / "a.dcm", noise(SHAPE), frames=turn)
-    with pytest.raises(MedSegError, match="planes of several orientations"):
+    with pytest.raises(MedSegError, match="2 phases or orientations"):
         formats.read(path)
+    axial, coronal = formats.find_images(path)
+    assert (axial.part, coronal.part) == ("orientation 1", "orientation 2")
+    assert formats.read_source(axial).pixels.shape[0] == 2
+    assert formats.read(coronal.paths[0]).content_hash == formats.read_source(coronal).content_hash
 
 
 def test_frames_with_pixel_spacings_of_their_own_are_refused(tmp_path: Path) -> None:

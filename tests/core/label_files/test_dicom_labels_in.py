@@ -1,5 +1,8 @@
 """DICOM-SEG and RTSTRUCT read as labels on their series: those of this program, of highdicom, and of pydicom alone."""
 
+import copy
+import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +89,7 @@ def test_overlapping_regions_are_refused_with_their_voxels(tmp_path: Path) -> No
     file = pydicom.dcmread(tmp_path / "l.dcm")
     file.ROIContourSequence[1].ContourSequence = file.ROIContourSequence[0].ContourSequence
     file.save_as(tmp_path / "l.dcm")
-    with pytest.raises(MedSegError, match=r"segments 1 and 2 overlap in [\d,]+ voxels"):
+    with pytest.raises(MedSegError, match=r"segments 1 \(right lung\) and 2 \(left lung\) overlap in [\d,]+ voxels"):
         read_dicom_labels(tmp_path / "l.dcm", image)
 
 
@@ -118,3 +121,66 @@ def test_contours_that_are_not_closed_are_told_for_each_structure(tmp_path: Path
     )
     assert set(np.unique(read)) <= {0, 1}
     assert 0 < (read == 1).sum() < (labels == 1).sum()
+
+
+@pytest.mark.parametrize("kind", ["dicom-seg", "rtstruct"])
+def test_an_object_of_millions_of_items_is_refused_before_it_is_parsed(tmp_path: Path, kind: str) -> None:
+    image = SERIES["axial"](tmp_path)
+    find_label_format(kind).write(tmp_path / "l.dcm", draw(image), image, LUNGS)
+    content = (tmp_path / "l.dcm").read_bytes()
+    items = struct.pack("<HHL", 0xFFFE, 0xE000, 0) * 400_000
+    sequence = struct.pack("<HH2sHL", 0x7FE1 if kind == "dicom-seg" else 0x3007, 0x1010, b"SQ", 0, len(items))
+    (tmp_path / "l.dcm").write_bytes(content + sequence + items)
+    began = time.process_time()
+    with pytest.raises(MedSegError, match="DICOM elements"):
+        read_dicom_labels(tmp_path / "l.dcm", image)
+    with pytest.raises(MedSegError, match="DICOM elements"):
+        read_dicom_label_names(tmp_path / "l.dcm")
+    assert time.process_time() - began < 5
+
+
+def test_a_long_contour_takes_no_object_for_each_number_and_open_lines_are_told(tmp_path: Path) -> None:
+    image = SERIES["axial"](tmp_path)
+    find_label_format("rtstruct").write(tmp_path / "l.dcm", draw(image), image, LUNGS)
+    expected, _ = read_dicom_labels(tmp_path / "l.dcm", image)
+    file = pydicom.dcmread(tmp_path / "l.dcm")
+    contour = file.ROIContourSequence[0].ContourSequence[0]
+    lines = [copy.deepcopy(contour) for _ in range(3)]
+    for line in lines:
+        line.ContourGeometricType = "OPEN_PLANAR"
+    contour.ContourData = list(contour.ContourData) + list(contour.ContourData[-3:]) * 50_000
+    file.ROIContourSequence[0].ContourSequence.extend(lines)
+    file.save_as(tmp_path / "l.dcm")
+    began = time.process_time()
+    found, notes = read_dicom_labels(tmp_path / "l.dcm", image)
+    assert time.process_time() - began < 5
+    np.testing.assert_array_equal(found, expected)
+    assert any("left out (3)" in note for note in notes)
+
+
+def test_values_at_the_half_of_a_fraction_count_and_lower_ones_do_not(tmp_path: Path) -> None:
+    highdicom = pytest.importorskip("highdicom")
+    image = SERIES["axial"](tmp_path)
+    labels = (draw(image) == 1).astype(np.uint8)
+    find_label_format("dicom-seg").write(tmp_path / "l.dcm", labels, image, LUNGS)
+    described = pydicom.dcmread(tmp_path / "l.dcm").SegmentSequence[:1]
+    planes = np.where(formats.labels.reorient_to_file(labels, image.storage) > 0, 0.5, 0.49)
+    built = highdicom.seg.Segmentation(
+        [_complete(pydicom.dcmread(path)) for path in image.sources],
+        planes,
+        "FRACTIONAL",
+        [highdicom.seg.SegmentDescription.from_dataset(one) for one in described],
+        highdicom.UID(),
+        1,
+        highdicom.UID(),
+        1,
+        "m",
+        "n",
+        "1",
+        "0",
+        max_fractional_value=100,
+    )
+    built.save_as(tmp_path / "half.dcm")
+    found, notes = read_dicom_labels(tmp_path / "half.dcm", image)
+    np.testing.assert_array_equal(found, labels)
+    assert "from a half of 100 on" in notes[-1]

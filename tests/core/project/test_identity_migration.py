@@ -9,7 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import pytest
 
-from napari_medseg.core.formats.nifti import clear_header_texts
+from napari_medseg.core.nifti.header import clear_header_texts
 from napari_medseg.core.project.database import DATABASE, Project
 from napari_medseg.core.project.identity_migration import IDENTITIES_VERSION
 from napari_medseg.core.project.migrations import MIGRATIONS

@@ -11,6 +11,7 @@ import pytest
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from napari_medseg.core import formats
+from napari_medseg.core.containers.part_paths import SeveralImagesError
 from napari_medseg.core.errors import MedSegError
 
 RAS_SHAPE = (6, 7, 8)
@@ -142,7 +143,7 @@ def test_trailing_dimensions_of_one_are_dropped_and_real_ones_refused(tmp_path: 
             np.broadcast_to(data.reshape(*RAS_SHAPE, *(1,) * len(extra)), RAS_SHAPE + extra),
             RAS_AFFINE,
         )
-        with pytest.raises(MedSegError, match=rf"has {3 + len(extra)} dimensions"):
+        with pytest.raises(SeveralImagesError, match=rf"holds {np.prod(extra)} volumes"):
             formats.read(path)
 
 

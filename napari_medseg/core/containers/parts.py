@@ -1,0 +1,132 @@
+"""The parts of one file or series that are images of their own: volumes of NIfTI, phases of DICOM."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from napari_medseg.core.containers.array_layout import ArrayHeader, ArrayLayout, parse_array_part
+from napari_medseg.core.containers.image_source import ImageSource
+from napari_medseg.core.containers.part_paths import make_part_path, parse_part_name
+from napari_medseg.core.decoded_size.sized_file import SizedFile
+from napari_medseg.core.dicom.headers import DicomHeader, read_header
+from napari_medseg.core.dicom.series import PHASE, split_frames, split_phases
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image
+
+
+def list_parts(path: Path, list_titles: Callable[[Path], Sequence[str]], what: str) -> list[ImageSource]:
+    """Return the images of a file: its parts, or the file itself if it has none or is damaged.
+
+    Parameters
+    ----------
+    path
+        The file.
+    list_titles
+        Returns the titles of its parts; it may raise `MedSegError`.
+    what
+        What a part is called, such as ``"volume"``.
+    """
+    try:
+        titles = list_titles(path)
+    except MedSegError:
+        titles = ()  # reading it says what is wrong
+    if not titles:
+        return [ImageSource(path.name, (path,))]
+    return [
+        ImageSource(
+            f"{path.name} {title}", (make_part_path(path, what, number),), files=(path,), whole=path.name, part=title
+        )
+        for number, title in enumerate(titles, start=1)
+    ]
+
+
+def list_arrays(path: Path, read_headers: Callable[[Path], Sequence[ArrayHeader]]) -> list[ImageSource]:
+    """Return the arrays of a `.npy` or `.npz` file; the file itself if it is damaged. `read_headers` may raise."""
+    try:
+        headers = read_headers(path)
+    except MedSegError:
+        headers = ()
+    if len(headers) < 2:
+        return [ImageSource(path.name, (path,), array=headers[0] if headers else None)]
+    layouts = [ArrayLayout(array=number) for number in range(1, len(headers) + 1)]
+    return [
+        ImageSource(
+            f"{path.name} {header.name}",
+            (layout.make_part_path(path),),
+            files=(path,),
+            whole=path.name,
+            part=f"array {header.name}",
+            array=header,
+            layout=layout,
+        )
+        for header, layout in zip(headers, layouts, strict=True)
+    ]
+
+
+def make_series_sources(headers: list[DicomHeader]) -> list[ImageSource]:
+    """Return the images of a DICOM series: one, or one for each phase if slices of several have the same positions."""
+    by_phase = split_phases(headers)
+    sources = []
+    for phase, members in by_phase.items():
+        first = members[0]
+        if len(members) == 1 and len(first.planes) > 1 and len(phases := split_frames(first)) > 1:
+            sources += _make_frame_sources(first, phases)
+            continue
+        name = " ".join(part for part in (first.patient, first.description) if part) or first.path.parent.name
+        whole = name if len(by_phase) > 1 else ""
+        if whole:
+            name += f" phase {phase}"
+        if len(members) == 1:
+            name = first.path.name
+        files = tuple(header.path for header in members)
+        part = f"phase {phase}" if whole else ""
+        sources.append(ImageSource(name, files, first.series, tuple(members), whole=whole, part=part))
+    return sources
+
+
+def read_part(path: Path, inner: Path) -> Image:
+    """Read a part of a file by its name, as `make_part_path` makes it.
+
+    Raises
+    ------
+    MedSegError
+        If the file has no such part.
+    """
+    from napari_medseg.core.nifti.reader import VOLUME, read_nifti
+    from napari_medseg.core.volumes.numpy_arrays import read_numpy_array
+
+    if (number := parse_part_name(inner, VOLUME)) is not None:
+        image = read_nifti(path, volume=number)
+        return replace(image, name=f"{image.name} volume {number}", sources=(path / inner,))
+    if (number := parse_part_name(inner, PHASE)) is not None:
+        return _read_phase(path, inner, number)
+    if (layout := parse_array_part(path, inner)) is not None:
+        return replace(read_numpy_array(path, layout), sources=(path / inner,))
+    raise MedSegError(f"{path.name} holds no {inner}. Open the file to see what it holds.")
+
+
+def _make_frame_sources(header: DicomHeader, phases: Sequence[DicomHeader]) -> list[ImageSource]:
+    path = header.path
+    return [
+        ImageSource(
+            f"{path.name} {phase.part}",
+            (make_part_path(path, PHASE, number),),
+            header.series,
+            (phase,),
+            files=(path,),
+            whole=path.name,
+            part=phase.part,
+        )
+        for number, phase in enumerate(phases, start=1)
+    ]
+
+
+def _read_phase(path: Path, inner: Path, number: int) -> Image:
+    from napari_medseg.core.dicom.image_reader import read_series_with_headers
+    from napari_medseg.core.formats.decode_errors import translate_decode_errors
+
+    with translate_decode_errors(path, "DICOM"), SizedFile(path) as file:
+        phases = split_frames(read_header(path, file))
+    if not 1 <= number <= len(phases):
+        raise MedSegError(f"{path.name} has no phase {number}; it has {len(phases)}. Choose another one.")
+    return replace(read_series_with_headers(phases[number - 1 : number]), sources=(path / inner,))

@@ -1,0 +1,1 @@
+"""NIfTI: readers, writer and header; one volume of a file of more than three dimensions."""
