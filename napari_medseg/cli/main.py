@@ -22,6 +22,7 @@ from napari_medseg.cli import (
     import_masks,
     predict,
     queue,
+    share,
     tasks,
 )
 from napari_medseg.cli.console import INTERRUPTED, end_soon_after_interrupt, escape_unprintable, exit_at_once
@@ -53,6 +54,7 @@ app.command(rich_help_panel="Project")(queue.queue)
 app.command(rich_help_panel="Project")(check.check)
 app.command(rich_help_panel="Project")(meter.meter)
 app.command(rich_help_panel="Project")(export.export)
+app.command(rich_help_panel="Project")(share.share)
 app.command(rich_help_panel="Project")(report.report)
 app.add_typer(groups.app, name="groups", rich_help_panel="Project")
 app.add_typer(project.app, name="project", rich_help_panel="Project")

@@ -20,6 +20,8 @@ from napari_medseg.cli.options import (
     RegistryOption,
     StraightenOption,
     TaskOption,
+    WithIdentityOption,
+    agree_to_identity,
     check_output_folder,
     choose_model_card,
     load_predictor,
@@ -63,6 +65,7 @@ def predict(
     ] = False,
     names: NamesOption = "stem",
     straighten: StraightenOption = False,
+    with_identity: WithIdentityOption = False,
     as_json: JsonOption = False,
     max_memory: MaxMemoryOption = None,
     registry: RegistryOption = None,
@@ -72,6 +75,7 @@ def predict(
     The exit code is 1 if a file could not be used; the labels of the others are written.
     """
     label_format = find_label_format(suffix)
+    agree_to_identity(label_format, with_identity)
     sources, skipped, errors = _find_sources(files)
     models = open_registry(registry)
     wanted = models.read_task_catalog().get_task(task)

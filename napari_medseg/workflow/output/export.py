@@ -129,7 +129,7 @@ def export_corrections(
     """
     if not items:
         raise MedSegError("nothing is accepted yet. Accept a case first, then export.")
-    _check_exportable(items, suffix, is_cancelled)
+    check_exportable(items, suffix, is_cancelled)
     earlier = read_provenance(folder)
     namer = namer or ImageNamer("group")
     plans = plan_files(items, folder, suffix, with_images, namer, earlier)
@@ -186,7 +186,7 @@ def _write_lists(folder: Path, listed: Provenance, *, is_new: bool) -> list[Path
     return []
 
 
-def _check_exportable(items: Sequence[ExportItem], suffix: str, is_cancelled: Callable[[], bool]) -> None:
+def check_exportable(items: Sequence[ExportItem], suffix: str, is_cancelled: Callable[[], bool]) -> None:
     wanted = find_label_format(suffix)
     problems = []
     for item in items:
