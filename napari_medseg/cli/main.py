@@ -14,6 +14,7 @@ import typer
 from napari_medseg.cli import (
     benchmark,
     check,
+    dataset,
     demo,
     doctor,
     evaluate,
@@ -54,6 +55,7 @@ app.command(rich_help_panel="Project")(queue.queue)
 app.command(rich_help_panel="Project")(check.check)
 app.command(rich_help_panel="Project")(meter.meter)
 app.command(rich_help_panel="Project")(export.export)
+app.command(rich_help_panel="Project")(dataset.dataset)
 app.command(rich_help_panel="Project")(share.share)
 app.command(rich_help_panel="Project")(report.report)
 app.add_typer(groups.app, name="groups", rich_help_panel="Project")

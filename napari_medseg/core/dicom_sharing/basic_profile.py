@@ -1,4 +1,4 @@
-"""What the Basic Profile of DICOM PS3.15 (table E.1-1) does with each attribute; the table is in `basic_profile.tsv`."""
+"""What the Basic Profile of DICOM PS3.15 (table E.1-1, in `basic_profile.tsv`) does with each attribute."""
 
 from functools import cache
 from pathlib import Path

@@ -26,7 +26,7 @@ KEY, GROUP, CASE, PATTERN = "key", "group", "case", "pattern"
 NOTE, REASON, READER = "note", "rejection reason", "reader"
 SHARED_UID, SHARED_PATIENT = "shared uid", "shared patient"
 """Kinds of rows. The subject of a group is its keyed hash, that of a case its number, that of a text its row's id, and
-that of a reader the label. That of a shared UID or patient is the new one in the shared files, its value the old one."""
+that of a reader the label. That of a shared UID or patient is the new one, its value the old one."""
 READER_LABEL = re.compile(r"reader ([1-9][0-9]{0,8})")
 
 CREATE_IDENTITIES = """CREATE TABLE identities (

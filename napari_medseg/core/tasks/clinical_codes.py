@@ -1,7 +1,7 @@
 """Codes of labels in clinical terminologies (SNOMED CT, and DICOM's own), for DICOM objects and 3D Slicer.
 
-The codes are those of DICOM PS3.16, as pydicom lists them: category of CID 7150, side of CID 244. "Lung consolidation" is
-not in DICOM: it is SNOMED CT 95436008, as in the OMOP vocabulary (concept 4318404).
+The codes are those of DICOM PS3.16, as pydicom lists them: category of CID 7150, side of CID 244. "Lung consolidation"
+is not in DICOM: it is SNOMED CT 95436008, as in the OMOP vocabulary (concept 4318404).
 """
 
 import re

@@ -72,7 +72,7 @@ def share_cases(
     items
         From `output.export.read_export_items`, without notes.
     folder
-        Created if it does not exist. What an earlier call wrote into it is replaced; the same cases give the same bytes.
+        Created if it does not exist. Files of an earlier call are replaced; the same cases give the same bytes.
     pseudonyms
         From `workflow.sharing.uid_map.make_pseudonyms`; keep them with `keep_pseudonyms` afterwards.
     is_cancelled
@@ -85,16 +85,8 @@ def share_cases(
     """
     if not items:
         raise MedSegError("nothing is accepted yet. Accept a case first, then share.")
-    stems = [_make_stem(item) for item in items]
     shared, entries = SharedCases(), []
-    ready = []
-    for item, stem in zip(items, stems, strict=True):
-        try:
-            check_exportable([item], SEG_FORMAT, is_cancelled)
-            read_dicom_source(item.image, "a shared series")
-            ready.append((item, stem))
-        except MedSegError as error:
-            shared.refused.append(f"{item.case.name}: {error}")
+    ready = _find_sharable(items, shared.refused, is_cancelled)
     if not ready:
         raise MedSegError(f"no case can be shared. {shared.refused[0]}")
     claim_files(folder, [name for item, stem in ready for name in _list_names(item, stem)])
@@ -112,6 +104,21 @@ def share_cases(
     if not entries:
         raise MedSegError(f"no case can be shared. {shared.refused[0]}")
     return shared
+
+
+def _find_sharable(
+    items: Sequence[ExportItem], refused: list[str], is_cancelled: Callable[[], bool]
+) -> list[tuple[ExportItem, str]]:
+    """Return the cases that are DICOM and unchanged, with the names of their folders."""
+    ready = []
+    for item in items:
+        try:
+            check_exportable([item], SEG_FORMAT, is_cancelled)
+            read_dicom_source(item.image, "a shared series")
+            ready.append((item, _make_stem(item)))
+        except MedSegError as error:
+            refused.append(f"{item.case.name}: {error}")
+    return ready
 
 
 def _make_stem(item: ExportItem) -> str:
