@@ -14,21 +14,19 @@ import typer
 from napari_medseg.cli import (
     benchmark,
     check,
-    dataset,
     demo,
     doctor,
     evaluate,
-    export,
     groups,
     import_masks,
     predict,
     queue,
-    share,
     tasks,
 )
 from napari_medseg.cli.console import INTERRUPTED, end_soon_after_interrupt, escape_unprintable, exit_at_once
 from napari_medseg.cli.meter import command as meter
 from napari_medseg.cli.models import group as models
+from napari_medseg.cli.output import dataset, export, share
 from napari_medseg.cli.project import group as project
 from napari_medseg.cli.project import report
 from napari_medseg.cli.train import group as train

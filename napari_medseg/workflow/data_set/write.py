@@ -85,28 +85,31 @@ def write_data_set(
         raise MedSegError(f"no case fits the layout {layout.name}. {refused[0]}")
     lists = [*layout.lists, SPLIT_FILE, CARD_FILE, README_FILE, CHECKSUMS_FILE]
     claim_files(folder, [*(name for case in placed for name in case.files), *lists])
+    ignored = 0
+    if any(case.plan.is_partly_reviewed for case in placed):
+        ignored = 2 if task.instances else len(task.labels) + 1
     described = []
-    ignored = len(task.labels) + 1 if any(case.plan.is_partly_reviewed for case in placed) else 0
     for case in placed:
         raise_if_cancelled(is_cancelled)
-        item = read(case.plan.row)
-        _write_case(folder, item, case, layout, 2 if task.instances and ignored else ignored)
-        described.append(_describe_case(item, case))
+        described.append(_write_case(folder, read(case.plan.row), case, layout, ignored))
     told = layout.write_lists(folder, task, placed, licence.strip() or NO_LICENCE)
     _write_split(folder, placed)
-    card = DataCard(
+    write_data_card(folder, _make_card(layout, task, licence, described, told), layout.title)
+    names = [*(name for case in placed for name in case.files), *lists[:-1]]
+    files = [folder / name for name in names if (folder / name).exists()]
+    return WrittenDataSet([*files, write_checksums(folder, files)], told, refused)
+
+
+def _make_card(layout: Layout, task: Task, licence: str, cases: Sequence[CardCase], remarks: Sequence[str]) -> DataCard:
+    return DataCard(
         layout=layout.name,
         task=task.name,
         own_task=None if task.name in TASKS else task,
         labels={str(label.value): label.name for label in task.labels},
         licence=licence.strip() or NO_LICENCE,
-        cases=tuple(described),
-        remarks=tuple(told),
+        cases=tuple(cases),
+        remarks=tuple(remarks),
     )
-    write_data_card(folder, card, layout.title)
-    names = [*(name for case in placed for name in case.files), *lists]
-    files = [folder / name for name in names if name != CHECKSUMS_FILE and (folder / name).exists()]
-    return WrittenDataSet([*files, write_checksums(folder, files)], told, refused)
 
 
 def _plan(
@@ -150,7 +153,8 @@ def _keep_one_kind(found: list[PlacedCase], layout: Layout, refused: list[str]) 
     return [case for case, kind in zip(found, kinds, strict=True) if kind == usual]
 
 
-def _write_case(folder: Path, item: ExportItem, case: PlacedCase, layout: Layout, ignored: int) -> None:
+def _write_case(folder: Path, item: ExportItem, case: PlacedCase, layout: Layout, ignored: int) -> CardCase:
+    """Write the files of a case and return what the card says about it."""
     for name in case.files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
     formats.write_image(folder / case.image, item.image)
@@ -160,6 +164,7 @@ def _write_case(folder: Path, item: ExportItem, case: PlacedCase, layout: Layout
         _write_checked(folder / case.original, item.labels, item)
     if case.reviewed and item.reviewed_mask is not None:
         _write_checked(folder / case.reviewed, item.reviewed_mask.astype(np.uint8), item)
+    return _describe_case(item, case)
 
 
 def _convert_labels(item: ExportItem, ignored: int) -> NDArray[np.uint8]:
