@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.progress import track
 
 from napari_medseg.cli.console import echo, echo_json, make_progress_console
@@ -26,7 +27,9 @@ from napari_medseg.cli.options import (
     open_workspace,
 )
 from napari_medseg.core.atomic_io import refuse_unwritable_folder
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.mask_placement import MaskPlacement
+from napari_medseg.workflow.data_set.card import CARD_FILE, read_data_card
 
 if TYPE_CHECKING:
     from napari_medseg.core.tasks.bundled_tasks import Task
@@ -36,9 +39,17 @@ if TYPE_CHECKING:
 
 MAX_LISTED = 20
 
-ImagesOption = Annotated[Path, typer.Option("--images", help="Folder of images; a DICOM series is a folder in it.")]
+FolderArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Data set of medseg dataset, or folder with imagesTr and labelsTr of nnU-Net.", show_default=""
+    ),
+]
+ImagesOption = Annotated[
+    Path | None, typer.Option("--images", help="Folder of images; a DICOM series is a folder in it.")
+]
 MasksOption = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         "--masks",
         help="Masks named like the images: a folder of NIfTI, TIFF or PNG, of folders with one file for each label, or "
@@ -74,8 +85,9 @@ ForceOption = Annotated[
 
 
 def import_masks(
-    images: ImagesOption,
-    masks: MasksOption,
+    folder: FolderArgument = None,
+    images: ImagesOption = None,
+    masks: MasksOption = None,
     project: ProjectOption = None,
     task: TaskOption = None,
     accept: AcceptOption = False,
@@ -92,6 +104,8 @@ def import_masks(
 ) -> None:
     """Import masks of TotalSegmentator, nnU-Net, another program or a colleague, as drafts or corrections.
 
+    A data set that `medseg dataset` wrote brings its task, groups and hold-out, and its labels become corrections.
+
     What the values mean is taken from --values, else from the last import of these masks, else from the names that a
     dataset.json or the files state, else they are the values of the task. Pairs that do not fit are refused one by one;
     then the exit code is 1. The command can be repeated: what is there already is skipped, also after Ctrl+C.
@@ -105,6 +119,10 @@ def import_masks(
     from napari_medseg.workflow.masks.read_pair import MaskSettings
 
     refuse_unwritable_folder(get_project_dir(project))
+    if folder is not None and (folder / CARD_FILE).is_file() and images is None and masks is None:
+        _import_data_set(folder, project, registry, force=force, as_json=as_json)
+        return
+    images, masks = _choose_folders(folder, images, masks)
     pairs, lacking = find_pairs(images, masks)
     console = make_progress_console(quiet=as_json)
     outcomes = []
@@ -120,15 +138,53 @@ def import_masks(
             outcomes.append(outcome)
             if said is not None and outcome.state != "refused":  # values that fit no mask are a slip
                 remember_meaning(ws, wanted.name, masks, said)
-            if outcome.state == "refused":
-                console.print(f"refused: {outcome.name}: {outcome.text}", highlight=False, markup=False, soft_wrap=True)
+            _show_refusal(console, outcome)
+    _tell(wanted, outcomes, lacking, as_json=as_json)
+
+
+def _show_refusal(console: Console, outcome: "ImportOutcome") -> None:
+    if outcome.state == "refused":
+        console.print(f"refused: {outcome.name}: {outcome.text}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _tell(task: "Task", outcomes: "Sequence[ImportOutcome]", lacking: "Sequence[Mismatch]", *, as_json: bool) -> None:
+    """Print what became of all; the exit code is 1 if one was refused."""
     if as_json:
-        echo_json(_describe(wanted, outcomes, lacking))
+        echo_json(_describe(task, outcomes, lacking))
     else:
         for line in _format_result(outcomes, lacking):
             echo(line)
     if any(outcome.state == "refused" for outcome in outcomes):
         raise typer.Exit(1)
+
+
+def _import_data_set(folder: Path, project: Path | None, registry: Path | None, *, force: bool, as_json: bool) -> None:
+    from napari_medseg.workflow.data_set.read import adopt_task, import_data_set
+
+    console = make_progress_console(quiet=as_json)
+    card = read_data_card(folder)
+    with open_workspace(project, registry) as ws:
+        task = adopt_task(ws, card)
+        found = import_data_set(ws, folder, card, force=force)
+        outcomes = []
+        for outcome in track(found, description=task.title, total=len(card.cases), console=console):
+            outcomes.append(outcome)
+            _show_refusal(console, outcome)
+    _tell(task, outcomes, [], as_json=as_json)
+
+
+def _choose_folders(folder: Path | None, images: Path | None, masks: Path | None) -> tuple[Path, Path]:
+    """Return the folders of images and masks: those of the options, or those of nnU-Net in a folder."""
+    if folder is not None:
+        images, masks = images or folder / "imagesTr", masks or folder / "labelsTr"
+        if not images.is_dir() or not masks.exists():
+            raise MedSegError(
+                f"{folder} is no data set: it has neither {CARD_FILE} nor the folders imagesTr and labelsTr. "
+                "Give --images and --masks."
+            )
+    if images is None or masks is None:
+        raise MedSegError("give a data set, or both --images and --masks.")
+    return images, masks
 
 
 def _read_meaning(task: "Task", values: str, *, binarise: bool, others_background: bool) -> "MaskMeaning | None":

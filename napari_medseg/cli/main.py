@@ -17,7 +17,6 @@ from napari_medseg.cli import (
     demo,
     doctor,
     evaluate,
-    export,
     groups,
     import_masks,
     predict,
@@ -27,6 +26,7 @@ from napari_medseg.cli import (
 from napari_medseg.cli.console import INTERRUPTED, end_soon_after_interrupt, escape_unprintable, exit_at_once
 from napari_medseg.cli.meter import command as meter
 from napari_medseg.cli.models import group as models
+from napari_medseg.cli.output import dataset, export, share
 from napari_medseg.cli.project import group as project
 from napari_medseg.cli.project import report
 from napari_medseg.cli.train import group as train
@@ -53,6 +53,8 @@ app.command(rich_help_panel="Project")(queue.queue)
 app.command(rich_help_panel="Project")(check.check)
 app.command(rich_help_panel="Project")(meter.meter)
 app.command(rich_help_panel="Project")(export.export)
+app.command(rich_help_panel="Project")(dataset.dataset)
+app.command(rich_help_panel="Project")(share.share)
 app.command(rich_help_panel="Project")(report.report)
 app.add_typer(groups.app, name="groups", rich_help_panel="Project")
 app.add_typer(project.app, name="project", rich_help_panel="Project")

@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +15,7 @@ from napari_medseg.core.containers.choice import choose_sources, refuse_unchosen
 from napari_medseg.core.containers.image_source import ImageSource
 from napari_medseg.core.decoded_size.limit import MAX_MEMORY_OPTION, allow_memory, parse_size
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.label_files.registry import LABEL_FORMATS
+from napari_medseg.core.label_files.registry import LABEL_FORMATS, LabelFormat
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.records import Case
@@ -130,6 +131,13 @@ SpacingOption = Annotated[
     str | None,
     typer.Option("--spacing", help="Millimetres of their voxels (slices, rows, columns), such as 2.5,0.7,0.7."),
 ]
+WithIdentityOption = Annotated[
+    bool,
+    typer.Option(
+        "--with-identity",
+        help="DICOM-SEG and RTSTRUCT: agree that the files hold name and ID of the patient, as their series does.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
 
 
@@ -206,6 +214,21 @@ def load_predictor(models: ModelRegistry, model: str, device: str | None) -> "Pr
     from napari_medseg.inference.predictor import Predictor
 
     return Predictor.load(models.get_folder(model), device, models.find_roi_folder(models.get_card(model)))
+
+
+def agree_to_identity(wanted: LabelFormat, agreed: bool) -> None:
+    """Ask whether labels that name the patient are to be written, before the command starts its work.
+
+    Raises
+    ------
+    MedSegError
+        If a person does not agree, or cannot be asked.
+    """
+    if not wanted.names_patient or agreed:
+        return
+    told = f"{wanted.name} holds the name and ID of the patient, so that a PACS places it on its series"
+    if not sys.stdin.isatty() or not typer.confirm(f"{told}. Write it?", err=True):
+        raise MedSegError(f"{told}. Add --with-identity to agree; medseg share writes images and labels without them.")
 
 
 def describe_identity(case: Case) -> dict[str, object]:

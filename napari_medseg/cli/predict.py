@@ -23,6 +23,8 @@ from napari_medseg.cli.options import (
     SpacingOption,
     StraightenOption,
     TaskOption,
+    WithIdentityOption,
+    agree_to_identity,
     check_output_folder,
     choose_images,
     choose_model_card,
@@ -76,6 +78,7 @@ def predict(
     series: SeriesOption = None,
     axes: AxesOption = None,
     spacing: SpacingOption = None,
+    with_identity: WithIdentityOption = False,
     as_json: JsonOption = False,
     max_memory: MaxMemoryOption = None,
     registry: RegistryOption = None,
@@ -85,6 +88,7 @@ def predict(
     The exit code is 1 if a file could not be used; the labels of the others are written.
     """
     label_format = find_label_format(suffix)
+    agree_to_identity(label_format, with_identity)
     found, skipped, errors = _find_sources(files)
     if series is not None and series.strip().lower() == LIST:
         _echo_list(found, skipped, errors, as_json=as_json)

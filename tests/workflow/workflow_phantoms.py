@@ -107,6 +107,11 @@ def work_with_names(ws: Workspace, folder: Path) -> None:
     accept(ws, open_review(ws, twice[0], get_case_row(ws, twice[0]).prediction), labels, images[0])
 
 
+def read_tree(folder: Path) -> dict[str, bytes]:
+    """The bytes of every file of a folder by its name in it."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def real_version(folder: Path, version: int = 1) -> None:
     """A small network with random weights that can be trained for real."""
     import torch

@@ -15,6 +15,7 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.label_files.boundaries import Region, trace_regions
 from napari_medseg.core.label_files.description import LabelDescription, parse_colour
 from napari_medseg.core.label_files.planar import lay_plane
+from napari_medseg.core.tasks.bundled_tasks import Task
 
 _BITS, _SIGN, _MORE, _FIRST_CHARACTER = 5, 0x10, 0x20, 48
 
@@ -43,34 +44,51 @@ def write_coco(
         If the image is a volume, or the folder cannot be written to.
     """
     lying = lay_plane(path, labels, image)
-    task = described.task
+    content = {
+        "info": {"description": described.provenance},
+        "images": [{"id": 1, "file_name": described.image_file, "height": lying.shape[0], "width": lying.shape[1]}],
+        "categories": list_categories(described.task),
+        "annotations": list_annotations(lying, described.task, as_polygons=as_polygons),
+    }
+    atomic_write_text(path, json.dumps(content, ensure_ascii=False) + "\n")
+
+
+def list_categories(task: Task) -> list[dict[str, Any]]:
+    """Return the labels of a task as COCO categories."""
+    return [
+        {"id": label.value, "name": label.name, "supercategory": task.name, "color": list(parse_colour(label.colour))}
+        for label in task.labels
+    ]
+
+
+def list_annotations(
+    lying: NDArray[Any], task: Task, *, as_polygons: bool = False, image_id: int = 1, first_id: int = 1
+) -> list[dict[str, Any]]:
+    """Return the objects of one picture.
+
+    Parameters
+    ----------
+    lying
+        Integers (rows, columns) as in the image file.
+    task
+        Gives the categories.
+    as_polygons
+        As of `write_coco`.
+    image_id, first_id
+        Number of the picture, and of its first object.
+    """
     make = _iterate_polygons if as_polygons else _iterate_masks
-    objects = [
+    return [
         {
             "id": number,
-            "image_id": 1,
+            "image_id": image_id,
             "category_id": task.labels[0].value if task.instances else one["value"],
             "iscrowd": 0,
             **{key: item for key, item in one.items() if key != "value"},
             **({"object": one["value"]} if task.instances else {}),
         }
-        for number, one in enumerate(make(lying), start=1)
+        for number, one in enumerate(make(lying), start=first_id)
     ]
-    content = {
-        "info": {"description": described.provenance},
-        "images": [{"id": 1, "file_name": described.image_file, "height": lying.shape[0], "width": lying.shape[1]}],
-        "categories": [
-            {
-                "id": label.value,
-                "name": label.name,
-                "supercategory": task.name,
-                "color": list(parse_colour(label.colour)),
-            }
-            for label in task.labels
-        ],
-        "annotations": objects,
-    }
-    atomic_write_text(path, json.dumps(content, ensure_ascii=False) + "\n")
 
 
 write_coco_polygons = partial(write_coco, as_polygons=True)

@@ -29,6 +29,8 @@ from napari_medseg.core.label_files.dicom_source import (
 from napari_medseg.core.tasks.clinical_codes import find_code
 
 _CORNER_TO_CENTRE_PX = 0.5
+MAX_STRUCTURES = 65535
+"""As many as a DICOM segmentation numbers; 70,000 structures take five minutes to write."""
 _DETACHED_STUDY = "1.2.840.10008.3.1.2.3.1"
 
 
@@ -51,7 +53,8 @@ def write_rtstruct(path: Path, labels: NDArray[Any], image: Image, described: La
     Raises
     ------
     MedSegError
-        If the image is not from DICOM, has no place in the patient, or its files are gone.
+        If the image is not from DICOM, has no place in the patient, its files are gone, or there are more than 65,535
+        objects.
     """
     source = read_dicom_source(image, "a structure set")
     if source.slices is None:
@@ -61,6 +64,11 @@ def write_rtstruct(path: Path, labels: NDArray[Any], image: Image, described: La
         )
     lying = np.ascontiguousarray(lay_in_slices(labels, image))
     segments = described.list_segments(labels)
+    if len(segments) > MAX_STRUCTURES:
+        raise MedSegError(
+            f"{image.name} has {len(segments):,} objects, and a structure set is written with at most "
+            f"{MAX_STRUCTURES:,}. Choose .mha, .nii.gz or .tif."
+        )
     digest = hashlib.sha256(lying.data).hexdigest()
     seed = (source.first.SeriesInstanceUID, described.task.name, digest, described.provenance)
     built = _make_header(source, described, seed)

@@ -9,6 +9,7 @@ people who correct by a label such as ``reader 2``.
 import json
 import re
 import secrets
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from sqlite3 import Connection
@@ -23,8 +24,9 @@ from napari_medseg.core.records import Case, CaseNote, now
 KEY_BYTES = 32
 KEY, GROUP, CASE, PATTERN = "key", "group", "case", "pattern"
 NOTE, REASON, READER = "note", "rejection reason", "reader"
+SHARED_UID, SHARED_PATIENT = "shared uid", "shared patient"
 """Kinds of rows. The subject of a group is its keyed hash, that of a case its number, that of a text its row's id, and
-that of a reader the label."""
+that of a reader the label. That of a shared UID or patient is the new one, its value the old one."""
 READER_LABEL = re.compile(r"reader ([1-9][0-9]{0,8})")
 
 CREATE_IDENTITIES = """CREATE TABLE identities (
@@ -115,6 +117,21 @@ class Identities:
         with self._transaction():
             query = "UPDATE identities SET value = ? WHERE kind = ? AND subject = ?"
             self._connection.execute(query, [name, READER, label])
+
+    def keep_shared(self, uids: Mapping[str, str], patients: Mapping[str, str]) -> None:
+        """Write which UIDs and PatientIDs shared DICOM files had before, by the new ones; known ones stay."""
+        known = {subject for kind in (SHARED_UID, SHARED_PATIENT) for subject in self.read_shared(kind)}
+        with self._transaction():
+            for kind, replaced in ((SHARED_UID, uids), (SHARED_PATIENT, patients)):
+                for new, old in replaced.items():
+                    if new not in known:
+                        insert_identity(self._connection, kind, new, old)
+
+    def read_shared(self, kind: str) -> dict[str, str]:
+        """Return the old UIDs (`SHARED_UID`) or PatientIDs (`SHARED_PATIENT`) by the new ones."""
+        with translate_sqlite_errors(self._path):
+            query = "SELECT subject, value FROM identities WHERE kind = ? ORDER BY id"
+            return dict(self._connection.execute(query, [kind]).fetchall())
 
 
 def add_case_identity(connection: Connection, case_id: int, case: Case) -> None:

@@ -1,6 +1,7 @@
 """Codes of labels in clinical terminologies (SNOMED CT, and DICOM's own), for DICOM objects and 3D Slicer.
 
-The codes are those of DICOM PS3.16: category of CID 7150, side of CID 244.
+The codes are those of DICOM PS3.16, as pydicom lists them: category of CID 7150, side of CID 244. "Lung consolidation"
+is not in DICOM: it is SNOMED CT 95436008, as in the OMOP vocabulary (concept 4318404).
 """
 
 import re
@@ -36,7 +37,7 @@ _TISSUE = Code("85756007", "SCT", "Tissue")
 _KINDS = {
     "lung": (_ANATOMY, Code("39607008", "SCT", "Lung")),
     "ground-glass": (_FINDING, Code("112120", "DCM", "Ground glass opacity")),
-    "consolidation": (_FINDING, Code("9656002", "SCT", "Consolidation")),
+    "consolidation": (_FINDING, Code("95436008", "SCT", "Lung consolidation")),
     "pleural effusion": (_FINDING, Code("60046008", "SCT", "Pleural effusion")),
     "nucleus": (_ANATOMY, Code("84640000", "SCT", "Nucleus")),
     "instrument": (_OBJECT, Code("57134006", "SCT", "Instrument")),

@@ -64,22 +64,26 @@ def read_export_items(
 
     Raises `ExportCancelled` soon after `is_cancelled` has become true.
     """
-    folder, items = ws.project.folder, []
-    for case, correction, roi_file in rows:
+    items = []
+    for row in rows:
         raise_if_cancelled(is_cancelled)
-        items.append(
-            ExportItem(
-                case,
-                ws.tasks.get_task(case.task),
-                correction,
-                read_case_labels(folder, case, correction),
-                load_image(ws, case),
-                read_roi_labels(folder / roi_file, case) if roi_file else None,
-                read_reviewed_pixels(folder, case, correction),
-                notes.notes.get(case.id, ()),
-            )
-        )
+        items.append(read_export_item(ws, row, notes))
     return items
+
+
+def read_export_item(ws: Workspace, row: tuple[Case, Correction, str], notes: NotesToExport = NO_NOTES) -> ExportItem:
+    """Read one of them."""
+    folder, (case, correction, roi_file) = ws.project.folder, row
+    return ExportItem(
+        case,
+        ws.tasks.get_task(case.task),
+        correction,
+        read_case_labels(folder, case, correction),
+        load_image(ws, case),
+        read_roi_labels(folder / roi_file, case) if roi_file else None,
+        read_reviewed_pixels(folder, case, correction),
+        notes.notes.get(case.id, ()),
+    )
 
 
 def export_corrections(
@@ -129,7 +133,7 @@ def export_corrections(
     """
     if not items:
         raise MedSegError("nothing is accepted yet. Accept a case first, then export.")
-    _check_exportable(items, suffix, is_cancelled)
+    check_exportable(items, suffix, is_cancelled)
     earlier = read_provenance(folder)
     namer = namer or ImageNamer("group")
     plans = plan_files(items, folder, suffix, with_images, namer, earlier)
@@ -186,7 +190,8 @@ def _write_lists(folder: Path, listed: Provenance, *, is_new: bool) -> list[Path
     return []
 
 
-def _check_exportable(items: Sequence[ExportItem], suffix: str, is_cancelled: Callable[[], bool]) -> None:
+def check_exportable(items: Sequence[ExportItem], suffix: str, is_cancelled: Callable[[], bool]) -> None:
+    """Raise `MedSegError` if an image changed since it was labelled, or labels are wrong or do not fit the format."""
     wanted = find_label_format(suffix)
     problems = []
     for item in items:

@@ -155,7 +155,7 @@ def test_a_long_contour_takes_no_object_for_each_number_and_open_lines_are_told(
     found, notes = read_dicom_labels(tmp_path / "l.dcm", image)
     assert time.process_time() - began < 5
     np.testing.assert_array_equal(found, expected)
-    assert any("left out (3)" in note for note in notes)
+    assert any("3 contours are not closed and left out (3 OPEN_PLANAR)" in note for note in notes)
 
 
 def test_values_at_the_half_of_a_fraction_count_and_lower_ones_do_not(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from napari_medseg.cli.options import (
     RegistryOption,
     StraightenOption,
     TaskOption,
+    WithIdentityOption,
+    agree_to_identity,
     check_output_folder,
     open_workspace,
 )
@@ -49,6 +51,7 @@ def export(
             "--with-blind", help="Also write cases that you are to read a second time: you would see the first reading."
         ),
     ] = False,
+    with_identity: WithIdentityOption = False,
     as_json: JsonOption = False,
     project: ProjectOption = None,
     max_memory: MaxMemoryOption = None,
@@ -58,6 +61,7 @@ def export(
 
     With them come provenance.json and measurements.csv.
     """
+    agree_to_identity(find_label_format(suffix), with_identity)
     with open_workspace(project, registry) as ws:
         namer = make_namer(names, ws.registry.user_dir)
         notes = read_notes_to_export(ws, task, with_texts=with_notes)

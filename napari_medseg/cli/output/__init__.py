@@ -1,0 +1,1 @@
+"""Commands that write for other programs: labels, data sets, and files without identity."""

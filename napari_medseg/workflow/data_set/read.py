@@ -1,0 +1,139 @@
+"""Make a project of a data set that this program wrote: its task, groups, hold-out and corrections."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_medseg.core import formats
+from napari_medseg.core.atomic_io import compute_file_sha256
+from napari_medseg.core.errors import MedSegError, translate_errors
+from napari_medseg.core.grouping.keyed_groups import choose_group_noun, get_group_label
+from napari_medseg.core.image import Image
+from napari_medseg.core.project.review_region import RegionOutline, ReviewRegion
+from napari_medseg.core.tasks.bundled_tasks import Task
+from napari_medseg.core.tasks.custom_task import extends
+from napari_medseg.workflow.accepted_files import write_accepted_files
+from napari_medseg.workflow.data_set.card import CardCase, DataCard
+from napari_medseg.workflow.masks.import_masks import (
+    ImportOutcome,
+    ImportStart,
+    begin_import,
+    end_import,
+    write_import,
+)
+from napari_medseg.workflow.masks.read_pair import ReadMask
+from napari_medseg.workflow.tasks.custom_tasks import add_task
+from napari_medseg.workflow.workspace import Workspace
+
+
+def adopt_task(ws: Workspace, card: DataCard) -> Task:
+    """Return the task of a data set; a custom one that is not known here is added.
+
+    Raises
+    ------
+    MedSegError
+        If a task of this name has other labels here, or the card does not describe it.
+    """
+    wanted = card.task_definition
+    if wanted.name not in ws.tasks:
+        return add_task(ws, wanted)
+    known = ws.tasks.get_task(wanted.name)
+    if not extends(known, wanted):
+        raise MedSegError(
+            f"the task {wanted.name!r} has other labels here than in the data set. Use another registry (--registry)."
+        )
+    return known
+
+
+def import_data_set(ws: Workspace, folder: Path, card: DataCard, *, force: bool = False) -> Iterator[ImportOutcome]:
+    """Import the cases of a data set as accepted corrections; one that cannot be imported is refused, others go on.
+
+    Cases keep their group and their side: what the data set holds out is held out. It can be repeated.
+
+    Parameters
+    ----------
+    ws, folder, card
+        Open project, the data set, and its card.
+    force
+        Whether to add images that modality, body part or view rule out for the task.
+    """
+    task = adopt_task(ws, card)
+    for case in card.cases:
+        try:
+            with translate_errors():
+                outcome = _import_case(ws, folder, case, task, force=force)
+        except MedSegError as error:
+            outcome = ImportOutcome(case.name, "refused", str(error))
+        yield outcome
+
+
+def _import_case(ws: Workspace, folder: Path, case: CardCase, task: Task, *, force: bool) -> ImportOutcome:
+    image = formats.read(folder / case.image)
+    image = replace(image, name=case.name, group=case.group, modality=image.modality or case.modality)
+    labels = formats.read_labels(folder / case.labels, image, expected_shape=image.spatial_shape)
+    _keep_side(ws, case, task)
+    begun = begin_import(ws, image, task, labels, accepts=True, force=force)
+    if begun.start is None:
+        return ImportOutcome(case.name, "already there", case=begun.case)
+    _write_correction(ws, folder, case, task, image, labels, begun)
+    return ImportOutcome(case.name, "accepted", "", image.notes, begun.case)
+
+
+def _write_correction(
+    ws: Workspace, folder: Path, case: CardCase, task: Task, image: Image, labels: NDArray[Any], begun: ImportStart
+) -> None:
+    imported = write_import(begun, labels)
+    draft = imported.draft
+    try:
+        region = _read_region(folder, case, image)
+        draft.save_review_region(region)
+        written = write_accepted_files(ws.project.folder, task, begun.case, labels, image, region)
+        digest = hashlib.sha256()
+        for name in (case.image, case.labels):
+            digest.update(compute_file_sha256(folder / name).encode())
+        read = ReadMask(labels, f"labels of a data set; model {case.model or 'none'}, accepted {case.accepted}".strip())
+        end_import(ws, draft, labels, read, digest.hexdigest(), written)
+    except BaseException:
+        imported.take_back()
+        raise
+    finally:
+        draft.close()
+
+
+def _keep_side(ws: Workspace, case: CardCase, task: Task) -> None:
+    """Give the group of a case its side; refuse if it has the other one here."""
+    group = ws.project.identities.key_group(case.group, choose_group_noun(task))
+    present = ws.project.read_hold_out_groups().get(group)
+    if present is None:
+        ws.project.set_hold_out(group, case.held_out)
+    elif present != case.held_out:
+        here, there = ("held out", "trained on") if present else ("trained on", "held out")
+        raise MedSegError(
+            f"{get_group_label(group)} is {there} in the data set, but {here} in this project. Import it into a new "
+            "project, so that no model is compared on images that it was trained on."
+        )
+
+
+def _read_region(folder: Path, case: CardCase, image: Image) -> ReviewRegion:
+    """Return the reviewed pixels as rectangles; the whole image if the data set has no mask of them."""
+    if case.reviewed is None:
+        return ReviewRegion()
+    reviewed = formats.read_labels(folder / case.reviewed, image, expected_shape=image.spatial_shape) > 0
+    planes = reviewed.reshape(-1, *reviewed.shape[-2:])
+    return ReviewRegion(outlines=tuple(one for z, plane in enumerate(planes) for one in _list_rectangles(plane, z)))
+
+
+def _list_rectangles(plane: NDArray[np.bool_], z: int) -> Iterator[RegionOutline]:
+    """Yield rectangles that cover a mask (y, x) exactly: rows that are alike are one."""
+    changes = np.flatnonzero((plane[1:] != plane[:-1]).any(axis=1)) + 1
+    tops = [0, *changes.tolist()]
+    for top, bottom in zip(tops, [*tops[1:], len(plane)], strict=True):
+        edges = np.flatnonzero(np.diff(np.pad(plane[top].astype(np.int8), 1)))
+        for left, right in edges.reshape(-1, 2).tolist():
+            corners = ((top, left), (top, right), (bottom, right), (bottom, left))
+            yield RegionOutline(corners=tuple((y - 0.5, x - 0.5) for y, x in corners), plane=z)

@@ -1,0 +1,1 @@
+"""Images and labels of a project without identities, to pass on."""

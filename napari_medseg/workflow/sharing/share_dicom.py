@@ -1,0 +1,195 @@
+"""Share DICOM: the images of accepted cases and their labels (SEG), both without identity and with the same new UIDs.
+
+Each case is written as a folder of its own. Pixels are not changed, which is checked by reading the files again.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom import dcmread
+
+from napari_medseg.core import formats
+from napari_medseg.core.atomic_io import atomic_write_text
+from napari_medseg.core.dicom_sharing.basic_profile import EDITION
+from napari_medseg.core.dicom_sharing.deidentify import (
+    deidentify,
+    list_pixel_warnings,
+    mark_deidentified,
+    read_whole,
+    replace_dates,
+    write_shared,
+)
+from napari_medseg.core.dicom_sharing.pseudonyms import Pseudonyms
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image
+from napari_medseg.core.label_files.dicom_source import read_dicom_source
+from napari_medseg.core.label_files.registry import find_label_format
+from napari_medseg.workflow.output.export import check_exportable
+from napari_medseg.workflow.output.export_plan import ExportItem
+from napari_medseg.workflow.output.image_names import ImageNamer
+from napari_medseg.workflow.output.label_output import describe_labels, write_and_read_back
+from napari_medseg.workflow.output.staged_files import is_never_cancelled, raise_if_cancelled
+from napari_medseg.workflow.sharing.checksums import CHECKSUMS_FILE, write_checksums
+from napari_medseg.workflow.sharing.written_files import claim_files
+
+LIST_FILE = "shared.json"
+SEG_FORMAT = "dicom-seg"
+
+
+@dataclass(frozen=True)
+class SharedCases:
+    """What was written.
+
+    Parameters
+    ----------
+    files
+        All files, then `shared.json` and `SHA256SUMS`.
+    warnings
+        What the pixels may show of a person, with the name of the case.
+    refused
+        Why a case was left out, one sentence each.
+    """
+
+    files: list[Path] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+def share_cases(
+    items: Sequence[ExportItem],
+    folder: Path,
+    pseudonyms: Pseudonyms,
+    is_cancelled: Callable[[], bool] = is_never_cancelled,
+) -> SharedCases:
+    """Write accepted cases without identity. It only reads the project's files, so it may run in a worker thread.
+
+    Parameters
+    ----------
+    items
+        From `output.export.read_export_items`, without notes.
+    folder
+        Created if it does not exist. Files of an earlier call are replaced; the same cases give the same bytes.
+    pseudonyms
+        From `workflow.sharing.uid_map.make_pseudonyms`; keep them with `keep_pseudonyms` afterwards.
+    is_cancelled
+        Asked before each case.
+
+    Raises
+    ------
+    MedSegError
+        If there is no case, none can be shared, or the folder holds other files of these names.
+    """
+    if not items:
+        raise MedSegError("nothing is accepted yet. Accept a case first, then share.")
+    shared, entries = SharedCases(), []
+    ready = _find_sharable(items, shared.refused, is_cancelled)
+    if not ready:
+        raise MedSegError(f"no case can be shared. {shared.refused[0]}")
+    claim_files(folder, [name for item, stem in ready for name in _list_names(item, stem)])
+    for item, stem in ready:
+        raise_if_cancelled(is_cancelled)
+        try:
+            entries.append(_share_case(item, stem, folder, pseudonyms, shared))
+        except MedSegError as error:
+            shared.refused.append(f"{item.case.name}: {error}")
+            for name in _list_names(item, stem)[:-2]:
+                (folder / name).unlink(missing_ok=True)
+    _write_list(folder, entries)
+    shared.files.append(folder / LIST_FILE)
+    shared.files.append(write_checksums(folder, shared.files))
+    if not entries:
+        raise MedSegError(f"no case can be shared. {shared.refused[0]}")
+    return shared
+
+
+def _find_sharable(
+    items: Sequence[ExportItem], refused: list[str], is_cancelled: Callable[[], bool]
+) -> list[tuple[ExportItem, str]]:
+    """Return the cases that are DICOM and unchanged, with the names of their folders."""
+    ready = []
+    for item in items:
+        try:
+            check_exportable([item], SEG_FORMAT, is_cancelled)
+            read_dicom_source(item.image, "a shared series")
+            ready.append((item, _make_stem(item)))
+        except MedSegError as error:
+            refused.append(f"{item.case.name}: {error}")
+    return ready
+
+
+def _make_stem(item: ExportItem) -> str:
+    """Return the name of a case's folder, which names no one; its task is added, as an image may have several."""
+    return f"{ImageNamer('group').make_case_name(item.image, item.case).stem}_{item.task.name}"
+
+
+def _list_names(item: ExportItem, stem: str) -> list[str]:
+    images = [f"{stem}/image_{number:04}.dcm" for number in range(1, len(item.image.sources) + 1)]
+    return [*images, f"{stem}/labels.seg.dcm", LIST_FILE, CHECKSUMS_FILE]
+
+
+def _share_case(
+    item: ExportItem, stem: str, folder: Path, pseudonyms: Pseudonyms, shared: SharedCases
+) -> dict[str, Any]:
+    (folder / stem).mkdir(parents=True, exist_ok=True)
+    *paths, seg_path = [folder / name for name in _list_names(item, stem)[:-2]]
+    warnings: dict[str, None] = {}
+    for source, path in zip(item.image.sources, paths, strict=True):
+        dataset = read_whole(source)
+        warnings |= dict.fromkeys(list_pixel_warnings(dataset))
+        write_shared(path, deidentify(dataset, pseudonyms))
+    image = _read_again(paths, item.image)
+    described = describe_labels(item, "")
+    write_and_read_back(seg_path, item.labels, image, find_label_format(SEG_FORMAT), described)
+    _clean_seg(seg_path)
+    shared.files.extend([*paths, seg_path])
+    shared.warnings.extend(f"{item.case.name}: {warning}" for warning in warnings)
+    first = dcmread(paths[0], stop_before_pixels=True)
+    return {
+        "folder": stem,
+        "patient": str(first.PatientID),
+        "study": str(first.StudyInstanceUID),
+        "series": str(first.SeriesInstanceUID),
+        "images": len(paths),
+        "labels_file": seg_path.name,
+        "task": item.task.name,
+        "labels": {str(label.value): label.name for label in item.task.labels},
+        "model": item.correction.model or None,
+        "who": item.correction.who or None,
+        "reviewed_share": 1.0 if item.reviewed_mask is None else round(float(item.reviewed_mask.mean()), 5),
+        "warnings": list(warnings),
+    }
+
+
+def _read_again(paths: Sequence[Path], source: Image) -> Image:
+    """Read the shared images, in the order and place of the source; refuse if a pixel differs."""
+    image = formats.read(paths[0]) if len(paths) == 1 else formats.read_series(paths)
+    same_place = (image.affine is None) == (source.affine is None) and (
+        image.affine is None or source.affine is None or np.allclose(image.affine, source.affine, atol=1e-6)
+    )
+    if not same_place or not np.array_equal(image.pixels, source.pixels):
+        raise MedSegError(
+            "the shared files hold other pixels than the case: its DICOM files have changed since it was labelled. "
+            "Put the old files back."
+        )
+    return replace(image, name=source.name)
+
+
+def _clean_seg(path: Path) -> None:
+    """Remove dates, which the highest profile does not keep, and say that the object names no one."""
+    dataset = dcmread(path)
+    replace_dates(dataset)
+    mark_deidentified(dataset)
+    write_shared(path, dataset)
+
+
+def _write_list(folder: Path, entries: Sequence[dict[str, Any]]) -> None:
+    content = {
+        "content": "DICOM images and segmentations without identity",
+        "profile": f"DICOM PS3.15 {EDITION}, Basic Application Confidentiality Profile; pixels are unchanged",
+        "cases": list(entries),
+    }
+    atomic_write_text(folder / LIST_FILE, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
