@@ -81,7 +81,7 @@ class Annotator:
         return compute_score(self.draft.labels, self.work.truth, self.work.task)
 
     def _correct_labels(self, goal: float) -> Iterator[None]:
-        if self.has_tools and self.work.draft.any():
+        if self.has_tools and self.work.draft.any() and self.score() < goal:
             yield from self._take_best(list_whole_label_actions(self._canvas()), Effort(looks=1))
         given_up: Labels = np.zeros(self.believed.shape, np.bool_)
         while self.score() < goal:
