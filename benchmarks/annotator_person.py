@@ -139,7 +139,7 @@ class Annotator:
             self.hand.remember(*action.brush)
 
     def _price(self, action: Action) -> float:
-        return action.effort.compute_seconds(self.times) + self.times.look_s
+        return action.effort.compute_seconds(self.times, self.hand.zoom) + self.times.look_s
 
     def _count_mended(self, action: Action) -> int:
         indices, believed = action.edit.stroke.indices, self.believed.reshape(-1)

@@ -55,7 +55,7 @@ def test_the_tables_compare_a_round_with_the_same_images_before_the_first() -> N
     assert "| lungs | queue | 0.505 (0.500-0.510, 2) | 0.605 (0.600-0.610, 2) | -0.010 to -0.010 |" in (
         annotator_tables.format_orders(rows)
     )
-    work = {"kind": "seconds", "task": "lungs", "seed": 0, "reached": True}
+    work = {"kind": "seconds", "task": "lungs", "seed": 0, "reached": True, "zoom": 1.0}
     seconds = [
         work | {"round": number, "case": case, "effort": make_effort(looks)}
         for number, case, looks in ((0, "a", 10), (0, "b", 90), (1, "a", 2))
