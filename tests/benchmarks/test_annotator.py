@@ -7,7 +7,7 @@ import annotator_person
 import numpy as np
 import pytest
 from annotator_hand import Effort, Hand, TimeModel, choose_zoom, plan_strokes
-from annotator_person import Work, compute_score, find_wrong_places
+from annotator_person import Work, compute_score, find_false_objects, find_wrong_places
 
 from napari_medseg.core.image import Image
 from napari_medseg.core.tasks.bundled_tasks import get_task
@@ -84,6 +84,14 @@ def test_two_nuclei_in_one_are_cut_with_a_line(tmp_path: Path, monkeypatch: pyte
     assert tools["reached"]
     assert "cut" in tools["actions"]
     assert compute_score(draft, truth, work.task) < 0.7
+
+
+def test_what_is_left_of_a_split_object_is_false_too() -> None:
+    truth = draw_disc(np.zeros((80, 80), np.uint32), 40, 40, 14, 1)
+    draft = np.where(truth > 0, 7, 0).astype(np.uint32)
+    draft[40, 30:36] = 8  # a rest on a nucleus that another object matches
+    draft[2:5, 2:5] = 9  # on the background
+    assert find_false_objects(draft, truth) == [8, 9]
 
 
 def test_a_case_that_is_good_enough_costs_one_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
