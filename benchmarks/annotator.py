@@ -3,8 +3,9 @@
 `python benchmarks/annotator.py --data ../shared/data --out FILE.jsonl` predicts hold-out images of each task with the
 live bundled version and corrects them up to a stated quality. The annotator works on a real draft with its journal, by
 the editing tools of the program. At each step it takes the action that mends most per second of a stated time model
-(`annotator_hand.TimeModel`); its hand misses by 2 px, and it overlooks one error in ten. It knows the truth, so its
-seconds are those of somebody who sees at once what is wrong: ratios between ways to work mean more than the seconds.
+(`annotator_hand.TimeModel`); its hand misses by 2 px of the screen, and it overlooks one error in ten. It knows the
+truth, so its seconds are those of somebody who sees at once what is wrong: ratios between ways to work mean more than
+the seconds. Of a slide with nuclei, the field in the middle is corrected.
 
 The actions are chosen once, by the stated times; the ratios with other times price the same actions anew.
 `--report` only prints the table of existing lines. A rerun skips the lines that exist.
@@ -17,15 +18,17 @@ import tempfile
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from annotator_hand import Effort, Hand, TimeModel
+from annotator_hand import Effort, Hand, TimeModel, choose_zoom
 from annotator_person import Annotator, Work, compute_score, overlook
+from numpy.typing import NDArray
 
 from napari_medseg.core import formats
+from napari_medseg.core.image import Image
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.project.undo_journal import StrokeJournal
 from napari_medseg.core.records import Case, Review, ReviewState
@@ -41,12 +44,13 @@ from training.from_folders.base_recipe import read_model_recipe
 RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
 GOALS = {"lungs": 0.95, "covid": 0.85, "nuclei": 0.90, "instruments": 0.93}
 SOURCES = {
-    "lungs": ("lungs-4.json", ("ct20_whole_body",)),
+    "lungs": ("lungs-4.json", ("ct20_whole_body", "xray_kermany")),
     "covid": ("covid-2.json", ("medseg",)),
     "nuclei": ("nuclei-2.json", ("monuseg", "dsb2018")),
     "instruments": ("instruments.json", ()),
 }
 """Recipe with the split, and the sources whose hold-out images are corrected; all of them if none is named."""
+FIELD_PX = 400
 WAYS = {"brush from nothing": (False, False), "brush": (True, False), "all tools": (True, True)}
 """Name of a way to work: whether it starts from the model's draft, and whether it may use all tools."""
 Row = dict[str, Any]
@@ -108,13 +112,21 @@ def choose_cases(task: str, data: Path, n: int) -> list[LabelledCase]:
 def predict(predictor: Predictor, case: LabelledCase, task: str, folder: Path) -> Work:
     """Return the draft of the model with its probabilities, as the window gets them."""
     image, stored = formats.read(case.image), folder / "probabilities"
+    truth = formats.read_labels(case.labels, image)
+    if get_task(task).instances:
+        image, truth = cut_field(image, truth)
     options = PredictionOptions(probabilities_file=stored)
     draft = get_result(predictor.predict(image, options), lambda text: None).labels
-    truth = formats.read_labels(case.labels, image)
     if not get_task(task).instances:
         truth = np.where(truth == 255, 1, truth)
     probability = StoredProbabilities(stored, draft.shape) if stored.exists() else None
     return Work(get_task(task), image, draft, truth.astype(draft.dtype), probability)
+
+
+def cut_field(image: Image, truth: NDArray[Any]) -> tuple[Image, NDArray[Any]]:
+    """Return the middle of a large image with its labels, as a person works on fields of a slide."""
+    box = tuple(slice(max(0, n - FIELD_PX) // 2, max(0, n - FIELD_PX) // 2 + FIELD_PX) for n in truth.shape)
+    return replace(image, pixels=np.ascontiguousarray(image.pixels[box])), np.ascontiguousarray(truth[box])
 
 
 def correct_case(work: Work, way: str, seed: int, name: str, folder: Path) -> Row:
@@ -126,7 +138,8 @@ def correct_case(work: Work, way: str, seed: int, name: str, folder: Path) -> Ro
     journal = StrokeJournal(folder / f"{seed}-{way}.journal")
     case = Case(1, work.task.name, "case", "group", "hash", "YX", start.shape, None, (), False, "2026")
     draft = Draft(Review(1, 1, None, ReviewState.OPEN, 0.0, 0, "", "2026", None), case, journal, start, "")
-    annotator = Annotator(work, draft, believed, Hand(rng), has_tools=has_tools)
+    zoom = choose_zoom(start.shape)
+    annotator = Annotator(work, draft, believed, Hand(rng, zoom=zoom), has_tools=has_tools)
     first, goal = compute_score(start, work.truth, work.task), GOALS[work.task.name]
     last = annotator.correct(goal)
     draft.close()
@@ -135,6 +148,7 @@ def correct_case(work: Work, way: str, seed: int, name: str, folder: Path) -> Ro
         "first": round(first, 4),
         "last": round(last, 4),
         "reached": last >= goal,
+        "zoom": round(zoom, 3),
         "effort": asdict(effort),
         "actions": dict(annotator.diary.actions),
     }
@@ -173,7 +187,7 @@ def compute_ratio(rows: list[Row], task: str, way: str, other: str, model: TimeM
 def price(row: Row, model: TimeModel) -> float:
     """Seconds of a row under a time model; one look at a case that needs nothing."""
     effort = Effort(**row["effort"])
-    return (effort if effort.looks else Effort(looks=1)).compute_seconds(model)
+    return (effort if effort.looks else Effort(looks=1)).compute_seconds(model, row["zoom"])
 
 
 if __name__ == "__main__":

@@ -21,11 +21,16 @@ ROW_STEP = 1.5
 RADIUS_SHARES = (1.0, 0.5)
 """Radii that are tried, relative to the largest disc that fits into the region."""
 MIN_RADIUS_PX = 1.5
+CANVAS_PX = 700
+"""Side of the canvas in a window of 1280x720 pixels."""
 
 
 @dataclass(frozen=True)
 class TimeModel:
-    """Seconds of a person's hand and eye; a click includes pointing, also where a key acts on what is pointed at."""
+    """Seconds of a person's hand and eye; a click includes pointing, also where a key acts on what is pointed at.
+
+    Pixels are those of the screen.
+    """
 
     stroke_s: float = 0.4
     stroke_s_per_px: float = 1 / 400
@@ -44,7 +49,7 @@ class TimeModel:
 
 @dataclass(frozen=True)
 class Effort:
-    """What an action costs, before a time model gives it seconds."""
+    """What an action costs, before a time model gives it seconds. `stroke_px` are pixels of the image."""
 
     strokes: int = 0
     stroke_px: float = 0.0
@@ -55,23 +60,32 @@ class Effort:
     def __add__(self, other: "Effort") -> "Effort":
         return Effort(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
 
-    def compute_seconds(self, model: TimeModel) -> float:
-        """Seconds under a time model."""
+    def compute_seconds(self, model: TimeModel, zoom: float) -> float:
+        """Seconds under a time model, for an image that is shown with so many pixels of the screen per pixel."""
         return (
             self.strokes * model.stroke_s
-            + self.stroke_px * model.stroke_s_per_px
+            + self.stroke_px * zoom * model.stroke_s_per_px
             + self.clicks * model.click_s
             + self.keys * model.key_s
             + self.looks * model.look_s
         )
 
 
+def choose_zoom(shape: tuple[int, ...]) -> float:
+    """Pixels of the screen per pixel of the image: it fills the canvas, and large images are zoomed in to 1."""
+    return max(1.0, CANVAS_PX / max(shape))
+
+
 @dataclass
 class Hand:
-    """A hand that misses by `jitter_px` (standard deviation); it remembers the radius and label of its brush."""
+    """A hand that misses by `jitter_px` (standard deviation) pixels of the screen.
+
+    It remembers the radius and label of its brush. `zoom` is that of the image, see `choose_zoom`.
+    """
 
     rng: np.random.Generator
     jitter_px: float = 2.0
+    zoom: float = 1.0
     radius_px: float = 5.0
     value: int = field(default=-1)
 
@@ -80,7 +94,7 @@ class Hand:
 
         The error is that of whole strokes and of their points: half of the variance each.
         """
-        sigma = self.jitter_px / np.sqrt(2.0)
+        sigma = self.jitter_px / self.zoom / np.sqrt(2.0)
         return path + self.rng.normal(0.0, sigma, 2) + self.rng.normal(0.0, sigma, path.shape)
 
     def count_preparation(self, radius_px: float, value: int) -> Effort:

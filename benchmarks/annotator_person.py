@@ -81,7 +81,7 @@ class Annotator:
         return compute_score(self.draft.labels, self.work.truth, self.work.task)
 
     def _correct_labels(self, goal: float) -> Iterator[None]:
-        if self.has_tools and self.work.draft.any():
+        if self.has_tools and self.work.draft.any() and self.score() < goal:
             yield from self._take_best(list_whole_label_actions(self._canvas()), Effort(looks=1))
         given_up: Labels = np.zeros(self.believed.shape, np.bool_)
         while self.score() < goal:
@@ -139,7 +139,7 @@ class Annotator:
             self.hand.remember(*action.brush)
 
     def _price(self, action: Action) -> float:
-        return action.effort.compute_seconds(self.times) + self.times.look_s
+        return action.effort.compute_seconds(self.times, self.hand.zoom) + self.times.look_s
 
     def _count_mended(self, action: Action) -> int:
         indices, believed = action.edit.stroke.indices, self.believed.reshape(-1)
@@ -205,10 +205,20 @@ def find_wrong_places(labels: Labels, right: Labels, given_up: Mask) -> list[tup
 
 
 def find_false_objects(labels: Labels, truth: Labels) -> list[int]:
-    """Numbers of objects of the draft that lie mostly on the background of the truth."""
+    """Numbers of objects of the draft that match no object of the truth, such as what is left of one that was split."""
     numbers, areas = np.unique(labels[labels > 0], return_counts=True)
-    on_background = np.bincount(labels[(labels > 0) & (truth == 0)].astype(np.int64), minlength=int(labels.max()) + 1)
-    return [int(n) for n, area in zip(numbers, areas, strict=True) if on_background[int(n)] > MATCHED * area]
+    matched = [_matches_one(labels == n, int(area), truth) for n, area in zip(numbers, areas, strict=True)]
+    return [int(n) for n, is_true in zip(numbers, matched, strict=True) if not is_true]
+
+
+def _matches_one(region: Mask, area: int, truth: Labels) -> bool:
+    inside = truth[region]
+    counts = np.bincount(inside[inside > 0].astype(np.int64))
+    if not counts.size:
+        return False
+    number = int(counts.argmax())
+    shared = int(counts[number])
+    return shared > MATCHED * (area + int(np.count_nonzero(truth == number)) - shared)
 
 
 def compute_best_overlap(labels: Labels, region: Mask) -> float:

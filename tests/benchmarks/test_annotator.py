@@ -6,8 +6,8 @@ import annotator
 import annotator_person
 import numpy as np
 import pytest
-from annotator_hand import Effort, Hand, TimeModel, plan_strokes
-from annotator_person import Work, compute_score, find_wrong_places
+from annotator_hand import Effort, Hand, TimeModel, choose_zoom, plan_strokes
+from annotator_person import Work, compute_score, find_false_objects, find_wrong_places
 
 from napari_medseg.core.image import Image
 from napari_medseg.core.tasks.bundled_tasks import get_task
@@ -33,9 +33,18 @@ def correct(work: Work, way: str, folder: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_an_effort_gets_its_seconds_from_the_time_model() -> None:
     effort = Effort(strokes=2, stroke_px=400, clicks=1, keys=3) + Effort(looks=1)
-    assert effort.compute_seconds(TimeModel()) == pytest.approx(0.8 + 1.0 + 0.9 + 0.9 + 1.5)
+    assert effort.compute_seconds(TimeModel(), 1.0) == pytest.approx(0.8 + 1.0 + 0.9 + 0.9 + 1.5)
+    assert effort.compute_seconds(TimeModel(), 2.0) == pytest.approx(0.8 + 2.0 + 0.9 + 0.9 + 1.5)
     names = [name for name, _ in TimeModel().list_variants()]
     assert len(names) == len(set(names)) == 11
+
+
+def test_an_image_is_shown_as_large_as_the_canvas_but_never_smaller_than_it_is() -> None:
+    assert choose_zoom((350, 250)) == 2.0
+    assert choose_zoom((1000, 3000)) == 1.0
+    path = np.zeros((2000, 2))
+    hands = [Hand(np.random.default_rng(0), zoom=zoom).shake(path) for zoom in (1.0, 2.0)]
+    assert hands[0].std() == pytest.approx(2 * hands[1].std())
 
 
 def test_strokes_cover_a_region_and_little_else() -> None:
@@ -77,6 +86,14 @@ def test_two_nuclei_in_one_are_cut_with_a_line(tmp_path: Path, monkeypatch: pyte
     assert compute_score(draft, truth, work.task) < 0.7
 
 
+def test_what_is_left_of_a_split_object_is_false_too() -> None:
+    truth = draw_disc(np.zeros((80, 80), np.uint32), 40, 40, 14, 1)
+    draft = np.where(truth > 0, 7, 0).astype(np.uint32)
+    draft[40, 30:36] = 8  # a rest on a nucleus that another object matches
+    draft[2:5, 2:5] = 9  # on the background
+    assert find_false_objects(draft, truth) == [8, 9]
+
+
 def test_a_case_that_is_good_enough_costs_one_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     truth = draw_disc(np.zeros((64, 64), np.uint8), 30, 30, 12, 1)
     row = correct(make_work("lungs", truth.copy(), truth), "brush", tmp_path, monkeypatch)
@@ -85,7 +102,7 @@ def test_a_case_that_is_good_enough_costs_one_look(tmp_path: Path, monkeypatch: 
 
 
 def test_the_table_compares_the_cases_that_both_ways_finished() -> None:
-    row = {"task": "lungs", "case": "a", "seed": 0, "reached": True, "actions": {"brush": 1}}
+    row = {"task": "lungs", "case": "a", "seed": 0, "reached": True, "zoom": 1.0, "actions": {"brush": 1}}
     slow, fast = ({"strokes": 0, "stroke_px": 0.0, "clicks": 0, "keys": 0, "looks": n} for n in (4, 2))
     rows = [row | {"way": "brush", "effort": slow}, row | {"way": "all tools", "effort": fast}]
     rows.append(row | {"case": "b", "way": "brush", "effort": slow})
