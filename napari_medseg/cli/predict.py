@@ -88,11 +88,11 @@ def predict(
     The exit code is 1 if a file could not be used; the labels of the others are written.
     """
     label_format = find_label_format(suffix)
-    agree_to_identity(label_format, with_identity)
     found, skipped, errors = _find_sources(files)
     if series is not None and series.strip().lower() == LIST:
         _echo_list(found, skipped, errors, as_json=as_json)
         return
+    agree_to_identity(label_format, with_identity)
     sources, unclear = choose_images(found, series, axes, spacing)
     errors += unclear
     models = open_registry(registry)

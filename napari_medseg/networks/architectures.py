@@ -29,7 +29,7 @@ SHORT_MOBILENET = "mobilenet_v2_short"
 """Name of `ShortMobileNetV2` as an encoder."""
 
 
-class ShortMobileNetV2(MobileNetV2Encoder):
+class ShortMobileNetV2(MobileNetV2Encoder):  # type: ignore[misc]  # smp has no types
     """MobileNetV2 (Sandler et al., CVPR 2018) up to its maps of 16 px: a quarter of its weights.
 
     smp keeps all layers of an encoder that is cut by `encoder_depth`, also those that nothing reads.
