@@ -103,8 +103,7 @@ def predict(
     reserved = [file.name.removesuffix(formats.get_suffix(file)) for source in sources for file in source.paths[:1]]
     out = PredictionFolder(output, label_format.suffix, wanted.name, card.id, overwrite=overwrite, reserved=reserved)
     settings = _Settings(predictor, wanted, namer, out, label_format, straighten, force)
-    written = []
-    console = make_progress_console(quiet=as_json)
+    written, console = [], make_progress_console(quiet=as_json)
     for source in track(sources, description=f"{card.id} on {predictor.device_title}", console=console):
         try:
             with translate_errors():  # the other images are still segmented
@@ -112,8 +111,8 @@ def predict(
         except MedSegError as error:
             errors.append(str(error))
     if as_json:
-        result = {"model": card.id, "device": predictor.device_title, "files": written}
-        echo_json(result | {"skipped": skipped, "errors": errors})
+        about = {"model": card.id, "device": predictor.device_title}
+        echo_json(about | {"files": written, "skipped": skipped, "errors": errors})
     else:
         _echo_result(written, skipped, errors)
     if errors:

@@ -31,8 +31,8 @@ from napari_medseg.workflow.workspace import Workspace
 if TYPE_CHECKING:
     from napari import Viewer
 
-
 DONE_TOPIC = "all cases are done"
+ALL_DONE = "All cases are done. Drop more images, export accepted labels, or retrain on the corrections."
 
 
 class Worklist(QObject):
@@ -209,11 +209,11 @@ class Worklist(QObject):
         following = self.case_list.find_next(None if after is None else after.id, self._skipped | self._unopenable)
         if following is not None and following.id not in self._unopenable:
             self.open(following)
-        else:
-            text = "All cases are done. Drop more images, export accepted labels, or retrain on the corrections."
-            if hidden := self._count_hidden(after):
-                text = f"All cases that the filter shows are done; {hidden:,} others are not. Clear it to go on."
+        elif hidden := self.case_list.count_hidden(None if after is None else after.id):
+            text = f"All cases that the filter shows are done; {hidden:,} others are not. Clear it to go on."
             show_result(text, topic=DONE_TOPIC)
+        else:
+            show_result(ALL_DONE, topic=DONE_TOPIC)
 
     def open_last_accepted(self) -> None:
         """Open the case that was accepted last; from that one, the one accepted before it."""
@@ -293,11 +293,6 @@ class Worklist(QObject):
 
     def _get_open_id(self) -> int | None:
         return None if (case := self._get_open_case()) is None else case.id
-
-    def _count_hidden(self, after: Case | None) -> int:
-        row = None if after is None else self.case_list.get_row(after.id)
-        n_left = self.case_list.counts.n_undecided - (row is not None and not row.is_decided)
-        return 0 if self.case_list.case_filter.is_empty else n_left
 
     def list_ahead(self, n_cases: int) -> list[CaseRow]:
         """Return at most so many undecided cases, those that will be opened next first; without the open one."""

@@ -243,8 +243,8 @@ class Meter(QObject):
             with show_errors():
                 records = read_meter(self._workspace, self._worklist.task.name)
                 write_meter_csv(Path(path), records.shown_rows)
-                left_out = describe_left_out(len(records.unread))
-                show_result(f"The meter was written to {path}. {left_out}".strip(), topic=CSV_TOPIC)
+                text = f"The meter was written to {path}. {describe_left_out(len(records.unread))}"
+                show_result(text.strip(), topic=CSV_TOPIC)
 
     def _on_compare(self) -> None:
         if self._comparison is not None:
@@ -277,7 +277,7 @@ class Meter(QObject):
         if isinstance(error, PredictionCancelled):
             show_notice("The comparison of the versions was stopped by another prediction. Press the button to go on.")
         else:
-            show_problem(str(error))
+            show_problem(error)
 
     def _on_comparison_ended(self, worker: Worker) -> None:
         if worker is self._comparison and self.page is not None:

@@ -212,6 +212,12 @@ class CaseList:
         later = ids.index(case_id) + 1 if case_id in ids else 0
         return self._get_case(ids[later]) if later < len(ids) else None
 
+    def count_hidden(self, case_id: int | None) -> int:
+        """Count the undecided cases that are left, but for this one, where a filter hides cases; 0 without a filter."""
+        row = None if case_id is None else self.get_row(case_id)
+        n_left = self.counts.n_undecided - (row is not None and not row.is_decided)
+        return 0 if self.case_filter.is_empty else n_left
+
     @property
     def counts(self) -> ListCounts:
         """How much of the list is done, whatever the filter shows, and how long the rest will take."""
