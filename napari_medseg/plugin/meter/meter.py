@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from napari import Viewer
 
 SIZE_PX = (930, 580)
-CSV_TOPIC = "meter as a table"
 
 
 class Meter(QObject):
@@ -244,7 +243,7 @@ class Meter(QObject):
                 records = read_meter(self._workspace, self._worklist.task.name)
                 write_meter_csv(Path(path), records.shown_rows)
                 text = f"The meter was written to {path}. {describe_left_out(len(records.unread))}"
-                show_result(text.strip(), topic=CSV_TOPIC)
+                show_result(text.strip(), topic="meter as a table")
 
     def _on_compare(self) -> None:
         if self._comparison is not None:
