@@ -20,7 +20,7 @@ from napari_medseg.plugin.controllers.open_case import OpenCase, ReusableLayers
 from napari_medseg.plugin.controllers.review_decision import CaseWork, ReviewDecision
 from napari_medseg.plugin.controllers.stroke_recorder import StrokeRecorder
 from napari_medseg.plugin.drafts.closer import DraftCloser
-from napari_medseg.plugin.drafts.preparer import LabelsPreparer, PreparedLabels
+from napari_medseg.plugin.drafts.preparer import LabelsAhead, LabelsPreparer, PreparedLabels
 from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.workspace import Workspace
@@ -56,7 +56,8 @@ class CaseController(QObject):
         self.work.began.connect(self.state_changed)
         self.work.ended.connect(self.state_changed)
         self.closer = DraftCloser(self, self._on_labels_changed)
-        self._preparer = LabelsPreparer(workspace, self.work, self.closer)
+        self.labels_ahead = LabelsAhead()
+        self._preparer = LabelsPreparer(workspace, self.work, self.closer, self.labels_ahead)
         self._decision = ReviewDecision(workspace, self.work, self._remember_tools, self)
         self._decision.state_changed.connect(self.state_changed)
         self._decision.decided.connect(self.decided)

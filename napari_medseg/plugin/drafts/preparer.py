@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +49,29 @@ def prepare_labels(start: ReviewStart, task: Task, labels: NDArray[Any] | None =
     return PreparedLabels(draft, draft.labels.copy(), layers.find_fullest_plane(draft.labels), free)
 
 
+class LabelsAhead:
+    """Predicted labels that were read before their case is opened, each until it is taken."""
+
+    def __init__(self) -> None:
+        self._labels: dict[int, NDArray[Any]] = {}  # by prediction
+
+    def __contains__(self, prediction: Prediction | None) -> bool:
+        return prediction is not None and prediction.id in self._labels
+
+    def put(self, prediction: Prediction, labels: NDArray[Any]) -> None:
+        """Keep the labels of a prediction; nobody may change them."""
+        self._labels[prediction.id] = labels
+
+    def take(self, prediction: Prediction | None) -> NDArray[Any] | None:
+        """Return the labels of a prediction if they were read, and let go of them."""
+        return None if prediction is None else self._labels.pop(prediction.id, None)
+
+    def keep(self, wanted: Collection[Prediction]) -> None:
+        """Let go of all others."""
+        ids = {prediction.id for prediction in wanted}
+        self._labels = {known: labels for known, labels in self._labels.items() if known in ids}
+
+
 class LabelsPreparer:
     """Opens reviews: at once if their labels are small, else in a thread.
 
@@ -58,12 +81,15 @@ class LabelsPreparer:
         The project, and what runs the thread.
     closer
         A review is opened only after it has closed the draft that the case had before.
+    ahead
+        Labels that need not be read again.
     """
 
-    def __init__(self, workspace: Workspace, work: SingleWork, closer: DraftCloser) -> None:
+    def __init__(self, workspace: Workspace, work: SingleWork, closer: DraftCloser, ahead: LabelsAhead) -> None:
         self._workspace = workspace
         self._work = work
         self._closer = closer
+        self._ahead = ahead
         self._lock = threading.Lock()  # a draft may be loaded again while a thread, whose result is dropped, loads it
 
     def prepare(self, case: Case, prediction: Prediction | None) -> PreparedLabels:
@@ -85,6 +111,8 @@ class LabelsPreparer:
 
         `labels` are those of `prediction` if they are in memory.
         """
+        ahead = self._ahead.take(prediction)
+        labels = ahead if labels is None else labels
         with ExitStack() as failing:
             failing.callback(on_failure)
             start = begin_review(self._workspace, case, prediction)

@@ -1,17 +1,21 @@
-"""Images of the cases that will be opened next, read in a thread while a person works on the open one."""
+"""Images and labels of the cases that will be opened next, read in a thread while a person works on the open one."""
 
 from collections.abc import Generator
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
 from qtpy.QtCore import QObject
 
 from napari_medseg.core.image import Image
-from napari_medseg.core.records import Case
+from napari_medseg.core.project.case_files import read_case_labels
+from napari_medseg.core.records import Case, Prediction
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
+from napari_medseg.plugin.drafts.closer import MAX_VOXELS_AT_ONCE
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow import cases
+from napari_medseg.workflow.cases import CaseRow
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -22,7 +26,7 @@ MAX_VOXELS = 200_000_000
 
 
 class ReadAhead(QObject):
-    """Keeps the image of the case that Accept opens, and of the one that D opens; no others.
+    """Keeps image and predicted labels of the case that Accept opens, and of the one that D opens; no others.
 
     Parameters
     ----------
@@ -59,32 +63,47 @@ class ReadAhead(QObject):
         if self._worker is not None:
             self._worker.stop()
 
-    def _list_wanted(self) -> list[Case]:
-        current = self._case_controller.current
+    def _list_wanted(self) -> list[CaseRow]:
+        current, case_list = self._case_controller.current, self._worklist.case_list
         if current is None:
             return []
-        ahead = [row.case for row in self._worklist.list_ahead(1)]
-        below = self._worklist.case_list.find_beside(current.case.id, 1)
-        wanted = {case.id: case for case in [*ahead, below] if case is not None and case.id != current.case.id}
-        return [case for case in wanted.values() if prod(case.shape) <= MAX_VOXELS and case.id not in self._failed]
+        below = case_list.find_beside(current.case.id, 1)
+        rows = [*self._worklist.list_ahead(1), None if below is None else case_list.get_row(below.id)]
+        wanted = {row.case.id: row for row in rows if row is not None and row.case.id != current.case.id}
+        failed = self._failed
+        return [row for row in wanted.values() if prod(row.case.shape) <= MAX_VOXELS and row.case.id not in failed]
 
     def _read_next(self) -> None:
         if self._case_controller.is_busy:  # the image that a person waits for comes first
             return
-        wanted = self._list_wanted()
-        ids = [case.id for case in wanted]
+        wanted, ahead = self._list_wanted(), self._case_controller.labels_ahead
+        ids = [row.case.id for row in wanted]
         self._images = {case_id: image for case_id, image in self._images.items() if case_id in ids}
-        missing = next((case for case in wanted if case.id not in self._images), None)
+        ahead.keep([row.prediction for row in wanted if row.prediction is not None])
+        missing = next((row for row in wanted if row.case.id not in self._images or self._lacks_labels(row)), None)
         if missing is None or self._worker is not None:
             return
-        self._worker = Worker(_load(self._workspace, missing), self)
-        self._worker.yielded.connect(lambda image: self._on_read(missing, image))
-        self._worker.failed.connect(lambda _error: self._failed.add(missing.id))  # it is told when the case is opened
+        case, prediction = missing.case, missing.prediction if self._lacks_labels(missing) else None
+        self._worker = Worker(_load(self._workspace, case, self._images.get(case.id), prediction), self)
+        self._worker.yielded.connect(lambda item: self._on_item(missing, item))
+        self._worker.failed.connect(lambda _error: self._failed.add(case.id))  # it is told when the case is opened
         self._worker.ended.connect(self._on_ended)
         self._worker.start()
 
+    def _lacks_labels(self, row: CaseRow) -> bool:
+        """Whether reading the labels ahead saves time: those of small cases are read in some milliseconds."""
+        is_large = prod(row.case.spatial_shape) > MAX_VOXELS_AT_ONCE
+        is_predicted = row.prediction is not None and row.state == "predicted"
+        return is_large and is_predicted and row.prediction not in self._case_controller.labels_ahead
+
+    def _on_item(self, row: CaseRow, item: Image | NDArray[Any]) -> None:
+        if isinstance(item, Image):
+            self._on_read(row.case, item)
+        elif row.prediction is not None and row.prediction in [wanted.prediction for wanted in self._list_wanted()]:
+            self._case_controller.labels_ahead.put(row.prediction, item)
+
     def _on_read(self, case: Case, image: Image) -> None:
-        if case.id in [wanted.id for wanted in self._list_wanted()]:
+        if case.id in [wanted.case.id for wanted in self._list_wanted()]:
             self._images[case.id] = image
 
     def _on_ended(self) -> None:
@@ -92,5 +111,10 @@ class ReadAhead(QObject):
         self._read_next()
 
 
-def _load(workspace: Workspace, case: Case) -> Generator[Image]:
-    yield cases.load_image(workspace, case)
+def _load(
+    workspace: Workspace, case: Case, image: Image | None, prediction: Prediction | None
+) -> Generator[Image | NDArray[Any]]:
+    if image is None:
+        yield cases.load_image(workspace, case)
+    if prediction is not None:
+        yield read_case_labels(workspace.project.folder, case, prediction)
