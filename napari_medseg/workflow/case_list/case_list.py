@@ -24,7 +24,7 @@ from napari_medseg.workflow.case_list.progress import ListCounts
 from napari_medseg.workflow.cases import CaseRow, get_case_row, read_case_rows
 from napari_medseg.workflow.workspace import Workspace
 
-ROWS_PER_STEP = 300
+ROWS_PER_STEP = 150
 """Rows that are read at once: about 15 ms on a slow computer."""
 
 SortKey = Callable[[CaseRow], Any]
