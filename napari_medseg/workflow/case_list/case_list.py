@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.records import Case
 from napari_medseg.workflow.case_list.column_ranks import ColumnRanks
+from napari_medseg.workflow.case_list.columns import make_natural_key
 from napari_medseg.workflow.case_list.filters import CaseFilter, make_search_text
 from napari_medseg.workflow.case_list.order import (
     ACCEPTED,
@@ -281,6 +282,8 @@ class CaseList:
             self._place_of |= {row.case.id: len(self._rows) + n for n, row in enumerate(new)}
             self._rows.extend(new)
             self._texts.extend(make_search_text(row) for row in new)
+            for row in new:
+                make_natural_key(row.case.group)  # it is kept: the first sort by name would make all at once
             if self._sort_key is not None:
                 self._ranks.extend(map(self._sort_key, new))
         self._clear()
