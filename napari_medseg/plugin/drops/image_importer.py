@@ -1,7 +1,9 @@
 """Image import: files dropped on the window, and layers added by a reader or a script."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 
+Item = TypeVar("Item")
+
+MAX_WAITING = 8
+"""Items that are read before the window has added those before."""
+WAIT_S = 0.01
 MAX_NOTES = 5
 """Different remarks that are shown after a drop of many images."""
 
@@ -193,7 +200,7 @@ class ImageImporter(QObject):
             if take_image is None or not isinstance(item, Image) or not take_image(item):
                 self._on_item(item)
 
-        worker = Worker(work, self)
+        worker = Worker(_wait_for_window(work, lambda: worker), self)
         self._start(worker, deliver, lambda: self._on_ended(worker))
 
     def _start(self, worker: Worker, deliver: Callable[[object], None], ended: Callable[[], None]) -> None:
@@ -225,6 +232,15 @@ class ImageImporter(QObject):
             show_notice("\n".join(several[:MAX_NOTES]))
             self._notes = {}
         self.finished.emit()
+
+
+def _wait_for_window(work: Generator[Item], get_worker: Callable[[], Worker]) -> Generator[Item]:
+    """Read no further while the window has images to add: hundreds of them may not fit into memory."""
+    with closing(work):
+        for item in work:
+            while get_worker().n_waiting >= MAX_WAITING and not get_worker().is_stopped:
+                time.sleep(WAIT_S)
+            yield item
 
 
 def _is_slice_of_several(layer: Layer, others: Sequence[Layer]) -> bool:

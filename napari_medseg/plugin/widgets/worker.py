@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any
 
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.plugin.widgets.notifications import show_problem
@@ -15,6 +15,8 @@ CRASHED = MedSegError("")  # of work that ended with a bug, whose traceback is s
 
 class Worker(QObject):
     """Iterates over a generator in a separate thread and delivers each item to the main thread.
+
+    Each item is delivered in a turn of the event loop of its own: however many wait, keys are handled between them.
 
     Parameters
     ----------
@@ -39,7 +41,8 @@ class Worker(QObject):
         self._work = work
         self._stopped = False
         self._outbox: deque[tuple[str, object]] = deque()
-        self._posted.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+        self._has_next_turn = False
+        self._posted.connect(self._on_posted, Qt.ConnectionType.QueuedConnection)
         self._thread = threading.Thread(target=self._run, name="medseg-worker", daemon=True)
 
     def start(self) -> "Worker":
@@ -51,6 +54,16 @@ class Worker(QObject):
     def is_running(self) -> bool:
         """Whether the thread is running."""
         return self._thread.is_alive()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nothing more is delivered."""
+        return self._stopped
+
+    @property
+    def n_waiting(self) -> int:
+        """How many items are not delivered yet."""
+        return len(self._outbox)
 
     def stop(self) -> None:
         """Deliver nothing more and stop at the next item. The owner must cancel work that blocks inside an item."""
@@ -92,6 +105,17 @@ class Worker(QObject):
             self._posted.emit()
         except RuntimeError:  # the window and this object were deleted
             self._stopped = True
+
+    def _on_posted(self) -> None:
+        if not self._has_next_turn:
+            self._deliver_in_turns()
+
+    def _deliver_in_turns(self) -> None:
+        self._has_next_turn = False
+        self._deliver()
+        if self._outbox:
+            self._has_next_turn = True
+            QTimer.singleShot(0, self._deliver_in_turns)
 
     def _deliver(self) -> None:
         if not self._outbox:  # delivered by `finish`

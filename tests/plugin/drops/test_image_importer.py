@@ -278,3 +278,22 @@ def test_the_end_while_masks_are_looked_for_is_safe(tmp_path: Path, qtbot: QtBot
             importer.read([write_phantom(tmp_path / "in", 3)])
         assert len(taken) == 2, "the next drop is read as ever"
         importer.close()
+
+
+def test_reading_waits_while_the_window_has_images_to_add(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def read_quickly(_paths: object) -> Generator[Image]:
+        for number in range(40):
+            made.append(number)
+            yield phantom(number)
+
+    monkeypatch.setattr(image_importer, "read_images", read_quickly)
+    importer = ImageImporter(ViewerModel())
+    seen: list[tuple[int, int]] = []
+    importer.image_imported.connect(lambda _image, _layer: seen.append((len(seen), len(made))))
+    with qtbot.waitSignal(importer.finished):
+        importer.read_as_images([Path("anywhere")])
+    assert len(seen) == 40
+    assert max(n_made - n_seen for n_seen, n_made in seen) <= image_importer.MAX_WAITING + 2
+    importer.close()

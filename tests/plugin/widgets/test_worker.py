@@ -4,6 +4,7 @@ from collections.abc import Generator
 from typing import Any
 
 from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QTimer
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.plugin.widgets.worker import Worker
@@ -84,3 +85,25 @@ def test_a_full_disk_is_delivered_as_a_message(qtbot: QtBot) -> None:
         "labels.tif: No space left on device. Free disk space, or choose another disk."
     ]
     assert isinstance(errors[0], MedSegError)
+
+
+def test_the_window_has_a_turn_between_two_items(qtbot: QtBot) -> None:
+    """Hundreds of images that are ready must not hold the window up until the last one is in the list."""
+    heard: list[str] = []
+    worker = Worker(iter_numbers(20))
+    timer = QTimer()
+    timer.timeout.connect(lambda: heard.append("turn"))
+    worker.yielded.connect(lambda _item: heard.append("item"))
+    worker.start()
+    assert worker.wait(30)
+    assert worker.n_waiting == 21, "twenty items, and the end"
+    timer.start(0)
+    with qtbot.waitSignal(worker.ended):
+        pass
+    timer.stop()
+    assert heard.count("item") == 20
+    assert "item, item" not in ", ".join(heard)
+
+
+def iter_numbers(n_items: int) -> Generator[int]:
+    yield from range(n_items)
