@@ -41,8 +41,7 @@ if TYPE_CHECKING:
 
 WIDTH_PX = 340
 HEIGHT_PX = 600
-LOAD_AFTER_MS = 200
-"""Between the steps of loading after the start, so that the window answers meanwhile."""
+LOAD_AFTER_MS = 200  # between the steps of loading after the start: the window answers meanwhile
 
 
 class CloseChoice(Enum):

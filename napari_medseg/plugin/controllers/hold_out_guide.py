@@ -16,8 +16,7 @@ from napari_medseg.plugin.forms.hold_out_form import make_hold_out_form
 from napari_medseg.plugin.widgets.inline_prompt import Choice, PromptAnswer
 from napari_medseg.plugin.widgets.notifications import show_errors, show_result
 from napari_medseg.workflow.case_list.columns import explain_hold_out
-from napari_medseg.workflow.hold_out import share
-from napari_medseg.workflow.hold_out.held_out_groups import read_share
+from napari_medseg.workflow.hold_out import held_out_groups, share
 from napari_medseg.workflow.hold_out.share import SharePlan
 from napari_medseg.workflow.workspace import Workspace
 
@@ -64,7 +63,7 @@ class HoldOutGuide(QObject):
     def show_form(self) -> None:
         """Ask for the share of groups that are held out."""
         with show_errors():
-            chosen = read_share(self._workspace)
+            chosen = held_out_groups.read_share(self._workspace)
             one_in = HOLD_OUT_ONE_GROUP_IN if chosen is None else chosen
             form = make_hold_out_form(partial(share.plan_share, self._workspace), self._change, one_in)
             FormDialog(SHARES_TITLE, "Change", form, self._parent).show()
@@ -84,5 +83,11 @@ class HoldOutGuide(QObject):
                 show_result(text, self._list_changes(row.case), TOPIC)  # a question would push the next case's buttons
 
     def _list_changes(self, case: Case) -> list[Choice]:
-        give_back = partial(self._worklist.set_held_out, case.group, False)
+        give_back = partial(self._set_held_out, case.group, False)
         return [("Use it for training", give_back), ("Share…", self.show_form)]
+
+    def _set_held_out(self, group: str, held_out: bool) -> None:
+        with show_errors():
+            held_out_groups.set_held_out(self._workspace, group, held_out)
+            self._worklist.case_list.update_group(group)
+            self._worklist.refresh()

@@ -24,7 +24,6 @@ from napari_medseg.workflow.case_list.case_list import CaseList
 from napari_medseg.workflow.case_list.predict_ahead import choose_number_ahead
 from napari_medseg.workflow.cases import CaseRow
 from napari_medseg.workflow.guidance.probability_cache import MAX_CACHE_BYTES
-from napari_medseg.workflow.hold_out import held_out_groups
 from napari_medseg.workflow.preferences import read_preferences
 from napari_medseg.workflow.workspace import Workspace
 
@@ -184,13 +183,6 @@ class Worklist(QObject):
         current = self._case_controller.current if self.predicts_automatically else None
         if current is not None and (current.case.task, current.state) == (self.task.name, "predicted"):
             self.predict()
-        self._refresh_timer.start()
-
-    def set_held_out(self, group: str, held_out: bool) -> None:
-        """Add a group to the hold-out or remove it."""
-        with show_errors():
-            held_out_groups.set_held_out(self._workspace, group, held_out)
-        self.case_list.update_group(group)
         self._refresh_timer.start()
 
     def open(self, case: Case, image: Image | None = None, layer: ImageLayer | None = None) -> None:

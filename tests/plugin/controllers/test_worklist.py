@@ -13,6 +13,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Prediction
 from napari_medseg.plugin.reader_writer import make_layer_data
 from napari_medseg.workflow import cases
+from napari_medseg.workflow.hold_out import held_out_groups
 
 
 def drop(window: SimpleNamespace, qtbot: QtBot, tmp_path: Path, *numbers: int) -> None:
@@ -118,7 +119,8 @@ def test_the_list_is_what_the_project_says_after_every_step(
     window.case_controller.reject()
     wait_for(window, qtbot, "accepted", "rejected", "predicted")
     group = window.worklist.rows[2].case.group
-    window.worklist.set_held_out(group, not window.worklist.rows[2].case.held_out)
+    held_out_groups.set_held_out(window.ws, group, not window.worklist.rows[2].case.held_out)
+    window.worklist.case_list.update_group(group)
     check()
     drop(window, qtbot, tmp_path, 3, 4)
     wait_for(window, qtbot, "accepted", "rejected", "predicted", "predicted")
