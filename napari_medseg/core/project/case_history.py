@@ -177,6 +177,10 @@ class ListedCases:
         query = f"SELECT {names} FROM {TABLES[CaseNote].read} WHERE case_id BETWEEN ? AND ? ORDER BY id"
         return decode_rows(self._connection, self._fetch(query, first_id, last_id), partial(decode_record, CaseNote))
 
+    def read_groups(self) -> set[str]:
+        """Return the keyed groups that any case has now, also those of cases that left their list."""
+        return {str(group) for (group,) in self._fetch('SELECT DISTINCT "group" FROM cases_with_group')}
+
     def is_removed(self, case_id: int) -> bool:
         """Whether a case left the list of its task."""
         query = "SELECT removed FROM removed_cases WHERE case_id = ? ORDER BY id DESC LIMIT 1"

@@ -88,7 +88,7 @@ def choose_groups(ws: Workspace, images: Sequence[Image]) -> list[str]:
     pattern = GroupPattern.parse(text) if text else None
     wanted = [_choose_group(image, pattern) for image in images]
     present = ws.project.identities.read_groups()
-    known = {present.get(case.group, case.group) for case in ws.project.read_records(Case)}
+    known = {present.get(group, group) for group in ws.project.listed.read_groups()}
     if all(group in known for group in wanted):
         return wanted
     joined = _find_renamed_groups(ws, pattern, present)

@@ -50,7 +50,7 @@ def assign_sides(ws: Workspace, groups: Sequence[str]) -> None:
         return
     clear = ws.project.identities.read_groups()
     # A group that no case has any more, as it was renamed, does not count.
-    present = {case.group for case in ws.project.read_records(Case)} | set(groups)
+    present = ws.project.listed.read_groups() | set(groups)
     fixed = {clear.get(group, group): side for group, side in sides.items() if group in present}
     names = {clear.get(group, group): group for group in new}
     pretrained = find_pretrained_groups(ws) & names.keys()
