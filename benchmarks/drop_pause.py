@@ -176,6 +176,8 @@ def _run_steps(stage: WindowDriver, path: Path, task: str, workspace: Workspace)
         meter.measure(lambda: worklist.open(first), lambda: _has_labels(stage, first.id))
         stage.process_events(READ_AHEAD_S)
         yield STEPS[7], meter.measure(lambda: worklist.step(1), lambda: _has_labels(stage, second.id))
+    meter.measure(lambda: worklist.open(first), lambda: _has_labels(stage, first.id))
+    stage.process_events(READ_AHEAD_S)
     yield STEPS[8], meter.measure(desk.accept, lambda: _has_labels(stage, second.id))
 
 
