@@ -285,11 +285,9 @@ def test_no_newer_model_predicts_a_second_reading(window: SimpleNamespace, qtbot
     ws.reader.set_name("Ben")
     worklist.reload_cases()
     worklist.open(case)
-    qtbot.waitUntil(lambda: window.case_controller.current.case.id == case.id)
-    qtbot.waitUntil(lambda: window.case_controller.current.edit_session is not None)
+    qtbot.waitUntil(lambda: worklist.is_open_blind and window.case_controller.current.edit_session is not None)
     shown, n_asked = window.case_controller.current.labels_layer.data.copy(), len(ws.engine.asked)
-    assert worklist.is_open_blind
-    assert (worklist.can_predict, worklist.open_case_model) == (False, "")
+    assert (worklist.is_open_blind, worklist.can_predict, worklist.open_case_model) == (True, False, "")
     worklist.use_live_model()
     worklist.predict()
     qtbot.wait(50)
