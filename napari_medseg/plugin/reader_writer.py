@@ -15,7 +15,7 @@ from napari_medseg.core.formats import ReadFailure, read_images
 from napari_medseg.core.image import Image
 from napari_medseg.core.label_files.description import LabelDescription, find_values
 from napari_medseg.core.label_files.registry import find_format_of_file
-from napari_medseg.core.tasks.bundled_tasks import Label, Task
+from napari_medseg.core.tasks.bundled_tasks import TASKS, Label, Task
 from napari_medseg.core.tasks.custom_task import get_default_colour
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.widgets.notifications import show_problem
@@ -59,14 +59,19 @@ def write_labels(path: str, data: NDArray[Any], meta: dict[str, Any]) -> list[st
     target, labels = Path(path), np.asarray(data)
     image = _get_reference_image(labels, meta)
     ours = meta.get("metadata", {}).get(layers.METADATA_KEY, {})
-    task = ours.get(layers.LABEL_TASK_KEY) or _make_task(labels, meta)
+    task = TASKS.get(ours.get("task", "")) or _make_task(labels, meta)
     find_format_of_file(target.name).write(target, labels, image, LabelDescription(task, image_file=image.name))
     return [str(target)]
 
 
 def _make_task(labels: NDArray[Any], meta: dict[str, Any]) -> Task:
-    """Return a task for labels of a layer that is not of a case: each value is a label."""
-    named = [Label(value, f"label {value}", get_default_colour(value - 1)) for value in find_values(labels)]
+    """Return a task for labels of a layer: each value is a label, with the name that the layer's features say."""
+    features = meta.get("features", {})
+    said = dict(zip(features["index"], features["label"], strict=True)) if {"index", "label"} <= set(features) else {}
+    named = [
+        Label(value, str(said.get(value, f"label {value}")), get_default_colour(value - 1))
+        for value in find_values(labels)
+    ]
     return Task(name="labels", title=str(meta.get("name", "labels")), labels=tuple(named), axes=())
 
 
