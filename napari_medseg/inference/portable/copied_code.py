@@ -4,11 +4,9 @@ So the exported model prepares and finishes exactly as this program does: there 
 """
 
 import ast
-import inspect
 from pathlib import Path
 
 import napari_medseg
-from napari_medseg.core.image import select_measured
 
 _MODULES = (
     *("networks.architectures", "networks.ensemble", "networks.fcn_deeplab", "networks.padding", "networks.segnet"),
@@ -29,10 +27,10 @@ def make_copies() -> dict[str, str]:
         for module in _MODULES
     }
     plain = (_HERE / "plain.py.txt").read_text("utf-8")
-    helper = inspect.getsource(select_measured).replace("NDArray[Any]", "np.ndarray")
+    helper = _find_function((sources / "core" / "image.py").read_text("utf-8"), "select_measured")
     return {
         "__init__.py": '"""Copied from napari-medseg: from an image to network input, and from logits to labels."""\n',
-        "plain.py": plain.rstrip() + "\n\n\n" + helper,
+        "plain.py": plain.rstrip() + "\n\n\n" + helper.replace("NDArray[Any]", "np.ndarray"),
         **copies,
     }
 
@@ -53,6 +51,13 @@ def turn_imports(source: str) -> str:
         assert node.end_lineno is not None
         lines[node.lineno - 1 : node.end_lineno] = [" " * node.col_offset + text]
     return "\n".join(lines) + "\n"
+
+
+def _find_function(source: str, name: str) -> str:
+    found = next(node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == name)
+    text = ast.get_source_segment(source, found)
+    assert text is not None
+    return text + "\n"
 
 
 def read_script() -> str:

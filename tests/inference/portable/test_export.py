@@ -1,5 +1,6 @@
 """An exported model predicts the labels of this program without importing it."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,19 @@ def run_exported(folder: Path, image: Image, tmp_path: Path) -> np.ndarray:
     return np.load(tmp_path / "labels.npy")
 
 
+def run_here(folder: Path, image: Image, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+    """Predict in this process, which has loaded torch already."""
+    monkeypatch.syspath_prepend(folder)
+    try:
+        predict, plain = importlib.import_module("predict"), importlib.import_module("steps.plain")
+        asked = plain.Image(image.pixels, image.axes, image.spacing_mm, image.units)
+        labels: np.ndarray = predict.predict(asked)
+        return labels
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("predict", "steps")]:
+            del sys.modules[name]
+
+
 def small_version(folder: Path, **changes: object) -> ModelCard:
     torch.manual_seed(1)
     architecture = Architecture(name="unet", encoder="resnet18", in_channels=3, classes=4, options={})
@@ -86,27 +100,29 @@ def test_the_bundled_lesions_are_those_of_this_program_with_their_region_of_inte
     assert (found != expected).mean() <= MAX_DIFFERENT
 
 
-def test_objects_in_colours_are_those_of_this_program(tmp_path: Path) -> None:
+def test_objects_in_colours_are_those_of_this_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     models = ModelRegistry(tmp_path / "registry", BUNDLED_MODELS)
     card = models.get_live_card("nuclei")
     folder = models.get_folder(card.id)
     export_version(folder, card, None, tmp_path / "out", with_onnx=False)
     image = formats.read(sorted((BUNDLED_MODELS.parent / "samples" / "nuclei_dsb").rglob("*.png"))[0])
     expected = Predictor.load(folder, "cpu").predict_labels(image)
-    found = run_exported(tmp_path / "out", image, tmp_path)
+    found = run_here(tmp_path / "out", image, monkeypatch)
     assert expected.max() > 3
     assert ((found > 0) != (expected > 0)).mean() <= MAX_DIFFERENT
     assert found.max() == expected.max()
 
 
-def test_preprocessing_and_postprocessing_steps_are_those_of_the_card(tmp_path: Path) -> None:
+def test_preprocessing_and_postprocessing_steps_are_those_of_the_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     steps = [PostprocessingStep(name="fill_holes", options={"max_area_mm2": 9.0})]
     card = small_version(tmp_path / "version", postprocessing=steps)
     export_version(tmp_path / "version", card, None, tmp_path / "out", with_onnx=False)
     pixels = np.random.default_rng(2).integers(0, 255, (50, 70, 3), np.uint8)
     image = Image(pixels, "YXC", units="rgb")
     expected = Predictor.load(tmp_path / "version", "cpu").predict_labels(image)
-    found = run_exported(tmp_path / "out", image, tmp_path)
+    found = run_here(tmp_path / "out", image, monkeypatch)
     assert (found != expected).mean() <= 10 * MAX_DIFFERENT  # random weights: labels are nearly equally likely
     with pytest.raises(MedSegError, match="holds files already"):
         export_version(tmp_path / "version", card, None, tmp_path / "out", with_onnx=False)
