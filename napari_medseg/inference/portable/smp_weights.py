@@ -20,7 +20,7 @@ from napari_medseg.networks import build_network, parse_architecture, save_versi
 from napari_medseg.networks.model_files import load_weights_strictly, read_weights
 
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
-_HEAD, _STEM_DIMENSIONS = "segmentation_head.0.weight", 4
+_HEAD, _RGB = "segmentation_head.0.weight", 3
 _LEFT_OUT = ("encoder_weights", "in_channels", "classes", "encoder_name", "activation", "aux_params")
 
 
@@ -72,14 +72,11 @@ def describe_weights(path: Path, architecture: str) -> FoundWeights:
     weights = read_weights(file)
     if _HEAD not in weights:
         raise MedSegError(f"{file.name} has no {_HEAD!r}, so it is no network of segmentation-models-pytorch.")
-    channels = next(
-        (one.shape[1] for key, one in weights.items() if key.startswith("encoder.") and one.ndim == _STEM_DIMENSIONS), 3
-    )
     classes = int(weights[_HEAD].shape[0])
     if classes < 2:
         raise MedSegError("its last layer has one channel; background and each label need one. Train it with softmax.")
-    made = parse_architecture(architecture, int(channels), classes) if architecture else _read_config(path, classes)
-    made = made.model_copy(update={"in_channels": int(channels)})
+    made = parse_architecture(architecture, _RGB, classes) if architecture else _read_config(path, classes)
+    made = made.model_copy(update={"in_channels": _find_channels(made, weights)})
     load_weights_strictly(build_network(made), weights, file.name)
     return FoundWeights(weights, made, file.name, compute_file_sha256(file))
 
@@ -146,6 +143,15 @@ def import_version(
     return models.add(folder)
 
 
+def _find_channels(architecture: Architecture, weights: dict[str, Tensor]) -> int:
+    """Return the input channels of weights: the second size of the only kernel that RGB would make another one."""
+    for key, kernel in build_network(architecture.model_copy(update={"in_channels": _RGB})).state_dict().items():
+        found = weights.get(key, kernel)
+        if found.ndim == kernel.ndim > 1 and found.shape[1] != kernel.shape[1] and found.shape[0] == kernel.shape[0]:
+            return int(found.shape[1])
+    return _RGB
+
+
 def _read_config(path: Path, classes: int) -> Architecture:
     config = find_config(path)
     if config is None:
@@ -156,4 +162,6 @@ def _read_config(path: Path, classes: int) -> Architecture:
         for key, value in config.items()
         if key not in _LEFT_OUT and not key.startswith("_") and value is not None and json.dumps(value) != "{}"
     }
-    return Architecture(name=name, encoder=str(config["encoder_name"]), in_channels=1, classes=classes, options=options)
+    return Architecture(
+        name=name, encoder=str(config["encoder_name"]), in_channels=_RGB, classes=classes, options=options
+    )
