@@ -144,7 +144,7 @@ class Dock(QWidget):
         task, preferences = self.worklist.task, read_preferences(self._workspace.registry)
 
         def write(choice: ExportChoice) -> None:
-            self.exporter.write(task.name, choice, chosen)
+            self.exporter.ask_and_write(self.prompt, task.name, choice, chosen)
 
         start = self._workspace.project.folder / "exports"
         form = make_export_form(write, preferences.export_suffix, start, preferences.export_with_images)

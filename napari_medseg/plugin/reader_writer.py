@@ -13,6 +13,10 @@ from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats import ReadFailure, read_images
 from napari_medseg.core.image import Image
+from napari_medseg.core.label_files.description import LabelDescription, find_values
+from napari_medseg.core.label_files.registry import find_format_of_file
+from napari_medseg.core.tasks.bundled_tasks import TASKS, Label, Task
+from napari_medseg.core.tasks.custom_task import get_default_colour
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.widgets.notifications import show_problem
 
@@ -36,12 +40,12 @@ def make_layer_data(image: Image) -> LayerData:
 
 
 def write_labels(path: str, data: NDArray[Any], meta: dict[str, Any]) -> list[str]:
-    """Write a labels layer on the grid of its image; the file suffix selects the format.
+    """Write a labels layer on the grid of its image; the end of the name selects the format.
 
     Parameters
     ----------
     path
-        File to write.
+        File to write: any suffix of `core.label_files.registry`; ``.dcm`` is a DICOM segmentation, ``.json`` is COCO.
     data
         Label values, integer, shape (y, x) or (z, y, x).
     meta
@@ -52,9 +56,23 @@ def write_labels(path: str, data: NDArray[Any], meta: dict[str, Any]) -> list[st
     MedSegError
         If the labels have another number of dimensions, or the format cannot store them.
     """
-    target = Path(path)
-    formats.write_labels(target, np.asarray(data), _get_reference_image(data, meta))
+    target, labels = Path(path), np.asarray(data)
+    image = _get_reference_image(labels, meta)
+    ours = meta.get("metadata", {}).get(layers.METADATA_KEY, {})
+    task = TASKS.get(ours.get("task", "")) or _make_task(labels, meta)
+    find_format_of_file(target.name).write(target, labels, image, LabelDescription(task, image_file=image.name))
     return [str(target)]
+
+
+def _make_task(labels: NDArray[Any], meta: dict[str, Any]) -> Task:
+    """Return a task for labels of a layer: each value is a label, with the name that the layer's features say."""
+    features = meta.get("features", {})
+    said = dict(zip(features["index"], features["label"], strict=True)) if {"index", "label"} <= set(features) else {}
+    named = [
+        Label(value, str(said.get(value, f"label {value}")), get_default_colour(value - 1))
+        for value in find_values(labels)
+    ]
+    return Task(name="labels", title=str(meta.get("name", "labels")), labels=tuple(named), axes=())
 
 
 def _read(path: str | Sequence[str]) -> list[Any]:

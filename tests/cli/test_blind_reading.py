@@ -48,3 +48,8 @@ def test_no_command_shows_it(medseg: Call, ws: Workspace, tmp_path: Path) -> Non
     assert SECRET not in (tmp_path / "out" / "provenance.json").read_text(encoding="utf-8")
     assert medseg("export", "-o", tmp_path / "out", "--with-blind", *place)[0] == 0
     assert len(list((tmp_path / "out").glob("*.tif"))) == 2
+    for with_blind, n_cases in (((), 1), (("--with-blind",), 2)):
+        code, _, said = medseg("dataset", "-o", tmp_path / "set", "--format", "folders", *with_blind, *place)
+        assert (code, "1 case is left out" in said) == (0, n_cases == 1)
+        assert len(list((tmp_path / "set" / "masks").iterdir())) == n_cases
+    assert "1 case is left out" in medseg("share", "-o", tmp_path / "shared", *place)[2]

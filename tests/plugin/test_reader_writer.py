@@ -1,5 +1,6 @@
 """The reader and writer that napari calls, with real files and the dock closed."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from plugin_phantoms import Texts, phantom_labels, write_phantom
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.label_files.registry import LABEL_FORMATS
 from napari_medseg.plugin import layers, reader_writer
 from napari_medseg.plugin.sample_data import SAMPLES
 
@@ -103,6 +105,32 @@ def test_saving_labels_goes_through_our_writer_and_reads_back(tmp_path: Path, su
     data, meta, _ = layer.as_layer_data_tuple()
     (written,) = reader_writer.write_labels(str(tmp_path / f"saved{suffix}"), data, meta)
     assert np.array_equal(formats.read_labels(Path(written), image), phantom_labels())
+
+
+@pytest.mark.parametrize("suffix", [".seg.nrrd", ".mha", ".ome.tif", ".palette.png"])
+def test_other_formats_are_saved_with_the_same_pixels(tmp_path: Path, suffix: str) -> None:
+    image = formats.read(write_phantom(tmp_path, 1))
+    layer = Labels(phantom_labels(), metadata={layers.METADATA_KEY: {"image": image}}, name="lungs")
+    data, meta, _ = layer.as_layer_data_tuple()
+    (written,) = reader_writer.write_labels(str(tmp_path / f"saved{suffix}"), data, meta)
+    assert np.array_equal(formats.read_labels(Path(written), image), phantom_labels())
+
+
+@pytest.mark.parametrize(("name", "key"), [("a.json", "annotations"), ("a.geojson", "features")])
+def test_outlines_are_saved_for_other_programs(tmp_path: Path, name: str, key: str) -> None:
+    data, meta, _ = Labels(phantom_labels()).as_layer_data_tuple()
+    (written,) = reader_writer.write_labels(str(tmp_path / name), data, meta)
+    assert len(json.loads(Path(written).read_text())[key]) == 2
+
+
+def test_the_manifest_offers_every_format_and_a_wrong_one_lists_them(tmp_path: Path) -> None:
+    manifest = PluginManifest.from_file(Path(layers.__file__).parents[1] / "napari.yaml")
+    (writer,) = manifest.contributions.writers
+    for one in LABEL_FORMATS.values():
+        assert any(one.suffix.endswith(end) for end in writer.filename_extensions), one.name
+    data, meta, _ = Labels(phantom_labels()).as_layer_data_tuple()
+    with pytest.raises(MedSegError, match=r"geojson.*seg.nrrd"):
+        reader_writer.write_labels(str(tmp_path / "a.bmp"), data, meta)
 
 
 def test_labels_without_an_image_of_ours_keep_their_millimetres(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from napari_medseg.cli.console import echo, echo_json
-from napari_medseg.cli.models import network_summary
+from napari_medseg.cli.models import export, import_weights, network_summary
 from napari_medseg.cli.options import DEFAULT_TASK, JsonOption, RegistryOption, TaskOption, open_registry
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE, ModelCard, read_card
@@ -121,6 +121,8 @@ def roll_back(task: TaskOption = DEFAULT_TASK, registry: RegistryOption = None) 
     echo(f"{open_registry(registry).roll_back(task).id} is live.")
 
 
+app.command()(export.export)
+app.command("import")(import_weights.import_weights)
 app.command()(network_summary.summary)
 
 

@@ -17,9 +17,10 @@ from napari_medseg.cli.options import (
     check_output_folder,
     open_workspace,
 )
+from napari_medseg.cli.output.accepted_rows import WithBlindOption, list_rows_to_write
 from napari_medseg.workflow.data_set.layouts import LAYOUTS
 from napari_medseg.workflow.data_set.write import write_data_set
-from napari_medseg.workflow.output.export import list_accepted_rows, read_export_item
+from napari_medseg.workflow.output.export import read_export_item
 
 
 def dataset(
@@ -29,6 +30,7 @@ def dataset(
     layout: Annotated[str, typer.Option("--format", help=f"Layout: {', '.join(LAYOUTS)}.")] = "nnunet",
     task: TaskOption = DEFAULT_TASK,
     licence: Annotated[str, typer.Option(help="Licence of images and labels, for the data card.")] = "",
+    with_blind: WithBlindOption = False,
     as_json: JsonOption = False,
     project: ProjectOption = None,
     max_memory: MaxMemoryOption = None,
@@ -41,7 +43,7 @@ def dataset(
     """
     with open_workspace(project, registry) as ws:
         read = partial(read_export_item, ws)
-        written = write_data_set(list_accepted_rows(ws, task), read, output, layout, licence)
+        written = write_data_set(list_rows_to_write(ws, task, with_blind=with_blind), read, output, layout, licence)
     if as_json:
         files = [str(path) for path in written.files]
         echo_json({"files": files, "remarks": written.remarks, "refused": written.refused})

@@ -21,12 +21,11 @@ from napari_medseg.cli.options import (
     check_output_folder,
     open_workspace,
 )
+from napari_medseg.cli.output.accepted_rows import WithBlindOption, list_rows_to_write
 from napari_medseg.core.label_files.registry import find_label_format
-from napari_medseg.core.records import Case
-from napari_medseg.workflow.output.export import export_corrections, list_accepted_rows, read_export_items
+from napari_medseg.workflow.output.export import export_corrections, read_export_items
 from napari_medseg.workflow.output.image_names import make_namer
 from napari_medseg.workflow.output.notes import list_rejected_cases, read_notes_to_export
-from napari_medseg.workflow.second_reader.hidden import describe_left_out, leave_out_unread
 
 
 def export(
@@ -45,12 +44,7 @@ def export(
             help="Write notes and reasons for rejection: free text, known names replaced.",
         ),
     ] = False,
-    with_blind: Annotated[
-        bool,
-        typer.Option(
-            "--with-blind", help="Also write cases that you are to read a second time: you would see the first reading."
-        ),
-    ] = False,
+    with_blind: WithBlindOption = False,
     with_identity: WithIdentityOption = False,
     as_json: JsonOption = False,
     project: ProjectOption = None,
@@ -65,15 +59,10 @@ def export(
     with open_workspace(project, registry) as ws:
         namer = make_namer(names, ws.registry.user_dir)
         notes = read_notes_to_export(ws, task, with_texts=with_notes)
-        rows = list_accepted_rows(ws, task)
-        hidden: list[Case] = []
-        if not with_blind:
-            rows, hidden = leave_out_unread(ws, rows)
+        rows = list_rows_to_write(ws, task, with_blind=with_blind)
         items = read_export_items(ws, rows, notes=notes)
         paths = export_corrections(items, output, suffix, with_images, namer, straighten=straighten)
         list_rejected_cases(output, notes)
-    if hidden:
-        echo_notice(f"{describe_left_out(len(hidden))} --with-blind exports the labels of their first readers")
     if as_json:
         echo_json([str(path) for path in paths])
         return

@@ -16,7 +16,8 @@ from napari_medseg.cli.options import (
     check_output_folder,
     open_workspace,
 )
-from napari_medseg.workflow.output.export import list_accepted_rows, read_export_items
+from napari_medseg.cli.output.accepted_rows import WithBlindOption, list_rows_to_write
+from napari_medseg.workflow.output.export import read_export_items
 from napari_medseg.workflow.sharing.share_dicom import share_cases
 from napari_medseg.workflow.sharing.uid_map import keep_pseudonyms, make_pseudonyms
 
@@ -26,6 +27,7 @@ def share(
         Path, typer.Option("--output", "-o", callback=check_output_folder, help="Folder; created if missing.")
     ],
     task: TaskOption = DEFAULT_TASK,
+    with_blind: WithBlindOption = False,
     as_json: JsonOption = False,
     project: ProjectOption = None,
     max_memory: MaxMemoryOption = None,
@@ -40,7 +42,9 @@ def share(
     with open_workspace(project, registry) as ws:
         pseudonyms = make_pseudonyms(ws)
         try:
-            shared = share_cases(read_export_items(ws, list_accepted_rows(ws, task)), output, pseudonyms)
+            shared = share_cases(
+                read_export_items(ws, list_rows_to_write(ws, task, with_blind=with_blind)), output, pseudonyms
+            )
         finally:
             keep_pseudonyms(ws, pseudonyms)
     if as_json:

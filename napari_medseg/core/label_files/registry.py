@@ -130,6 +130,8 @@ _FORMATS = (
 )
 LABEL_FORMATS = {one.name: one for one in _FORMATS}
 """By name."""
+_OTHER_ENDS = {".dcm": "dicom-seg", ".json": "coco", ".ome.tiff": "ome-tiff"}
+"""Ends of names that people type, beside the suffixes."""
 _BY_ANY_NAME = {**{one.suffix: one for one in _FORMATS}, **LABEL_FORMATS}
 
 
@@ -145,6 +147,21 @@ def find_label_format(name: str) -> LabelFormat:
     if wanted in _BY_ANY_NAME:
         return _BY_ANY_NAME[wanted]
     return look_up(LABEL_FORMATS, wanted, problem=f"labels cannot be written as {name!r}")
+
+
+def find_format_of_file(name: str) -> LabelFormat:
+    """Return the format of a file by the end of its name, the longest that fits.
+
+    Raises
+    ------
+    MedSegError
+        If there is none; the text lists the ends.
+    """
+    ends = {one.suffix: one for one in _FORMATS} | {end: LABEL_FORMATS[kind] for end, kind in _OTHER_ENDS.items()}
+    fitting = [end for end in ends if name.lower().endswith(end)]
+    if not fitting:
+        return look_up(ends, name, problem=f"labels cannot be written as {name!r}")
+    return ends[max(fitting, key=len)]
 
 
 def find_problem(wanted: LabelFormat, image: Image) -> str:

@@ -10,11 +10,14 @@ from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
+from napari_medseg.core.dicom_sharing.pseudonyms import Pseudonyms
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.records import Case
+from napari_medseg.core.label_files.registry import find_label_format
+from napari_medseg.core.records import Case, Correction
 from napari_medseg.plugin.forms.export_form import ExportChoice
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
+from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from napari_medseg.plugin.widgets.notifications import (
     settle_messages,
     show_errors,
@@ -29,6 +32,8 @@ from napari_medseg.workflow.output.image_names import make_namer
 from napari_medseg.workflow.output.notes import list_rejected_cases, read_notes_to_export
 from napari_medseg.workflow.output.staged_files import ExportCancelled
 from napari_medseg.workflow.second_reader.hidden import describe_left_out, leave_out_unread
+from napari_medseg.workflow.sharing.share_dicom import share_cases
+from napari_medseg.workflow.sharing.uid_map import keep_pseudonyms, make_pseudonyms
 from napari_medseg.workflow.workspace import Workspace
 
 CLOSING_S = 0.5
@@ -54,21 +59,25 @@ class ExportProgress(QWidget):
         layout.addWidget(make_row(self._bar, self.cancel_button))
         self.hide()
 
+    def ask_and_write(self, prompt: InlinePrompt, task: str, choice: ExportChoice, chosen: Sequence[Case] = ()) -> None:
+        """As `write`; where files name the patient, a person is asked first, and may share without names instead."""
+        if not find_label_format(choice.suffix).names_patient:
+            self.write(task, choice, chosen)
+            return
+        prompt.ask(
+            "These files will hold the name and ID of the patient, so that a PACS places them on their series.",
+            [
+                ("Write them", lambda: self.write(task, choice, chosen)),
+                ("Images and labels without names", lambda: self.share(task, choice.folder, chosen)),
+                ("Cancel", lambda: None),
+            ],
+        )
+
     def write(self, task: str, choice: ExportChoice, chosen: Sequence[Case] = ()) -> None:
         """Start the export of the accepted cases, or of some of them; a notification shows the result or the error."""
         with show_errors():
-            if self._worker is not None:
-                raise MedSegError(
-                    "another export is still being written. Cancel it, or export again when it has ended."
-                )
-            accepted, hidden = leave_out_unread(self._workspace, export.list_accepted_rows(self._workspace, task))
-            if hidden:
-                show_notice(describe_left_out(len(hidden)))
-            if chosen:
-                ids = {case.id for case in chosen}
-                accepted = [row for row in accepted if row[0].id in ids]
+            accepted = self._begin(task, chosen)
             notes = read_notes_to_export(self._workspace, task, with_texts=choice.with_notes)
-            self._cancelled = threading.Event()
             write = partial(
                 export.export_corrections,
                 folder=choice.folder,
@@ -84,6 +93,30 @@ class ExportProgress(QWidget):
                 choice.folder,
                 len(accepted),
             )
+
+    def share(self, task: str, folder: Path, chosen: Sequence[Case] = ()) -> None:
+        """Start to write DICOM images and segmentations of accepted cases without identity; as `write`."""
+        with show_errors():
+            accepted = self._begin(task, chosen)
+            pseudonyms = make_pseudonyms(self._workspace)
+            read = partial(export.read_export_items, self._workspace, accepted, self._cancelled.is_set)
+            self._start(_share_items(read, folder, pseudonyms, self._cancelled.is_set), folder, len(accepted))
+            assert self._worker is not None
+            self._worker.ended.connect(lambda: keep_pseudonyms(self._workspace, pseudonyms))
+
+    def _begin(self, task: str, chosen: Sequence[Case]) -> list[tuple[Case, Correction, str]]:
+        """Return the accepted cases of a task, or some of them; refuse while an export runs.
+
+        Cases that the person is to read blind are left out, with a notice.
+        """
+        if self._worker is not None:
+            raise MedSegError("another export is still being written. Cancel it, or export again when it has ended.")
+        self._cancelled = threading.Event()
+        ids = {case.id for case in chosen}
+        accepted, hidden = leave_out_unread(self._workspace, export.list_accepted_rows(self._workspace, task))
+        if hidden:
+            show_notice(describe_left_out(len(hidden)))
+        return [row for row in accepted if not chosen or row[0].id in ids]
 
     def cancel(self) -> None:
         """Cancel the export. The window never waits for the file that is being written; the thread drops it."""
@@ -131,3 +164,12 @@ def _write_items(
     written = write(read())
     list_rejected()
     yield written
+
+
+def _share_items(
+    read: Callable[[], list[ExportItem]], folder: Path, pseudonyms: Pseudonyms, is_cancelled: Callable[[], bool]
+) -> Generator[list[Path]]:
+    shared = share_cases(read(), folder, pseudonyms, is_cancelled)
+    yield shared.files
+    if remarks := [*shared.warnings, *shared.refused]:
+        raise MedSegError("\n".join(remarks))

@@ -121,10 +121,10 @@ def _format_readme(card: DataCard, title: str) -> str:
     lines += [_format_label(card, value, name) for value, name in card.labels.items()]
     models = sorted({case.model or "none" for case in card.cases})
     people = len({case.who for case in card.cases if case.who})
-    lines += ["", f"Labels were proposed by {', '.join(models)} and accepted by {people or 'unnamed'} people."]
+    lines += ["", f"Labels were proposed by: {', '.join(models)}. People who accepted them: {people or 'not named'}."]
     partly = sum(case.reviewed is not None for case in card.cases)
     if partly:
-        lines.append(f"Of {partly} images only a part was reviewed: masks in `reviewed`, 0 is not reviewed.")
+        lines.append(f"Images of which only a part was reviewed: {partly}; masks in `reviewed`, 0 is not reviewed.")
     lines += ["", *(f"- {remark}" for remark in card.remarks)]
     lines += ["", "`SHA256SUMS` has the checksums of all files; `split.csv` the groups and folds."]
     lines += [f"`medseg import` makes a project of this folder, with what `{CARD_FILE}` says.", ""]

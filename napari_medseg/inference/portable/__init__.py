@@ -1,0 +1,1 @@
+"""A model version as a folder that predicts without this program."""
