@@ -98,6 +98,10 @@ class Canvas:
         """Name of a label value for messages, such as ``nucleus 212``."""
         return self.task.get_label_name(int(value))
 
+    def format_length(self, length_mm: float) -> str:
+        """Return a length for messages: in pixels where the size of a voxel is unknown."""
+        return f"{length_mm:g} {'px' if self.spacing_mm is None else 'mm'}"
+
     def get_writable(self, box: Box, value: int, *, may_overwrite: bool) -> NDArray[np.bool_]:
         """Voxels of a box that a tool may give a value: background and the value itself, or all."""
         labels = self.labels[box]

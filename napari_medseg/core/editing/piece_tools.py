@@ -87,8 +87,10 @@ def smooth_piece(canvas: Canvas, piece: Piece, sigma_mm: float) -> Edit:
     box, mask = piece.pad([n + 1 for n in count_smoothing_passes(spacing, sigma_mm)], canvas.shape)
     smooth = smooth_mask(mask, spacing, sigma_mm)
     if not smooth.any():
-        raise MedSegError(f"{canvas.name(piece.value)} is too thin to be smoothed by {sigma_mm:g} mm. Use less.")
-    verb = f"smoothed {canvas.name(piece.value)} by {sigma_mm:g} mm"
+        raise MedSegError(
+            f"{canvas.name(piece.value)} is too thin to be smoothed by {canvas.format_length(sigma_mm)}. Use less."
+        )
+    verb = f"smoothed {canvas.name(piece.value)} by {canvas.format_length(sigma_mm)}"
     return _make_outline_edit(canvas, piece, (box, mask, smooth), verb)
 
 
@@ -97,7 +99,7 @@ def grow_piece(canvas: Canvas, piece: Piece, radius_mm: float) -> Edit:
     check_distance(canvas, radius_mm)
     spacing = get_piece_spacing(canvas, piece)
     box, mask = piece.pad([_count_voxels(radius_mm, mm) for mm in spacing], canvas.shape)
-    verb = f"grew {canvas.name(piece.value)} by {radius_mm:g} mm"
+    verb = f"grew {canvas.name(piece.value)} by {canvas.format_length(radius_mm)}"
     return _make_outline_edit(canvas, piece, (box, mask, dilate_ball(mask, spacing, radius_mm)), verb)
 
 
@@ -115,9 +117,10 @@ def shrink_piece(canvas: Canvas, piece: Piece, radius_mm: float) -> Edit:
     smaller = erode_ball(mask, spacing, radius_mm)
     if not smaller.any():
         raise MedSegError(
-            f"nothing of {canvas.name(piece.value)} is left if it shrinks by {radius_mm:g} mm. Use less, or delete it."
+            f"nothing of {canvas.name(piece.value)} is left if it shrinks by {canvas.format_length(radius_mm)}. "
+            "Use less, or delete it."
         )
-    verb = f"shrank {canvas.name(piece.value)} by {radius_mm:g} mm"
+    verb = f"shrank {canvas.name(piece.value)} by {canvas.format_length(radius_mm)}"
     return _make_outline_edit(canvas, piece, (box, mask, smaller), verb)
 
 
@@ -169,7 +172,8 @@ def check_distance(canvas: Canvas, distance_mm: float) -> None:
     """Raise `MedSegError` if a distance is not positive, or so large that it must be a slip."""
     limit = MAX_RADIUS_PX * min(canvas.spacing)
     if not 0 < distance_mm <= limit:
-        raise MedSegError(f"a distance of {distance_mm:g} mm cannot be used; choose one above 0, up to {limit:g} mm.")
+        distance, most = canvas.format_length(distance_mm), canvas.format_length(limit)
+        raise MedSegError(f"a distance of {distance} cannot be used; choose one above 0, up to {most}.")
 
 
 def _count_voxels(radius_mm: float, mm: float) -> int:
