@@ -1,6 +1,8 @@
 """Tools for the piece under the cursor: another label, delete, keep only it, fill holes, smooth, grow, shrink, fill."""
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from napari_medseg.core.editing.morphology import (
     smooth_mask,
 )
 from napari_medseg.core.editing.pieces import Piece, check_inside, flood
+from napari_medseg.core.editing.runs import cut_into_slabs
 from napari_medseg.core.errors import MedSegError
 
 MAX_RADIUS_PX = 64
@@ -184,13 +187,25 @@ def _make_outline_edit(
     canvas: Canvas, piece: Piece, outline: tuple[tuple[slice, ...], NDArray[np.bool_], NDArray[np.bool_]], verb: str
 ) -> Edit:
     """Change a piece to a new outline in a box; it grows only into the background."""
-    box, mask, wanted = outline
-    gained = wanted & ~mask & (canvas.labels[box] == 0)
-    lost = mask & ~wanted
-    n_gained, n_lost = int(np.count_nonzero(gained)), int(np.count_nonzero(lost))
-    parts = [f"{sign}{n:,}" for sign, n in (("+", n_gained), ("−", n_lost)) if n]
-    message = f"{verb}: {' '.join(parts)} {format_size(canvas, 0, piece.box).split()[-1]}"
-    changes = [Change(box, gained, piece.value)] if n_gained else []
-    changes += [Change(box, lost, 0)] if n_lost else []
     nothing = f"nothing changes: {canvas.name(piece.value)} has no room, or the step is below a voxel."
-    return canvas.make_edit(message, changes, nothing)
+
+    def describe(runs: NDArray[Any]) -> str:
+        lost = runs["new"] == 0
+        counts = (("+", int(runs["length"][~lost].sum())), ("−", int(runs["length"][lost].sum())))
+        unit = format_size(canvas, 0, piece.box).split()[-1]
+        return f"{verb}: {' '.join(f'{sign}{n:,}' for sign, n in counts if n)} {unit}"
+
+    return canvas.make_edit(describe, _list_outline_changes(canvas, piece.value, outline), nothing)
+
+
+def _list_outline_changes(
+    canvas: Canvas, value: int, outline: tuple[tuple[slice, ...], NDArray[np.bool_], NDArray[np.bool_]]
+) -> Iterator[Change]:
+    """Change a piece slab by slab, as masks of all of it would leave the processor's cache."""
+    box, mask, wanted = outline
+    for slab in cut_into_slabs(mask.shape):
+        where = (slice(box[0].start + slab.start, box[0].start + slab.stop), *box[1:])
+        changed = mask[slab] != wanted[slab]
+        if changed.any():
+            yield Change(where, changed & wanted[slab] & (canvas.labels[where] == 0), value)
+            yield Change(where, changed & mask[slab], 0)
