@@ -20,14 +20,16 @@ from skimage.draw import line as draw_line
 from napari_medseg.core import formats
 from napari_medseg.core.editing import objects, piece_tools, whole_label
 from napari_medseg.core.editing.border import BorderDrag, drag_border
-from napari_medseg.core.editing.canvas import Canvas
+from napari_medseg.core.editing.canvas import Canvas, Change
 from napari_medseg.core.editing.cut import cut_objects
 from napari_medseg.core.editing.edit import Edit
 from napari_medseg.core.editing.model_threshold import threshold_piece
 from napari_medseg.core.editing.pieces import Piece, find_piece
 from napari_medseg.core.editing.smart_brush import SmartBrush, paint_similar
-from napari_medseg.core.editing.through_slices import interpolate_slice
+from napari_medseg.core.editing.through_slices import interpolate_slice, propose_on_neighbours
+from napari_medseg.core.image import Image
 from napari_medseg.core.tasks.bundled_tasks import TASKS
+from napari_medseg.core.tasks.display_windows import HU_PRESETS, compute_preset_limits
 from napari_medseg.plugin.correction.preview import paint_preview
 from napari_medseg.plugin.label_colours import make_colormap
 
@@ -56,6 +58,7 @@ def main() -> None:
     for example in (*list_nuclei_examples(read_canvas("nuclei", NUCLEI)), *list_lung_examples()):
         iio.imwrite(folder / f"{example.name}.png", draw(example))
         print(example.name, "|", example.edit.message)
+    iio.imwrite(folder / "windows.png", draw_windows(read_canvas("lungs", LUNGS)))
 
 
 def read_canvas(task: str, name: str) -> Canvas:
@@ -140,6 +143,42 @@ def list_model_examples(canvas: Canvas, lung: Piece) -> Iterator[Example]:
     runs = edit.voxel_runs.copy()
     runs["start"] -= canvas.labels.size
     yield Example("interpolate", _change(canvas, canvas.labels > 0, 0), Edit(canvas.shape, runs, edit.message))
+    yield make_proposal_example(canvas, value)
+
+
+def make_proposal_example(canvas: Canvas, value: int) -> Example:
+    """Fill a bite on a slice, which is then proposed on the next one, where the model was unsure, too."""
+    row = (find_piece(canvas.labels, _find_middle_of_largest(canvas.labels)).box[0].start + canvas.shape[0] // 2) // 2
+    inside = np.flatnonzero(canvas.labels[row] == value)
+    y, x = np.ogrid[: canvas.shape[0], : canvas.shape[1]]
+    bite = ((y - row) / 1.6) ** 2 + (x - inside[0] - 8) ** 2 < 24**2
+    bitten = _change(canvas, bite & (canvas.labels == value), 0)
+    unsure = np.where(bite, 40, 0).astype(np.uint8)
+    volume = Canvas(
+        np.stack([bitten.labels] * 2),
+        canvas.task,
+        image=np.stack([canvas.image] * 2),
+        uncertainty=np.stack([unsure] * 2),
+    )
+    place = slice(0, 1), slice(0, canvas.shape[0]), slice(0, canvas.shape[1])
+    drawn = volume.make_edit("drawn", [Change(place, (bite & (canvas.labels == value))[np.newaxis], value)])
+    (proposal,) = propose_on_neighbours(volume, drawn, 0)
+    runs = proposal.voxel_runs.copy()
+    runs["start"] -= canvas.labels.size
+    return Example("proposal", bitten, Edit(canvas.shape, runs, proposal.message))
+
+
+def draw_windows(canvas: Canvas) -> NDArray[np.uint8]:
+    """Draw a slice in the windows lung, mediastinum and bone, beside each other, uint8 (y, x, 3)."""
+    image = Image(np.asarray(canvas.image), "YX", canvas.spacing_mm, units="HU", name="CT", group="CT")
+    gap, panels = np.full((canvas.shape[0], GAP_PX, 3), 255.0), []
+    for preset in HU_PRESETS:
+        low, high = compute_preset_limits(image, preset)
+        grey = np.clip((image.pixels - low) / (high - low), 0, 1) * 255
+        panels += [grey[..., np.newaxis].repeat(3, -1), gap]
+    joined = np.concatenate(panels[:-1], axis=1)
+    step = max(1, round(joined.shape[1] / (3 * WIDTH_PX)))
+    return joined[::step, ::step].round().astype(np.uint8)
 
 
 def draw(example: Example) -> NDArray[np.uint8]:

@@ -1,6 +1,6 @@
 """What the tools read, and the one place where their changes become an edit: a person's voxels are law."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core.editing.edit import Edit
-from napari_medseg.core.editing.geometry import Box, get_box_shape
+from napari_medseg.core.editing.geometry import Box, get_box_shape, group_near_boxes, join_boxes, move_box
 from napari_medseg.core.editing.runs import cut_into_slabs, find_runs
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.strokes import VOXEL_RUN_DTYPE
@@ -98,6 +98,10 @@ class Canvas:
         """Name of a label value for messages, such as ``nucleus 212``."""
         return self.task.get_label_name(int(value))
 
+    def format_length(self, length_mm: float) -> str:
+        """Return a length for messages: in pixels where the size of a voxel is unknown."""
+        return f"{length_mm:g} {'px' if self.spacing_mm is None else 'mm'}"
+
     def get_writable(self, box: Box, value: int, *, may_overwrite: bool) -> NDArray[np.bool_]:
         """Voxels of a box that a tool may give a value: background and the value itself, or all."""
         labels = self.labels[box]
@@ -119,13 +123,15 @@ class Canvas:
                 "Give the piece another label instead."
             )
 
-    def make_edit(self, message: str, changes: Iterable[Change], nothing: str = "") -> Edit:
+    def make_edit(
+        self, message: str | Callable[[NDArray[Any]], str], changes: Iterable[Change], nothing: str = ""
+    ) -> Edit:
         """Make one edit of all changes. Voxels that have the value already, or are protected, are left out.
 
         Parameters
         ----------
         message
-            What was done.
+            What was done, or what says so of the runs that change.
         changes
             They must not overlap. Those of a large image can be made one by one, so that each is small.
         nothing
@@ -151,11 +157,12 @@ class Canvas:
             if n_kept:
                 raise MedSegError(f"nothing changes: a person set all of it ({n_kept:,} voxels). {self.way_out}")
             raise MedSegError(nothing or f"nothing changes: {message} is done already.")
+        text = message if isinstance(message, str) else message(voxel_runs)
         if (voxel_runs["start"][1:] < voxel_runs["start"][:-1]).any():
             voxel_runs = voxel_runs[np.argsort(voxel_runs["start"], kind="stable")]
         if n_kept:
-            message += f"; {n_kept:,} voxels that a person set stay"
-        return Edit(self.shape, voxel_runs, message)
+            text += f"; {n_kept:,} voxels that a person set stay"
+        return Edit(self.shape, voxel_runs, text)
 
     def make_confirmation(self, message: str, box: Box, mask: NDArray[np.bool_]) -> Edit:
         """Make an edit that changes no value: it says that the voxels are right, and the journal keeps that.
@@ -191,6 +198,22 @@ class Canvas:
 def _check_shape(name: str, array: NDArray[Any] | None, shape: tuple[int, ...], spatial: slice) -> None:
     if array is not None and array.shape[spatial] != shape:
         raise MedSegError(f"the {name} has shape {array.shape}, the labels {shape}. Open the case again.")
+
+
+def join_changes(changes: Sequence[Change]) -> list[Change]:
+    """Join changes, with a value for each voxel, that lie close together: a hundred small ones take much longer."""
+    joined = []
+    for group in group_near_boxes([change.box for change in changes]):
+        own = [changes[place] for place in group]
+        box = join_boxes([change.box for change in own])
+        mask, new = np.zeros(get_box_shape(box), np.bool_), np.zeros(get_box_shape(box), np.int64)
+        for change in own:
+            inner = move_box(change.box, box)
+            mask[inner] |= change.mask
+            assert isinstance(change.new, np.ndarray)
+            new[inner][change.mask] = change.new[change.mask]
+        joined.append(Change(box, mask, new))
+    return joined
 
 
 def format_size(canvas: Canvas, n_voxels: int, box: Box) -> str:

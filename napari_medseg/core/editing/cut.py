@@ -5,7 +5,6 @@ still connected. In a volume, the line cuts like a blade that goes through all s
 """
 
 import itertools
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from napari_medseg.core.editing.canvas import Canvas, Change
+from napari_medseg.core.editing.canvas import Canvas, Change, join_changes
 from napari_medseg.core.editing.edit import Edit
-from napari_medseg.core.editing.geometry import Box, get_box_shape, join_boxes, move_box, read_line
+from napari_medseg.core.editing.geometry import get_box_shape, group_near_boxes, join_boxes, move_box, read_line
 from napari_medseg.core.editing.objects import MAX_NAMED, find_free_numbers, find_pieces_on_line
 from napari_medseg.core.editing.pieces import Piece
 from napari_medseg.core.editing.runs import find_components
@@ -26,8 +25,6 @@ STEP_PX = 24.0
 """Lines are taken apart into steps of this length, because each step reads the pixels of its own box only."""
 MIN_PART_PX = 4
 """Smaller parts are crumbs of an unsteady line; they stay with their neighbour. Tiny objects have no crumbs."""
-MAX_SPARSENESS = 4
-"""Pieces are split together if the box around them is at most so many times as large as their own boxes."""
 GRAZED_SHARE = 0.05
 """An object that loses less is not cut if another one is."""
 _OFF_CENTRES = np.array([1.3e-4, 0.7e-4])
@@ -80,7 +77,7 @@ def _cut(canvas: Canvas, line: ArrayLike, plane: int | None, *, in_volume: bool)
         changes.append(Change(piece.box, parts > 1, values))
         texts.append(f"{canvas.name(piece.value)} into {', '.join(map(str, new[:-1]))} and {new[-1]}")
     if len(texts) > MAX_NAMED:
-        return canvas.make_edit(f"split {len(texts)} objects, the new numbers end at {new[-1]}", changes)
+        return canvas.make_edit(f"split {len(texts)} objects, the new numbers end at {new[-1]}", join_changes(changes))
     return canvas.make_edit(f"split {'; '.join(texts)}", changes)
 
 
@@ -127,18 +124,8 @@ def split_piece(piece: Piece, line: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def split_pieces(pieces: Sequence[Piece], line: NDArray[np.float64]) -> list[NDArray[np.int64]]:
     """Split several pieces as `split_piece` does; those that lie close together at once, which is faster."""
-    groups: list[list[Piece]] = []
-    box: Box = ()
-    size = 0
-    for piece in pieces:
-        joined = join_boxes([box, piece.box]) if groups else piece.box
-        if groups and math.prod(get_box_shape(joined)) <= MAX_SPARSENESS * (size + piece.mask.size):
-            groups[-1].append(piece)
-            box, size = joined, size + piece.mask.size
-        else:
-            groups.append([piece])
-            box, size = piece.box, piece.mask.size
-    return [parts for group in groups for parts in _split_group(group, line)]
+    groups = group_near_boxes([piece.box for piece in pieces])
+    return [parts for group in groups for parts in _split_group([pieces[place] for place in group], line)]
 
 
 def _split_group(pieces: Sequence[Piece], line: NDArray[np.float64]) -> list[NDArray[np.int64]]:

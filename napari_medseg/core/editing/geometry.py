@@ -1,6 +1,7 @@
 """Boxes of voxels, and the user's lines and strokes on the voxel grid."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,8 @@ from napari_medseg.core.errors import MedSegError
 Box = tuple[slice, ...]
 """One slice with start and stop for each axis."""
 SAMPLES_PER_PX = 2
+MAX_SPARSENESS = 4
+"""Boxes are near each other if the box around them is at most so many times as large as they are."""
 
 
 def pad_box(box: Box, margins: Sequence[int], shape: Sequence[int]) -> Box:
@@ -30,6 +33,27 @@ def move_box(box: Box, origin: Box) -> Box:
 def join_boxes(boxes: Sequence[Box]) -> Box:
     """Return the smallest box that holds all boxes."""
     return tuple(slice(min(s.start for s in sides), max(s.stop for s in sides)) for sides in zip(*boxes, strict=True))
+
+
+def group_near_boxes(boxes: Sequence[Box]) -> list[list[int]]:
+    """Group boxes that follow each other and lie close together: many small arrays take longer than one larger one.
+
+    Returns the places of the boxes of each group, in order. The box around a group is at most `MAX_SPARSENESS` times as
+    large as its boxes.
+    """
+    groups: list[list[int]] = []
+    around: Box = ()
+    size = 0
+    for place, box in enumerate(boxes):
+        joined = join_boxes([around, box]) if groups else box
+        own = math.prod(get_box_shape(box))
+        if groups and math.prod(get_box_shape(joined)) <= MAX_SPARSENESS * (size + own):
+            groups[-1].append(place)
+            around, size = joined, size + own
+        else:
+            groups.append([place])
+            around, size = box, own
+    return groups
 
 
 def get_box_shape(box: Box) -> tuple[int, ...]:

@@ -1,6 +1,8 @@
 """Tools for the piece under the cursor: another label, delete, keep only it, fill holes, smooth, grow, shrink, fill."""
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from napari_medseg.core.editing.morphology import (
     smooth_mask,
 )
 from napari_medseg.core.editing.pieces import Piece, check_inside, flood
+from napari_medseg.core.editing.runs import cut_into_slabs
 from napari_medseg.core.errors import MedSegError
 
 MAX_RADIUS_PX = 64
@@ -87,8 +90,10 @@ def smooth_piece(canvas: Canvas, piece: Piece, sigma_mm: float) -> Edit:
     box, mask = piece.pad([n + 1 for n in count_smoothing_passes(spacing, sigma_mm)], canvas.shape)
     smooth = smooth_mask(mask, spacing, sigma_mm)
     if not smooth.any():
-        raise MedSegError(f"{canvas.name(piece.value)} is too thin to be smoothed by {sigma_mm:g} mm. Use less.")
-    verb = f"smoothed {canvas.name(piece.value)} by {sigma_mm:g} mm"
+        raise MedSegError(
+            f"{canvas.name(piece.value)} is too thin to be smoothed by {canvas.format_length(sigma_mm)}. Use less."
+        )
+    verb = f"smoothed {canvas.name(piece.value)} by {canvas.format_length(sigma_mm)}"
     return _make_outline_edit(canvas, piece, (box, mask, smooth), verb)
 
 
@@ -97,7 +102,7 @@ def grow_piece(canvas: Canvas, piece: Piece, radius_mm: float) -> Edit:
     check_distance(canvas, radius_mm)
     spacing = get_piece_spacing(canvas, piece)
     box, mask = piece.pad([_count_voxels(radius_mm, mm) for mm in spacing], canvas.shape)
-    verb = f"grew {canvas.name(piece.value)} by {radius_mm:g} mm"
+    verb = f"grew {canvas.name(piece.value)} by {canvas.format_length(radius_mm)}"
     return _make_outline_edit(canvas, piece, (box, mask, dilate_ball(mask, spacing, radius_mm)), verb)
 
 
@@ -115,9 +120,10 @@ def shrink_piece(canvas: Canvas, piece: Piece, radius_mm: float) -> Edit:
     smaller = erode_ball(mask, spacing, radius_mm)
     if not smaller.any():
         raise MedSegError(
-            f"nothing of {canvas.name(piece.value)} is left if it shrinks by {radius_mm:g} mm. Use less, or delete it."
+            f"nothing of {canvas.name(piece.value)} is left if it shrinks by {canvas.format_length(radius_mm)}. "
+            "Use less, or delete it."
         )
-    verb = f"shrank {canvas.name(piece.value)} by {radius_mm:g} mm"
+    verb = f"shrank {canvas.name(piece.value)} by {canvas.format_length(radius_mm)}"
     return _make_outline_edit(canvas, piece, (box, mask, smaller), verb)
 
 
@@ -169,7 +175,8 @@ def check_distance(canvas: Canvas, distance_mm: float) -> None:
     """Raise `MedSegError` if a distance is not positive, or so large that it must be a slip."""
     limit = MAX_RADIUS_PX * min(canvas.spacing)
     if not 0 < distance_mm <= limit:
-        raise MedSegError(f"a distance of {distance_mm:g} mm cannot be used; choose one above 0, up to {limit:g} mm.")
+        distance, most = canvas.format_length(distance_mm), canvas.format_length(limit)
+        raise MedSegError(f"a distance of {distance} cannot be used; choose one above 0, up to {most}.")
 
 
 def _count_voxels(radius_mm: float, mm: float) -> int:
@@ -180,13 +187,25 @@ def _make_outline_edit(
     canvas: Canvas, piece: Piece, outline: tuple[tuple[slice, ...], NDArray[np.bool_], NDArray[np.bool_]], verb: str
 ) -> Edit:
     """Change a piece to a new outline in a box; it grows only into the background."""
-    box, mask, wanted = outline
-    gained = wanted & ~mask & (canvas.labels[box] == 0)
-    lost = mask & ~wanted
-    n_gained, n_lost = int(np.count_nonzero(gained)), int(np.count_nonzero(lost))
-    parts = [f"{sign}{n:,}" for sign, n in (("+", n_gained), ("−", n_lost)) if n]
-    message = f"{verb}: {' '.join(parts)} {format_size(canvas, 0, piece.box).split()[-1]}"
-    changes = [Change(box, gained, piece.value)] if n_gained else []
-    changes += [Change(box, lost, 0)] if n_lost else []
     nothing = f"nothing changes: {canvas.name(piece.value)} has no room, or the step is below a voxel."
-    return canvas.make_edit(message, changes, nothing)
+
+    def describe(runs: NDArray[Any]) -> str:
+        lost = runs["new"] == 0
+        counts = (("+", int(runs["length"][~lost].sum())), ("−", int(runs["length"][lost].sum())))
+        unit = format_size(canvas, 0, piece.box).split()[-1]
+        return f"{verb}: {' '.join(f'{sign}{n:,}' for sign, n in counts if n)} {unit}"
+
+    return canvas.make_edit(describe, _list_outline_changes(canvas, piece.value, outline), nothing)
+
+
+def _list_outline_changes(
+    canvas: Canvas, value: int, outline: tuple[tuple[slice, ...], NDArray[np.bool_], NDArray[np.bool_]]
+) -> Iterator[Change]:
+    """Change a piece slab by slab, as masks of all of it would leave the processor's cache."""
+    box, mask, wanted = outline
+    for slab in cut_into_slabs(mask.shape):
+        where = (slice(box[0].start + slab.start, box[0].start + slab.stop), *box[1:])
+        changed = mask[slab] != wanted[slab]
+        if changed.any():
+            yield Change(where, changed & wanted[slab] & (canvas.labels[where] == 0), value)
+            yield Change(where, changed & mask[slab], 0)

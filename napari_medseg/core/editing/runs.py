@@ -111,24 +111,25 @@ def connect_runs(
     height, width = shape[-2:]
     row = start // width
     plane, y = np.divmod(row, height)
+    low, high = start - int(full), stop + int(full)
+    if full:  # a corner lies in the same row
+        np.maximum(low, row * width, out=low)
+        np.minimum(high, (row + 1) * width, out=high)
     links = []
     is_plane = len(shape) == 2 or shape[0] == 1
     for dz, dy in _EARLIER_ROWS_FULL if full else _EARLIER_ROWS_BY_FACES:
         if dz and is_plane:
             continue
-        possible = (plane + dz >= 0) & (y + dy >= 0) & (y + dy < height)
-        target = row + dz * height + dy
-        offset = (target - row) * width
-        low = np.maximum(start + offset - int(full), target * width)
-        high = np.minimum(stop + offset + int(full), (target + 1) * width)
-        first = np.searchsorted(stop, low, side="right")
-        last = np.searchsorted(start, high, side="left")
-        links.append(_pair(first, np.where(possible, last - first, 0)))
+        offset = (dz * height + dy) * width
+        first = np.searchsorted(stop, low + offset, side="right")
+        count = np.searchsorted(start, high + offset, side="left") - first
+        count[(plane + dz < 0) | (y + dy < 0) | (y + dy >= height)] = 0
+        links.append(_pair(first, count))
     one, other = (np.concatenate(ends) for ends in zip(*links, strict=True))
     if values is not None:
         alike = values[one] == values[other]
         one, other = one[alike], other[alike]
-    graph = sparse.coo_array((np.ones(one.size, np.bool_), (one, other)), shape=(start.size, start.size))
+    graph = sparse.coo_array((np.ones(one.size), (one, other)), shape=(start.size, start.size))
     n, number = csgraph.connected_components(graph, directed=False)
     return Components(shape, start, stop, number.astype(np.int64), int(n) if start.size else 0)
 

@@ -96,17 +96,8 @@ def paint_similar(
     canvas.check_value(brush.value)
     if canvas.image is None:
         raise MedSegError("the smart brush needs the image. Open it again, or use the plain brush.")
-    plane_box = get_plane_box(canvas.shape, plane)
-    box, covered = rasterise_stroke(path, brush.radius_px, plane_box)
-    centres = _place_dabs(path, canvas.shape, brush.radius_px)
-    known = {} if known_dabs is None else known_dabs
-    dabs = []
-    for centre in centres:
-        place = brush, plane, int(centre[0]), int(centre[1])
-        if place not in known:
-            known[place] = _accept(canvas, canvas.image, plane_box, centre, brush)
-        dabs.append(known[place])
-    dabs = [dab for dab in dabs if np.isfinite(dab.reference).all()]
+    box, covered = rasterise_stroke(path, brush.radius_px, get_plane_box(canvas.shape, plane))
+    dabs = _list_dabs(canvas, path, brush, plane, {} if known_dabs is None else known_dabs)
     if not dabs:
         raise MedSegError("the image has no values under the stroke. Draw where it was measured.")
     accepted = np.zeros(covered.shape[-2:], np.bool_)
@@ -124,6 +115,18 @@ def paint_similar(
         message, [Change(box, mask, brush.value)], f"all similar pixels have the label already, {text}."
     )
     return Edit(edit.shape, edit.voxel_runs, edit.message, grey_range)
+
+
+def _list_dabs(canvas: Canvas, path: ArrayLike, brush: SmartBrush, plane: int | None, known: KnownDabs) -> list[_Dab]:
+    """Return what the places of the brush along a path accept, and add it to what is known."""
+    assert canvas.image is not None  # checked by the caller
+    plane_box, dabs = get_plane_box(canvas.shape, plane), []
+    for centre in _place_dabs(path, canvas.shape, brush.radius_px):
+        place = brush, plane, int(centre[0]), int(centre[1])
+        if place not in known:
+            known[place] = _accept(canvas, canvas.image, plane_box, centre, brush)
+        dabs.append(known[place])
+    return [dab for dab in dabs if np.isfinite(dab.reference).all()]
 
 
 def _place_dabs(path: ArrayLike, shape: tuple[int, ...], radius_px: float) -> NDArray[np.int64]:

@@ -75,6 +75,8 @@ def _remove_specks(canvas: Canvas, box: Box, smallest: tuple[float, str], values
     components = find_components(wanted)
     voxel_mm = float(np.prod(canvas.spacing if unit == "mm³" else canvas.spacing[-2:]))
     is_speck = components.sizes * voxel_mm < size_mm
+    if canvas.spacing_mm is None:
+        unit = "voxels" if unit == "mm³" else "px"
     n_specks = int(np.count_nonzero(is_speck))
     message = f"removed {n_specks:,} {'speck' if n_specks == 1 else 'specks'} below {size_mm:g} {unit}"
     nothing = f"no piece is below {size_mm:g} {unit}."

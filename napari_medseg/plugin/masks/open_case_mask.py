@@ -111,7 +111,8 @@ class OpenCaseMask(QObject):
         remembered = recall_meaning(self._workspace, task.name, path.parent)
         proposed = propose_meaning(task, found.counts, found.names, remembered)
         text = f"{path.name} is a mask for {current.case.name}."
-        text += f" {proposed.meaning.describe(task)}." if proposed.is_certain else " What do its values mean?"
+        meaning = proposed.meaning.describe(task)
+        text += f" {meaning[0].upper()}{meaning[1:]}." if proposed.is_certain else " What do its values mean?"
         answers: list[MaskAnswer] = [
             (
                 "As draft",

@@ -129,7 +129,11 @@ class PairImport(QWidget):
                 [
                     ("As draft" + "s" * (len(pairs) > 1), "Import the masks as labels to correct", partial(run, False)),
                     ("Accept", "Import the masks as accepted corrections: they train models", partial(run, True)),
-                    ("Images only", "Open the images without their masks", lambda _meaning: images_only()),
+                    (
+                        "Images only" if len(pairs) > 1 else "Image only",
+                        "Open without the mask" + "s" * (len(pairs) > 1),
+                        lambda _meaning: images_only(),
+                    ),
                     ("Cancel", "Do nothing", lambda _meaning: None),
                 ],
             )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from editing_phantoms import LESIONS, LUNGS, NUCLEI, apply, freeze, get_centre, make_block, make_nuclei
 
-from napari_medseg.core.editing import piece_tools
+from napari_medseg.core.editing import piece_tools, whole_label
 from napari_medseg.core.editing.canvas import Canvas
 from napari_medseg.core.editing.pieces import find_piece, find_piece_in_plane
 from napari_medseg.core.errors import MedSegError
@@ -148,3 +148,12 @@ def test_fill_of_a_slice_of_a_volume_looks_at_the_slice_only() -> None:
     assert piece_tools.fill_region(canvas, (0, 4, 4), 1).n_voxels == 4
     with pytest.raises(MedSegError, match="open to the border"):
         piece_tools.fill_region(canvas, (0, 4, 4), 1, is_planar=False)
+
+
+def test_without_a_voxel_size_lengths_are_in_pixels() -> None:
+    canvas = Canvas(make_block((20, 20), ((slice(6, 14), slice(6, 14)), 1)), LUNGS)
+    piece = find_piece(canvas.labels, (9, 9))
+    assert piece_tools.grow_piece(canvas, piece, 1.0).message == "grew right lung by 1 px: +32 px"
+    assert piece_tools.shrink_piece(canvas, piece, 2.0).message.startswith("shrank right lung by 2 px: ")
+    with pytest.raises(MedSegError, match=r"no piece is below 3 px\."):
+        whole_label.remove_specks_in_plane(canvas, 3.0)

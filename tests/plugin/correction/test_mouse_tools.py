@@ -8,7 +8,9 @@ from correction_phantoms import FIRST_NUMBER, N_COLUMNS, N_NUCLEI, get_tool, mak
 from napari.utils.key_bindings import coerce_keybinding
 from plugin_phantoms import phantom, phantom_labels
 
+from napari_medseg.core.editing import smart_brush
 from napari_medseg.plugin.correction.tools import PIECE_ACTIONS
+from napari_medseg.plugin.layers import METADATA_KEY
 from napari_medseg.workflow import review
 
 NEW = FIRST_NUMBER + N_NUCLEI
@@ -241,3 +243,31 @@ def test_a_picked_object_stays_selected_after_a_key_over_a_piece(nuclei: SimpleN
     nuclei.layer.selected_label = NEW + 1
     nuclei.mouse.drag([(10, 27.5), (22, 27.5)])
     assert nuclei.layer.selected_label == NEW + 2  # the cut has used it
+
+
+@pytest.mark.parametrize(("key", "mode"), [("P", "paint"), ("E", "erase"), ("L", "pick")])
+def test_the_keys_of_the_brush_leave_the_layer_of_the_reviewed_area(
+    nuclei: SimpleNamespace, key: str, mode: str
+) -> None:
+    shapes = nuclei.viewer.add_shapes(None, ndim=2, metadata={METADATA_KEY: {"case": 1}})
+    nuclei.viewer.layers.selection.active = shapes
+    shapes.mode = "add_rectangle"
+    shapes.keymap[coerce_keybinding(key)](shapes)
+    assert (nuclei.viewer.layers.selection.active, str(nuclei.layer.mode)) == (nuclei.layer, mode)
+
+
+def test_a_longer_stroke_of_the_smart_brush_computes_only_its_new_places(
+    lungs: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lungs.layer.selected_label, lungs.layer.brush_size = 1, 8
+    lungs.mouse_tools.activate(get_tool("smart"))
+    n_computed: list[int] = []
+    accept = smart_brush._accept
+    monkeypatch.setattr(smart_brush, "_accept", lambda *args: n_computed.append(1) or accept(*args))
+    path = [(20.0, 10.0 + 0.5 * step) for step in range(40)]
+    lungs.mouse.press(path[0])
+    for place in path[1:]:
+        lungs.mouse.drag_on(place)
+        lungs.mouse_tools._drags.show()
+    lungs.mouse.release(path[-1])
+    assert len(n_computed) < 2 * len(path), "else each move computes the whole stroke"

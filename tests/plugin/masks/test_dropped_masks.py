@@ -250,6 +250,6 @@ def test_without_a_case_a_lone_mask_is_an_image_and_images_only_opens_them(
     dock.worklist.importer.read([write_mask(tmp_path / "m" / "a_mask.png", phantom_labels())])
     qtbot.waitUntil(lambda: len(dock.worklist.rows) == 1)
     question = ask(dock, qtbot, write_phantom(tmp_path, 1), write_mask(tmp_path / "case1_mask.png", other_labels()))
-    question.press_answer("Images only")
+    question.press_answer("Image only")
     qtbot.waitUntil(lambda: len(dock.worklist.rows) == 2)
     assert dock._workspace.project.read_records(ImportedMask) == []
