@@ -17,7 +17,7 @@ from training.data.dataset import LabelledImage
 from training.run_folder import READ_IMAGES_FILE
 from training.schedule import TimeBudget
 
-READING_SHARE = 0.35
+READING_SHARE = 0.22
 """Part of the budget at whose end reading stops; the start of the process is in it."""
 MIN_IMAGES = 24
 """Are read even if that takes longer."""
