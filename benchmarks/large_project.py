@@ -172,9 +172,7 @@ def press(folder: Path, budget_s: float) -> None:
         for event in events:
             name = type(event).__name__
             if name not in seen or name == "Failed":
-                after = (
-                    f"{time.perf_counter() - began:8.2f} s after the press, {busy_s:6.1f} s of the trainer's processor"
-                )
+                after = f"{time.perf_counter() - began:8.2f} s after the press, {busy_s:6.1f} s of its processor"
                 print(f"{name:28} {after}, {peak_mib} MiB", flush=True)
             seen.add(name)
         time.sleep(0.1)
