@@ -53,7 +53,7 @@ from training.run_folder import Compared, Event, Finished, Notice, is_cancelled,
 from training.run_setup import TrainingSetup
 
 COMPARISON_SHARE = 0.2
-"""Of the budget, for the old version; the new one takes as long. With thousands of cases reading takes 0.22, too."""
+"""Of the time that start-up and reading have left, for the old version; the new one takes as long."""
 MIN_COMPARED_CASES = MIN_GROUPS
 TIME_RESERVE_FACTOR = 1.2
 CORRECTIONS = "corrections"
@@ -86,11 +86,12 @@ def score_base(setup: TrainingSetup) -> Generator[Notice, None, BaseScores]:
 
     The duration predicts how long the evaluation of the new version will take, of the whole hold-out if a full
     evaluation is requested; this time is reserved. With a budget, cases are taken from all patients in turn until a
-    fifth of the budget is used, but at least as many as the promotion gate needs. The first model of a task is
+    fifth of the time left is used, but at least as many as the promotion gate needs. The first model of a task is
     compared with an empty prediction. Labels that occur in no reference do not count.
     """
     clock = setup.time_budget
-    limit_s = float("inf") if clock.budget_s is None else COMPARISON_SHARE * clock.budget_s
+    left_s = float("inf") if clock.budget_s is None else clock.budget_s - clock.elapsed_s()
+    limit_s = COMPARISON_SHARE * left_s
     predictor, cases = _load_predictor(setup, setup.base_folder), _list_hold_out_cases(setup)
     is_full = read_evaluation_request(setup.run_dir) is not None
     began = clock.elapsed_s()
