@@ -17,8 +17,8 @@ from training.data.dataset import LabelledImage
 from training.run_folder import READ_IMAGES_FILE
 from training.schedule import TimeBudget
 
-READING_SHARE = 0.22
-"""Part of the budget at whose end reading stops; the start of the process is in it."""
+READING_SHARE = 0.2
+"""Of the time that the start of the process has left."""
 MIN_IMAGES = 24
 """Are read even if that takes longer."""
 MAX_BYTES = 4 * 2**30
@@ -55,7 +55,8 @@ def read_within_budget(
     chosen = _read_choice(run_dir, items)
     if chosen is not None:
         return chosen, [read_image(item) for item in chosen]
-    until_s, most = READING_SHARE * clock.budget_s, min(MAX_BYTES, int(FREE_MEMORY_SHARE * measure_free_bytes()))
+    began_s, most = clock.elapsed_s(), min(MAX_BYTES, int(FREE_MEMORY_SHARE * measure_free_bytes()))
+    until_s = began_s + READING_SHARE * (clock.budget_s - began_s)
     found: dict[int, LabelledImage] = {}
     places = {id(item): place for place, item in enumerate(items)}
     n_bytes = 0
