@@ -52,8 +52,7 @@ from training.reports.run_report import Reliability, RunOutcome, write_report
 from training.run_folder import Compared, Event, Finished, Notice, is_cancelled, is_paused, read_events
 from training.run_setup import TrainingSetup
 
-COMPARISON_SHARE = 0.2
-"""Of the time that start-up and reading have left, for the old version; the new one takes as long."""
+COMPARISON_SHARE = 0.2  # of the time that start-up and reading have left; the new version takes as long
 MIN_COMPARED_CASES = MIN_GROUPS
 TIME_RESERVE_FACTOR = 1.2
 CORRECTIONS = "corrections"
@@ -90,8 +89,7 @@ def score_base(setup: TrainingSetup) -> Generator[Notice, None, BaseScores]:
     compared with an empty prediction. Labels that occur in no reference do not count.
     """
     clock = setup.time_budget
-    left_s = float("inf") if clock.budget_s is None else clock.budget_s - clock.elapsed_s()
-    limit_s = COMPARISON_SHARE * left_s
+    limit_s = float("inf") if clock.budget_s is None else COMPARISON_SHARE * (clock.budget_s - clock.elapsed_s())
     predictor, cases = _load_predictor(setup, setup.base_folder), _list_hold_out_cases(setup)
     is_full = read_evaluation_request(setup.run_dir) is not None
     began = clock.elapsed_s()
