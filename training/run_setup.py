@@ -133,13 +133,7 @@ def read_setup(
     if recipe.run.n_threads is not None:
         torch.set_num_threads(recipe.run.n_threads)
     network, base = load_version(run_dir / recipe.run.base)
-    if base.task != task.name:
-        raise MedSegError(
-            f"{base.id} was made for task {base.task!r}, but the corrections are for {task.name!r}. "
-            "Start from a model of the same task."
-        )
-    if not extends(task, base.task_definition):
-        raise MedSegError(f"the labels of {task.name!r} differ from those of {base.id}. Train a first model.")
+    _check_base(base, task)
     split = split_by_role(snapshot)
     if base.instances is None and base.architecture.classes < task.n_classes:
         largest = max(find_largest_label(item, run_dir) for item in (*split.train, *split.validate))
@@ -172,6 +166,16 @@ def read_setup(
     return TrainingSetup(
         run_dir, recipe, snapshot, split, task, base, learner, batches, planes, clock, stage, rank_context, told, more
     )
+
+
+def _check_base(base: ModelCard, task: Task) -> None:
+    if base.task != task.name:
+        raise MedSegError(
+            f"{base.id} was made for task {base.task!r}, but the corrections are for {task.name!r}. "
+            "Start from a model of the same task."
+        )
+    if not extends(task, base.task_definition):
+        raise MedSegError(f"the labels of {task.name!r} differ from those of {base.id}. Train a first model.")
 
 
 def check_recipe_names(recipe: Recipe) -> None:
