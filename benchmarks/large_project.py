@@ -13,6 +13,7 @@ held-out patients, and some runs. It is built once, and measured again in later 
 import argparse
 import contextlib
 import json
+import os
 import resource
 import sys
 import time
@@ -160,19 +161,19 @@ def press(folder: Path, budget_s: float) -> None:
     checked = step("check, kept", lambda: find_problems(ws, "lungs"))
     began = time.perf_counter()
     run = step("press to started process", lambda: start_checked_run(ws, "lungs", RunRequest(budget_s), checked))
-    trainer, offset, peak_mib, seen = ws.child_processes[run.id], 0, 0, set[str]()
+    trainer, offset, peak_mib, busy_s, seen = ws.child_processes[run.id], 0, 0, 0.0, set[str]()
     while not seen & {"Finished", "Failed"} and trainer.poll() is None:
         with contextlib.suppress(OSError):
             status = Path(f"/proc/{trainer.pid}/status").read_text()
             peak_mib = max(peak_mib, int(status.partition("VmHWM:")[2].split()[0]) // 1024)
+            fields = Path(f"/proc/{trainer.pid}/stat").read_text().rpartition(")")[2].split()
+            busy_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         events, offset = poll_run(ws, run, offset)
         for event in events:
             name = type(event).__name__
             if name not in seen or name == "Failed":
-                print(
-                    f"{name:28} {time.perf_counter() - began:8.2f} s after the press, trainer {peak_mib} MiB",
-                    flush=True,
-                )
+                after = f"{time.perf_counter() - began:8.2f} s after the press, {busy_s:6.1f} s of its processor"
+                print(f"{name:28} {after}, {peak_mib} MiB", flush=True)
             seen.add(name)
         time.sleep(0.1)
     print(f"{'ended':28} {time.perf_counter() - began:8.2f} s after the press, trainer {peak_mib} MiB", flush=True)

@@ -40,6 +40,7 @@ LOG_FILE = "log.txt"
 SUITE_LOG_FILE = "suite.log"  # output of the process of a benchmark row
 PROCESS_FILE = "process.json"
 TRAINER_LOCK_FILE = "trainer.lock"  # locked while a process trains in the folder
+READ_IMAGES_FILE = "read_images.json"  # the training images that the time budget allowed to read, if not all
 LABEL_PROBLEM_FILE = "doubt.txt"  # why training labels may be wrong
 EARLIER_COMPARISONS_FILE = "earlier_comparisons.txt"  # how many comparisons the hold-out has served before this run
 ENVIRONMENT_FILE = "environment.json"

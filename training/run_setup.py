@@ -20,6 +20,7 @@ from napari_medseg.networks import load_version
 from napari_medseg.networks.class_expansion import expand_classes
 from training.augmentation.presets import get_augmentation, scale_augmentation
 from training.augmentation.spatial import Augmenter
+from training.data.bounded_reading import describe_unread, leave_out_unread, read_within_budget
 from training.data.class_sampling import compute_inverse_frequency_weights
 from training.data.content_checks import refuse_nothing_to_learn
 from training.data.dataset import BatchSampler, LabelledImage, LabelledPlane
@@ -132,13 +133,7 @@ def read_setup(
     if recipe.run.n_threads is not None:
         torch.set_num_threads(recipe.run.n_threads)
     network, base = load_version(run_dir / recipe.run.base)
-    if base.task != task.name:
-        raise MedSegError(
-            f"{base.id} was made for task {base.task!r}, but the corrections are for {task.name!r}. "
-            "Start from a model of the same task."
-        )
-    if not extends(task, base.task_definition):
-        raise MedSegError(f"the labels of {task.name!r} differ from those of {base.id}. Train a first model.")
+    _check_base(base, task)
     split = split_by_role(snapshot)
     if base.instances is None and base.architecture.classes < task.n_classes:
         largest = max(find_largest_label(item, run_dir) for item in (*split.train, *split.validate))
@@ -152,20 +147,35 @@ def read_setup(
         return [reader.read_image(item, n_windows) for item in items]
 
     check_unlabelled(len(split.unlabelled), recipe)
-    train, replay = read(split.train), read(split.replay)
+    clock = TimeBudget(started, recipe.run.budget_s)
+    bounds = clock if rank_context.size == 1 else TimeBudget(started)  # all ranks read the same
+    read_items, train = read_within_budget(split.train, lambda item: read([item])[0], bounds, run_dir)
+    replay = read(split.replay)
     refuse_nothing_to_learn([*train, *replay])
+    notice = describe_unread(len(read_items), len(split.train))
+    snapshot, split = leave_out_unread(snapshot, split.train, read_items), replace(split, train=tuple(read_items))
     validation = choose_planes(_choose_validation_images(split, train, replay, read), MAX_VALIDATION_PLANES)
     batches = _adapt_to_rank(make_batches(recipe, train, replay, base, task), recipe, rank_context)
     if batches.windows:
         counts = len(batches.windows), batches.steps_per_pass, recipe.schedule.steps_per_epoch
         logger.info("%d windows: a pass over all takes %d steps, an epoch has %d", *counts)
     learner = Learner.from_parent(network, recipe, device, _compute_class_weights(recipe, train, base), rank_context)
-    clock, stage = TimeBudget(started, recipe.run.budget_s), make_stages(recipe)[0]
-    planes, more = tuple(validation), make_unlabelled_sampler(recipe, read(split.unlabelled), batches)
-    told = tuple(reader.notices)
+    more = make_unlabelled_sampler(recipe, read(split.unlabelled), batches)
+    told, stage = tuple(filter(None, (*reader.notices, notice))), make_stages(recipe)[0]
+    planes = tuple(validation)
     return TrainingSetup(
         run_dir, recipe, snapshot, split, task, base, learner, batches, planes, clock, stage, rank_context, told, more
     )
+
+
+def _check_base(base: ModelCard, task: Task) -> None:
+    if base.task != task.name:
+        raise MedSegError(
+            f"{base.id} was made for task {base.task!r}, but the corrections are for {task.name!r}. "
+            "Start from a model of the same task."
+        )
+    if not extends(task, base.task_definition):
+        raise MedSegError(f"the labels of {task.name!r} differ from those of {base.id}. Train a first model.")
 
 
 def check_recipe_names(recipe: Recipe) -> None:
@@ -270,11 +280,11 @@ def _choose_validation_images(
     read: Callable[[Sequence[SnapshotItem], int], list[LabelledImage]],
 ) -> list[LabelledImage]:
     """Return the images that choose the best checkpoint: new and replayed images have the same weight."""
-    new = read(split.validate, 0) if split.validate else train
-    if not replay:
-        return new
-    n_each = max(1, min(len(new), MAX_VALIDATION_PLANES // 2))
-    return _thin_images(new, n_each) + _thin_images(replay, n_each)
+    n_new = len(split.validate) or len(train)
+    n_each = max(1, min(n_new, MAX_VALIDATION_PLANES // 2)) if replay else min(n_new, MAX_VALIDATION_PLANES)
+    places = spread_indices(n_new, n_each)  # chosen before they are read: a project may have hundreds
+    new = read([split.validate[n] for n in places], 0) if split.validate else [train[n] for n in places]
+    return new + (_thin_images(replay, n_each) if replay else [])
 
 
 def _thin_images(images: Sequence[LabelledImage], at_most: int) -> list[LabelledImage]:

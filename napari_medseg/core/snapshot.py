@@ -185,17 +185,26 @@ def make_paths_relative(snapshot: Snapshot, run_dir: Path, root: Path) -> Snapsh
     run_dir, root
         Folder of the snapshot file, which exists, and the folder that is moved as a whole.
     """
+    shorter: dict[str, str] = {}  # of folders: thousands of files lie in two of them
 
     def shorten(path: str) -> str:
-        if not path or not Path(path).is_relative_to(root.absolute()):
-            return path
-        relative = Path(os.path.relpath(path, run_dir.absolute()))
-        leads_there = (run_dir / relative).exists() and os.path.samefile(run_dir / relative, path)
-        return relative.as_posix() if leads_there else path
+        folder, name = os.path.split(path)
+        if path and folder not in shorter:
+            shorter[folder] = _shorten_folder(folder, run_dir, root)
+        return f"{shorter[folder]}/{name}" if path and shorter[folder] else path
 
     names = ("image", "labels", "field_labels", "reviewed_mask", "certain_mask")
     items = [item.model_copy(update={name: shorten(getattr(item, name)) for name in names}) for item in snapshot.items]
     return snapshot.model_copy(update={"items": tuple(items)})
+
+
+def _shorten_folder(folder: str, run_dir: Path, root: Path) -> str:
+    """Return a folder inside `root` relative to the run folder; empty if that is none, or would lead elsewhere."""
+    if not Path(folder).is_relative_to(root.absolute()):
+        return ""
+    relative = Path(os.path.relpath(folder, run_dir.absolute()))
+    leads_there = (run_dir / relative).exists() and os.path.samefile(run_dir / relative, folder)
+    return relative.as_posix() if leads_there else ""
 
 
 def round_robin(items: Sequence[SnapshotItem]) -> list[SnapshotItem]:

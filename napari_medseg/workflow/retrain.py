@@ -76,8 +76,7 @@ class CandidateComparison:
 def count_unlearnt_corrections(ws: Workspace, task: str) -> int:
     """Return the number of corrections outside the hold-out that the live version was not trained on."""
     live = ws.registry.get_live_id(task)
-    runs = {run.id for run in ws.project.read_records(Run) if live and run.result_model == live}
-    learnt = {item.correction_id for item in ws.project.read_run_items() if item.run_id in runs}
+    learnt = ws.project.listed.read_learnt_corrections(live) if live else set()
     pairs = list_current_corrections(ws, task)
     return sum(not case.held_out and correction.id not in learnt for case, correction in pairs)
 

@@ -111,12 +111,13 @@ def _make_items(
     ws: Workspace, task: str, pairs: Sequence[tuple[Case, Correction]], roles: Sequence[Role]
 ) -> list[SnapshotItem]:
     folder, wanted = ws.project.folder, ws.tasks.get_task(task)
-    items = []
+    items, has_second_readings = [], ws.second_readings.are_made
     with KeptChecks(folder) as kept:
         for (case, correction), role in zip(pairs, roles, strict=True):
             certain = read_correction_check(folder, kept, CorrectionToCheck(wanted, case, correction)).certain
             item = make_item(folder, case, correction, role, certain or CertainVoxels())
-            items.append(item.model_copy(update={"may_be_shown": not ws.second_readings.is_awaited(case)}))
+            is_blind = has_second_readings and ws.second_readings.is_awaited(case)
+            items.append(item.model_copy(update={"may_be_shown": False}) if is_blind else item)
     return items
 
 

@@ -52,7 +52,7 @@ from training.reports.run_report import Reliability, RunOutcome, write_report
 from training.run_folder import Compared, Event, Finished, Notice, is_cancelled, is_paused, read_events
 from training.run_setup import TrainingSetup
 
-COMPARISON_SHARE = 0.25
+COMPARISON_SHARE = 0.2  # of the time that start-up and reading have left; the new version takes as long
 MIN_COMPARED_CASES = MIN_GROUPS
 TIME_RESERVE_FACTOR = 1.2
 CORRECTIONS = "corrections"
@@ -85,11 +85,11 @@ def score_base(setup: TrainingSetup) -> Generator[Notice, None, BaseScores]:
 
     The duration predicts how long the evaluation of the new version will take, of the whole hold-out if a full
     evaluation is requested; this time is reserved. With a budget, cases are taken from all patients in turn until a
-    quarter of the budget is used, but at least as many as the promotion gate needs. The first model of a task is
+    fifth of the time left is used, but at least as many as the promotion gate needs. The first model of a task is
     compared with an empty prediction. Labels that occur in no reference do not count.
     """
     clock = setup.time_budget
-    limit_s = float("inf") if clock.budget_s is None else COMPARISON_SHARE * clock.budget_s
+    limit_s = float("inf") if clock.budget_s is None else COMPARISON_SHARE * (clock.budget_s - clock.elapsed_s())
     predictor, cases = _load_predictor(setup, setup.base_folder), _list_hold_out_cases(setup)
     is_full = read_evaluation_request(setup.run_dir) is not None
     began = clock.elapsed_s()

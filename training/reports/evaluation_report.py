@@ -112,14 +112,14 @@ def describe_absent_labels(evaluation: Evaluation) -> str:
 def _build_page(
     evaluation: Evaluation, header: list[str], rows: list[list[Any]], case_figures: Sequence[CaseFigure]
 ) -> str:
-    places = choose_cases_to_show(evaluation.scores)
+    places, by_dice = choose_cases_to_show(evaluation.scores), sorted(case_figures, key=lambda figure: figure.dice)
     columns = ["measure", "source", "images", "groups", "mean", "worst", "95 % from", "to", "swapped sides"]
     values = {
         "convention": f"{CONVENTION} {describe_absent_labels(evaluation)}".rstrip(),
         "summary": html.Table(columns, [_build_summary_row(score) for score in evaluation.summarise()]),
         "figures_by_place": {
-            place: html.make_case_figures(figure for figure in case_figures if places.get(figure.name) == place)
-            for place in ("worst", "median", "best")
+            place: html.make_case_figures(figure for figure in ranked if places.get(figure.name) == place)
+            for place, ranked in (("worst", by_dice), ("median", by_dice), ("best", by_dice[::-1]))
         },
         "images": html.Table(header, sorted(rows, key=lambda row: row[header.index("mean_dice")])),
     }

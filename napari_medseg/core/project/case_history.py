@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
@@ -171,6 +171,11 @@ class ListedCases:
             AND k.id IN (SELECT min(id) FROM corrections GROUP BY case_id, reading) ORDER BY k.id"""
         return decode_rows(self._connection, self._fetch(query, task), _decode_work)
 
+    def read_learnt_corrections(self, model: str) -> set[int]:
+        """Return the ids of the corrections that the runs which made a model version have seen."""
+        query = "SELECT i.correction_id FROM run_items AS i JOIN runs AS r ON r.id = i.run_id WHERE r.result_model = ?"
+        return {int(correction_id) for (correction_id,) in self._fetch(query, model)}
+
     def read_notes(self, first_id: int, last_id: int) -> list[CaseNote]:
         """Read the notes of the cases with these ids and those between, earlier notes first."""
         names = ", ".join(quote_column(each.name) for each in fields(CaseNote))
@@ -243,9 +248,14 @@ def _decode_accepted(row: Sequence[Any]) -> tuple[Case, Correction]:
 
 def _decode_waiting(row: Sequence[Any]) -> WaitingCase:
     try:
-        return WaitingCase(int(row[0]), str(row[1]), str(row[2]), tuple(map(int, parse_json(row[3]))))
+        return WaitingCase(int(row[0]), str(row[1]), str(row[2]), _decode_shape(row[3]))
     except (TypeError, ValueError) as error:
         raise MedSegError(f"the row {row[0]!r} of the table cases is damaged: {get_reason(error)}") from error
+
+
+@lru_cache(maxsize=4096)  # thousands of cases have a few shapes
+def _decode_shape(text: str) -> tuple[int, ...]:
+    return tuple(map(int, parse_json(text)))
 
 
 def _decode_work(row: Sequence[Any]) -> WorkDone:

@@ -19,6 +19,8 @@ MARGINS_PX = (4, 4, 10, 10)
 N_RUNNING = 9
 """Cases of the running median."""
 BAR_WIDTH = 0.6
+BAR_ALPHA, DOT_ALPHA = 130, 190
+"""Of 255: the interval is seen on its bar, and dots on the background."""
 SECONDS_PER_MINUTE, SECONDS_PER_HOUR = 60.0, 3600.0
 
 
@@ -94,7 +96,9 @@ class TrendPlot(MeterPlot):
         minutes = np.array([row.correction.seconds / SECONDS_PER_MINUTE for row in self._rows])
         order = np.arange(1, minutes.size + 1)
         dots, line = theme.get_curve_colours(self.theme_name)
-        self.plot(order, minutes, pen=None, symbol="o", symbolSize=5, symbolPen=None, symbolBrush=_fade(dots))
+        self.plot(
+            order, minutes, pen=None, symbol="o", symbolSize=5, symbolPen=None, symbolBrush=_fade(dots, DOT_ALPHA)
+        )
         if minutes.size >= MIN_CASES:
             self.plot(order, _compute_running_median(minutes), pen=pg.mkPen(line, width=2))
         text = theme.get_text_colour(self.theme_name)
@@ -130,7 +134,8 @@ class SavingPlot(MeterPlot):
         values = np.array([one.value for one in minutes])
         states = theme.get_state_colours(self.theme_name)
         colours = [states["good" if value >= 0 else "bad"] for value in values]
-        self.addItem(pg.BarGraphItem(x=places, height=values, width=BAR_WIDTH, brushes=colours, pen=None))
+        brushes, pens = [_fade(colour, BAR_ALPHA) for colour in colours], [pg.mkPen(colour) for colour in colours]
+        self.addItem(pg.BarGraphItem(x=places, height=values, width=BAR_WIDTH, brushes=brushes, pens=pens))
         ends = {
             "top": np.array([one.high for one in minutes]) - values,
             "bottom": values - np.array([one.low for one in minutes]),
@@ -193,7 +198,7 @@ def _shorten(model: str) -> str:
     return f"@{model.rpartition('@')[2]}"
 
 
-def _fade(colour: str) -> QColor:
+def _fade(colour: str, alpha: int = 90) -> QColor:
     faded = QColor(colour)
-    faded.setAlpha(90)
+    faded.setAlpha(alpha)
     return faded

@@ -65,7 +65,7 @@ class KeptChecks(contextlib.AbstractContextManager["KeptChecks"]):
         for _ in range(2):  # a damaged file is removed once
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._database = sqlite3.connect(self._path, isolation_level=None, timeout=1.0)
+                self._database = sqlite3.connect(self._path, isolation_level=None, timeout=1.0, check_same_thread=False)
                 self._database.execute("PRAGMA synchronous = OFF")
                 self._database.execute(
                     "CREATE TABLE IF NOT EXISTS checks (key TEXT PRIMARY KEY, content TEXT, sketch BLOB)"

@@ -12,7 +12,7 @@ from skimage.transform import resize
 
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
-from napari_medseg.core.quality.image_fingerprint import Fingerprint, compute_fingerprint
+from napari_medseg.core.quality.image_fingerprint import Fingerprint, align_points, compute_fingerprint, may_align
 from napari_medseg.core.quality.shared_content import Likeness, compute_similarity, find_shared_content
 
 SAMPLES = Path(formats.__file__).parents[2] / "samples"
@@ -85,3 +85,16 @@ def test_most_neighbouring_slices_are_the_same_place_and_no_copies(shared_data: 
     slices = [compute_fingerprint(formats.read(path)) for path in paths]
     found = [find_shared_content([one], [other])[0].likeness for one, other in pairwise(slices)]
     assert found.count(Likeness.SAME_PLACE) > 0.9 * len(found)
+
+
+def test_alignments_that_are_ruled_out_at_once_are_those_that_find_nothing(prints: list[Fingerprint]) -> None:
+    rng = np.random.default_rng(0)
+    ours, moved = prints[0].points[0].astype(np.float32), prints[0].points[0].astype(np.float32) * 1.1 + 3
+    theirs = np.stack([moved, rng.permutation(moved), prints[1].points[0].astype(np.float32), moved])
+    is_match = rng.random((4, len(ours))) < np.array([[0.8], [0.8], [0.8], [0.1]])
+    may = may_align(ours, theirs, is_match)
+    found = [align_points(ours[match], other[match]) is not None for other, match in zip(theirs, is_match, strict=True)]
+    assert found[0]
+    assert not found[1]
+    assert all(may | ~np.array(found)), "nothing that aligns is ruled out"
+    assert not may[3]
