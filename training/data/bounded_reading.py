@@ -20,7 +20,7 @@ from training.schedule import TimeBudget
 READING_SHARE = 0.2
 """Of the time that the start of the process has left."""
 MIN_IMAGES = 24
-"""Are read even if that takes longer."""
+"""Are read even if that takes longer, as far as the memory allows."""
 MAX_BYTES = 4 * 2**30
 FREE_MEMORY_SHARE = 0.5
 """Of the free memory, which the images may take."""
@@ -61,7 +61,8 @@ def read_within_budget(
     places = {id(item): place for place, item in enumerate(items)}
     n_bytes = 0
     for item in round_robin(items[::-1]):
-        if len(found) >= MIN_IMAGES and (clock.elapsed_s() > until_s or n_bytes > most):
+        is_late = len(found) >= MIN_IMAGES and clock.elapsed_s() > until_s
+        if is_late or n_bytes > most:  # a few long series can fill the memory
             break
         image = read_image(item)
         found[places[id(item)]] = image

@@ -56,6 +56,11 @@ def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert len(json.loads((tmp_path / READ_IMAGES_FILE).read_text())) == 31
 
 
+def test_a_few_large_images_fill_the_memory_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_reading, "measure_free_bytes", lambda: 2 * 5 * 64 * 3)
+    assert len(read(tmp_path, TimeBudget(time.monotonic(), 3600.0))) == 6
+
+
 def test_the_snapshot_of_the_card_holds_what_was_read() -> None:
     held_out = ITEMS[0].model_copy(update={"role": Role.HOLD_OUT, "group": "other", "labels": "h.tif"})
     snapshot = Snapshot(task="lungs", items=(*ITEMS, held_out))
