@@ -77,6 +77,11 @@ class InlinePrompt(QFrame):
         self._on_typed(value)
         self._reason.setFocus()
 
+    def withdraw(self, text: str) -> None:
+        """Hide a question without an answer, if it is shown, because it was settled in another way."""
+        if self.text == text:
+            self._hide_and_call(lambda: None)()
+
     def press_answer(self, label: str) -> None:
         """Click the answer with this label; raise `ValueError` if there is none."""
         for index in range(self._buttons.count()):
