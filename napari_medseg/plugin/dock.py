@@ -91,8 +91,8 @@ class Dock(QWidget):
         workspace.engine.start()
         layers.remove(viewer, *layers.find_released_labels(viewer))
         self.worklist.importer.import_existing_layers()
-        desk, ask = self.case_controller, self.prompt.ask
-        self.worklist.reader.call_when_read(lambda: offer_to_continue(workspace, self.worklist, desk, ask))
+        desk, prompt = self.case_controller, self.prompt
+        self.worklist.reader.call_when_read(lambda: offer_to_continue(workspace, self.worklist, desk, prompt))
         self.retrain_panel.announce_waiting_runs()
         self.meter.ask_name(self.prompt)
 

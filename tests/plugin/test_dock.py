@@ -537,7 +537,10 @@ def test_what_was_left_yesterday_is_offered(
     qtbot.waitUntil(lambda: again.case_panel._name.text() == "patient 2 case 2")
     again.close_down()
     third = make_dock(open_workspace())
-    assert "1 cases are not reviewed yet" in third.prompt.text
+    assert "1 case is not reviewed yet" in third.prompt.text
+    third.worklist.step(+1)
+    qtbot.waitUntil(lambda: third.case_controller.current is not None)
+    assert third.prompt.text == "", "who opens a case has chosen"
 
 
 def compared(name: str, old: float, new: float) -> Compared:

@@ -84,14 +84,24 @@ def show_states(dock: Dock, messages: MessageLine) -> Iterator[tuple[str, QWidge
     improve._show_page(improve._hint_page)
     specks = Finding("specks", "right lung has 12 specks (smallest 1 px)", False, 1, (PLACE,) * 12)
     improve.findings._task_name = "lungs"
-    improve.findings._show_findings([CaseFinding(CASE, specks, "a")] * 4)
+    unseen = Finding("unseen", "accepted unchanged after 1.5 s: was it looked at?", False, 1, ())
+    improve.findings._show_findings([CaseFinding(CASE, each, "a") for each in (specks, unseen, specks, specks)])
     improve.findings._go_to_next_place(0)
     yield "findings", dock
+    improve.findings._list.setCurrentRow(1)
+    assert improve.findings._whole_text.text().endswith(f"({CASE.name})"), "a row is too narrow for its text"
+    assert improve.findings._whole_text.isVisible()
+    yield "finding with a long text", dock
     dock.prompt.ask(
         "Predict patient 1 case 1 again? The 1,204 voxels that you edited keep your labels.", [("Predict", print)]
     )
     dock.review_panel._reject.ask_note(CASE)
     yield "questions", dock
+    dock.prompt.ask(
+        "2 endoscopy images for Instruments, 1 histology image for Nuclei (H&E).",
+        [(f"All for {title}", print) for title in ("Instruments", "Nuclei", "COVID-19 lesions")],
+    )
+    yield "question with long answers", dock
     show_problem("right lung and left lung are exchanged. patient 1 case 1 cannot be accepted so: correct the labels.")
     yield "error", messages
     show_result("No better: 0.995 -> 0.995. The training for Lungs (CT, X-ray) has ended.", [("Show", print)])

@@ -10,6 +10,7 @@ from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
 from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
+from napari_medseg.plugin.widgets.wrapped_label import WrappedLabel
 from napari_medseg.workflow.data_checks import (
     CheckedCorrections,
     CorrectionToCheck,
@@ -28,6 +29,7 @@ from napari_medseg.workflow.hold_out.replayed import list_replayed_images
 from napari_medseg.workflow.workspace import Workspace
 
 ROW_HEIGHT_PX = 20
+ROW_MARGIN_PX = 3
 ROWS_SHOWN = 3
 
 
@@ -64,6 +66,7 @@ class FindingsList(QWidget):
         self._blocking_colour = theme.get_state_colours("dark")["bad"]
         self._list.itemClicked.connect(lambda item: self._go_to_next_place(self._list.row(item)))
         self._list.currentRowChanged.connect(lambda row: self._show_buttons(row))
+        self._whole_text = WrappedLabel()
         self._n_visits: dict[int, int] = {}
         self._go = theme.make_button("Go to", "")
         self._right = theme.make_button("It is right", "")
@@ -77,6 +80,7 @@ class FindingsList(QWidget):
         layout.setSpacing(2)
         layout.addWidget(self._title)
         layout.addWidget(self._list)
+        layout.addWidget(self._whole_text)
         layout.addWidget(self._buttons)
         self.hide()
 
@@ -149,6 +153,7 @@ class FindingsList(QWidget):
     def _show_buttons(self, row: int) -> None:
         """Show what can be done about the chosen finding; each button's tooltip says why it is grey."""
         self._buttons.setVisible(0 <= row < len(self.rows))
+        self._show_whole_text(self._list.item(row))
         if not 0 <= row < len(self.rows):
             return
         found, n_visits = self.rows[row], self._n_visits.get(row, 0)
@@ -163,6 +168,13 @@ class FindingsList(QWidget):
         self._fix.setText("Fix" if fix is None else fix[0])
         tooltip = "Mend it in its case, which opens. It is one step of undo; accept the case to make it a correction"
         theme.set_enabled(self._fix, fix is not None, tooltip, "No tool can mend this: open the case and correct it")
+
+    def _show_whole_text(self, item: QListWidgetItem | None) -> None:
+        """Show the whole text of the chosen finding below the list, if its row is too narrow for it."""
+        text = "" if item is None else item.text()
+        is_cut = self._list.fontMetrics().horizontalAdvance(text) > self._list.viewport().width() - 2 * ROW_MARGIN_PX
+        self._whole_text.setText(text)
+        self._whole_text.setVisible(is_cut)
 
     def _on_ended(self, worker: Worker) -> None:
         if worker is not self._worker:

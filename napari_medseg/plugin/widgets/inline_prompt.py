@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QMenu, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QLineEdit, QMenu, QPushButton, QVBoxLayout, QWidget
+from superqt import QFlowLayout
 
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.wrapped_label import WrappedLabel
@@ -11,6 +12,7 @@ Choice = tuple[str, Callable[[], None]]
 PromptAnswer = tuple[str, Callable[[], None] | Sequence[tuple[str, Sequence[Choice]]]]
 """The text of a button, and what it calls, or the sections of its menu: a title and choices each."""
 
+SPACING_PX = 4
 MAX_LASTING = 3
 """Of questions that come back; nobody clicks through a longer row of them."""
 
@@ -27,11 +29,12 @@ class InlinePrompt(QFrame):
         self._reason.returnPressed.connect(self._on_return)
         self._may_be_empty = False
         self._lasting: list[tuple[str, Sequence[PromptAnswer]]] = []
-        self._buttons = QHBoxLayout()
-        self._buttons.setSpacing(4)
+        self._buttons = QFlowLayout()  # long answers take a second line; in a row they would widen the dock
+        self._buttons.setHorizontalSpacing(SPACING_PX)
+        self._buttons.setVerticalSpacing(SPACING_PX)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 4, 4)
-        layout.setSpacing(4)
+        layout.setSpacing(SPACING_PX)
         layout.addWidget(self._text)
         layout.addWidget(self._reason)
         layout.addLayout(self._buttons)
@@ -73,6 +76,11 @@ class InlinePrompt(QFrame):
         self._reason.show()
         self._on_typed(value)
         self._reason.setFocus()
+
+    def withdraw(self, text: str) -> None:
+        """Hide a question without an answer, if it is shown, because it was settled in another way."""
+        if self.text == text:
+            self._hide_and_call(lambda: None)()
 
     def press_answer(self, label: str) -> None:
         """Click the answer with this label; raise `ValueError` if there is none."""
