@@ -236,8 +236,7 @@ def plan_base_model(
     card
         Card in the recipe.
     parent, weights_from, encoder_weights
-        As in `ModelRecipe`: a version such as ``lungs-unet@1``, a version or its folder, a source of encoder weights.
-        `weights_from` takes precedence over `parent`, and `parent` over `encoder_weights`.
+        As in `ModelRecipe`. `weights_from` takes precedence over `parent`, and `parent` over `encoder_weights`.
     weights_dir
         Folder of encoder weight files and other versions.
 
@@ -284,10 +283,7 @@ def read_start_plan(run_dir: Path) -> StartPlan:
 
 
 def _score_similarity(donor: ModelCard, task: Task) -> tuple[int, int, bool, int]:
-    """Score how similar a version's images are to those of a task.
-
-    Of one task, its default family ranks higher than a smaller one such as the demo's; of a family, newer versions do.
-    """
+    """Score how similar a version's images are to those of a task; default families and newer versions rank higher."""
     made_for = donor.own_task or TASKS.get(donor.task)
     if made_for is None:
         return 0, 0, False, donor.version

@@ -197,14 +197,6 @@ class ModelCard(_Frozen):
         """Name and version, such as ``lungs-unet@4``."""
         return f"{self.name}@{self.version}"
 
-    @property
-    def labels_never_drawn(self) -> tuple[str, ...]:
-        """Names of the labels of the task for which the network has no class, as no training image had them."""
-        task = self.own_task or TASKS.get(self.task)
-        if task is None or self.instances is not None:  # of objects the classes are levels of depth
-            return ()
-        return tuple(label.name for label in task.labels if label.value >= self.architecture.classes)
-
     def add_promotion_reason(self, reason: str) -> "ModelCard":
         """Return the card with the reason why the version was promoted although it was not better; empty: unchanged."""
         if not reason:

@@ -10,7 +10,6 @@ from napari_medseg.core.model_card import (
     Architecture,
     Calibration,
     CardReader,
-    InstanceSeparation,
     Lineage,
     ModelCard,
     PostprocessingStep,
@@ -117,14 +116,3 @@ def test_missing_and_broken_cards(tmp_path: Path) -> None:
     (tmp_path / "card.json").write_text("{")
     with pytest.raises(MedSegError, match="not a valid model card"):
         read_card(tmp_path / "card.json")
-
-
-def test_a_label_without_a_class_of_the_network_is_never_drawn() -> None:
-    three = Architecture(name="unet", encoder="mobilenet_v2", in_channels=1, classes=3)
-    lesions = CARD.model_copy(update={"task": "covid", "architecture": three})
-    assert lesions.labels_never_drawn == ("pleural effusion",)
-    four = lesions.model_copy(update={"architecture": three.model_copy(update={"classes": 4})})
-    assert four.labels_never_drawn == ()
-    levels = InstanceSeparation(levels=[0.0, 0.5])
-    assert CARD.model_copy(update={"task": "nuclei", "instances": levels}).labels_never_drawn == ()
-    assert CARD.model_copy(update={"task": "gone"}).labels_never_drawn == ()

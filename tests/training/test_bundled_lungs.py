@@ -38,7 +38,7 @@ def test_it_is_small_and_made_by_the_recipe_beside_it() -> None:
 
 
 def test_its_card_says_how_good_it_is_on_what_it_never_saw() -> None:
-    scores = {score.dataset: score for score in read_card(VERSION / "card.json").hold_out}
+    scores = {score.dataset: score for score in read_card(VERSION / "card.json").hold_out if score.metric == "Dice"}
     assert {"covid_slices", "lidc_one_patient", "all"} == scores.keys()
     assert scores["all"].n_images == 105
     assert scores["all"].mean >= 0.97

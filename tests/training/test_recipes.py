@@ -106,6 +106,7 @@ def in_small(base: ModelRecipe, network: Mapping[str, Any] = SMALLEST_NETWORK) -
             "card": base.card.model_copy(update=parts),
             "encoder_weights": "none",
             "parent": "",
+            "weights_from": "",
             "sources": (source, more) if has_unlabelled else (source,),
             "recipe": update_recipe(recipe, changes),
         }
@@ -146,7 +147,7 @@ def learn_and_predict(small: ModelRecipe, data: Path, run_dir: Path) -> None:
 def test_the_network_of_a_recipe_can_be_built(base: ModelRecipe) -> None:
     with torch.device("meta"):  # without weights
         network = build_network(base.card.architecture)
-    assert sum(parameter.numel() for parameter in network.parameters()) > 1_000_000
+    assert sum(parameter.numel() for parameter in network.parameters()) > 500_000
 
 
 RUNS = choose_different(describe_run)

@@ -1,7 +1,7 @@
 """When it is suspicious that a model found nothing: no nucleus in stained tissue, no lung in a CT of the chest.
 
 Nothing is said where an image without labels is normal: many frames show no instrument, many lungs no lesion, and many
-slices of a CT no lung.
+slices of a CT no lung. Of some labels it is known that a model never draws them.
 """
 
 from collections.abc import Callable
@@ -44,6 +44,14 @@ def explain_absence(labels: NDArray[Any], task: Task, image: Image) -> str:
     if labels.any() or rule is None:
         return ""
     return rule(image)
+
+
+def list_labels_never_drawn(task: Task, n_classes: int) -> tuple[str, ...]:
+    """Return the names of labels for which a network of `n_classes` has none: no training image had them.
+
+    The classes of a task of instances are levels of depth, so none of its labels is missing.
+    """
+    return () if task.instances else tuple(label.name for label in task.labels if label.value >= n_classes)
 
 
 def _name_missing_side(labels: NDArray[Any], task: Task, image: Image) -> str:

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QButtonGroup, QCheckBox, QHBoxLayout, QLabel, QPushBu
 
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.quality.measurements import Measurement
+from napari_medseg.core.tasks.absence import list_labels_never_drawn
 from napari_medseg.core.tasks.bundled_tasks import Label, Task
 from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.controllers.case_controller import CaseController
@@ -214,7 +215,7 @@ class LabelsPanel(CollapsibleSection):
         if self._case_controller.current is None:
             return
         card = self._registry.find_live_card(self._task.name)
-        never = () if card is None else card.labels_never_drawn
+        never = () if card is None else list_labels_never_drawn(self._task, card.architecture.classes)
         for measurement in measurements:
             if (size := self._sizes.get(measurement.label.value)) is not None:
                 is_missing = measurement.voxels == 0 and measurement.label.name in never

@@ -5,7 +5,7 @@ import pytest
 
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.label_checks import check_labels
-from napari_medseg.core.tasks.absence import explain_absence
+from napari_medseg.core.tasks.absence import explain_absence, list_labels_never_drawn
 from napari_medseg.core.tasks.bundled_tasks import TASKS
 
 
@@ -73,3 +73,9 @@ def test_the_checks_of_labels_say_it_once() -> None:
     (finding,) = check_labels(np.zeros(image.spatial_shape, np.uint32), TASKS["nuclei"], image)
     assert (finding.kind, finding.blocking) == ("empty", False)
     assert "suspicious" in finding.text
+
+
+def test_a_label_without_a_class_of_the_network_is_never_drawn() -> None:
+    assert list_labels_never_drawn(TASKS["covid"], 3) == ("pleural effusion",)
+    assert list_labels_never_drawn(TASKS["covid"], 4) == ()
+    assert list_labels_never_drawn(TASKS["nuclei"], 3) == ()
