@@ -2,13 +2,15 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from learning_phantoms import write_fake_python
-from plugin_phantoms import Texts, phantom
+from plugin_phantoms import Texts, write_phantom
 from pytestqt.qtbot import QtBot
 
+from napari_medseg.core import formats
 from napari_medseg.core.records import Case, Correction, Prediction
 from napari_medseg.plugin.controllers.prediction_queue import PredictionRequest
 from napari_medseg.plugin.dock import Dock
@@ -26,7 +28,8 @@ def make_learning_dock(ws: Workspace, make_dock: Callable[[Workspace], Dock], tm
 
     def make(mode: str = "", *, learns: bool = True) -> Dock:
         change_preferences(ws.registry, {"learns_at_accept": learns})
-        add_cases(ws, [phantom(number, group="patient 1") for number in (1, 2, 3)], "lungs")
+        images = [formats.read(write_phantom(tmp_path / "in", number)) for number in (1, 2, 3)]
+        add_cases(ws, [replace(image, group="patient 1") for image in images], "lungs")
         dock = make_dock(ws)
         dock.learning.learner = AcceptLearner(ws, write_fake_python(tmp_path, mode))
         dock.worklist.open_next()
