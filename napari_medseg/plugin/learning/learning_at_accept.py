@@ -11,6 +11,7 @@ from napari_medseg.core.records import Case
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.controllers.worklist import Worklist
+from napari_medseg.plugin.panels.model_card_view import summarise_card
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow.learning.learner import AcceptLearner
@@ -179,6 +180,16 @@ def name_version(workspace: Workspace, card: ModelCard, live: str) -> str:
         return card.id
     state = find_state(workspace, card.task, live)
     return f"{card.id} live" if state is None else state.title
+
+
+def explain_version(workspace: Workspace, card: ModelCard) -> str:
+    """Return the tooltip of a version: its card in short, and what the next drafts have learnt since."""
+    state = find_state(workspace, card.task, card.id)
+    if state is None:
+        return summarise_card(card)
+    n_cases = len(state.corrections)
+    learnt = f"The next drafts have learnt from {n_cases} accepted case{'' if n_cases == 1 else 's'} since."
+    return f"{summarise_card(card)}\n{learnt} {card.id} itself changes only by Retrain.\nSwitch: Project menu, below"
 
 
 def _write_lesson(lesson: Lesson, folder: Path) -> Generator[bool]:

@@ -70,6 +70,7 @@ def test_next_drafts_come_from_the_state_and_the_dock_says_so_until_it_is_switch
     assert get_shown(dock) == LIVE
     accept(dock, qtbot)
     qtbot.waitUntil(lambda: get_shown(dock) == ADAPTED)
+    assert "learnt from 1 accepted case" in dock.case_panel._model.toolTip()
     settle(dock, qtbot)
     opened = dock.case_controller.current.case
     waiting = [row.case for row in dock.worklist.rows if not row.is_decided and row.case.id != opened.id]

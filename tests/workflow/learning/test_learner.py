@@ -1,5 +1,6 @@
 """The process that adapts: started, waiting, ended in every way, and once with a real network."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from napari_medseg.inference.events import PredictionResult
 from napari_medseg.networks import build_network, save_version
 from napari_medseg.workflow.cases import add_cases
 from napari_medseg.workflow.hold_out.held_out_groups import set_held_out
-from napari_medseg.workflow.learning.learner import AcceptLearner
+from napari_medseg.workflow.learning.learner import AcceptLearner, start_process
 from napari_medseg.workflow.learning.lesson import plan_lesson, write_lesson
 from napari_medseg.workflow.learning.next_draft import find_state
 from napari_medseg.workflow.review import accept, open_review, predict, record_prediction
@@ -178,6 +179,13 @@ def test_stopping_ends_the_process_and_removes_its_folder(ws: Workspace, start: 
     learner.stop()
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     assert not list((ws.project.folder / "adapted").iterdir())
+
+
+def test_the_process_ends_with_its_window(ws: Workspace) -> None:
+    process = start_process(ws.adapted.make_folder(), sys.executable)
+    assert process.stdin is not None
+    process.stdin.close()  # as when the window is killed
+    assert process.wait(60) == 2
 
 
 def test_a_case_withdrawn_meanwhile_ends_in_the_live_version(
