@@ -1,9 +1,10 @@
 """Starts an adaptation after each accepted case, and lets it wait while a person waits for a prediction."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtWidgets import QMenu
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
@@ -172,6 +173,19 @@ class LearningAtAccept(QObject):
         if made_by != self._announced:
             self._announced = made_by
             self.changed.emit()
+
+
+def add_switch(menu: QMenu, get_learning: Callable[[], LearningAtAccept | None]) -> None:
+    """Add a switch to a menu; `get_learning` returns what it switches, `None` without an open project."""
+    action = menu.addAction("Next drafts learn from each accepted case")
+    action.setCheckable(True)
+    menu.aboutToShow.connect(lambda: action.setChecked((learning := get_learning()) is not None and learning.is_on))
+
+    def switch(on: bool) -> None:
+        if (learning := get_learning()) is not None:
+            learning.set_on(on)
+
+    action.triggered.connect(switch)
 
 
 def name_version(workspace: Workspace, card: ModelCard, live: str) -> str:

@@ -9,11 +9,13 @@ import pytest
 from learning_phantoms import write_fake_python
 from plugin_phantoms import Texts, write_phantom
 from pytestqt.qtbot import QtBot
+from qtpy.QtWidgets import QMenu
 
 from napari_medseg.core import formats
 from napari_medseg.core.records import Case, Correction, Prediction
 from napari_medseg.plugin.controllers.prediction_queue import PredictionRequest
 from napari_medseg.plugin.dock import Dock
+from napari_medseg.plugin.learning.learning_at_accept import LearningAtAccept, add_switch
 from napari_medseg.workflow.cases import add_cases, get_case_row
 from napari_medseg.workflow.learning.learner import AcceptLearner
 from napari_medseg.workflow.preferences import change_preferences, read_preferences
@@ -87,6 +89,22 @@ def test_next_drafts_come_from_the_state_and_the_dock_says_so_until_it_is_switch
 
     dock.learning.set_on(True)
     assert get_shown(dock) == ADAPTED, "what was learnt is still there"
+
+
+def test_switch_in_the_menu_follows_the_open_project(make_learning_dock: Callable[..., Dock]) -> None:
+    dock, menu = make_learning_dock(), QMenu()
+    shown: list[LearningAtAccept | None] = [None]
+    add_switch(menu, lambda: shown[0])
+    (action,) = menu.actions()
+    menu.aboutToShow.emit()
+    assert not action.isChecked()
+    action.trigger()  # no project is open: nothing happens
+
+    shown[0] = dock.learning
+    menu.aboutToShow.emit()
+    assert action.isChecked()
+    action.trigger()
+    assert not dock.learning.is_on
 
 
 def test_off_nothing_is_started(make_learning_dock: Callable[..., Dock], qtbot: QtBot, ws: Workspace) -> None:
