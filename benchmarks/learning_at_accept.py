@@ -5,7 +5,7 @@ seed. Before each case is corrected, it is predicted by the live version and by 
 the same code as in the window adapts the state (`training.adapt`). At the end both are evaluated on images of the old
 source that no training saw. All images are real.
 
-- lungs: lungs-unet@1, trained on CT only; new are chest X-rays of children, old is COVID-19 CT of unseen patients.
+- lungs: lungs-ct@1, trained on CT only; new are chest X-rays of children, old is COVID-19 CT of unseen patients.
 - bodies: lungs-unet@4; new are CT slices of whole width of unseen patients, old are cropped slices of these.
 - nuclei: nuclei-unet@1 (`--nuclei-base`, from the history of the repository), trained on MoNuSeg and the Data Science
   Bowl; new is MoNuSAC, of other laboratories, old are unseen images of both.
@@ -195,7 +195,7 @@ def make_lungs_trial(options: argparse.Namespace) -> Trial:
     new = list_items(source / "images", source / "labels", read_groups(source / "index.csv", index))
     ct = options.data / "covid" / "ct20"
     old = list_items(ct / "images", ct / "lungs", read_groups(ct / "index.csv", "group"))
-    return Trial("lungs", MODELS / "lungs-unet" / "1", tuple(new[::4]), keep_unseen(old))
+    return Trial("lungs", MODELS / "lungs-ct" / "1", tuple(new[::4]), keep_unseen(old))
 
 
 def make_bodies_trial(options: argparse.Namespace) -> Trial:
