@@ -155,9 +155,12 @@ def test_a_case_that_is_corrected_again_leaves_the_next_drafts(ws: Workspace, le
 
 
 def test_a_blind_second_reading_is_not_predicted_by_a_state_that_learnt_from_the_first(
-    ws: Workspace, learnt: AdaptedState
+    ws: Workspace,
 ) -> None:
-    case = ws.project.read_accepted_cases("lungs")[0][0]
+    ws.reader.set_name("Anna")
+    case = accepted(ws, 1)
+    learnt = write_state(ws, (1,))
+    ws.adapted.keep(learnt)
     assert choose_state(ws, case, "lungs-unet@1") is learnt
     ws.reader.set_name("Ben")
     ws.second_readings.choose(case, is_chosen=True)
