@@ -11,13 +11,14 @@ import torch
 from learning_phantoms import get_sha256, write_fake_python, write_state
 from workflow_phantoms import accepted, phantom, phantom_labels
 
+from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, Lineage, ModelCard, Preprocessing
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.project.database import Project
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.snapshot import Role, read_snapshot
-from napari_medseg.inference.engine.client import Engine
-from napari_medseg.inference.events import PredictionResult
+from napari_medseg.inference.events import PredictionEvent, PredictionResult
+from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import build_network, save_version
 from napari_medseg.workflow.cases import add_cases
 from napari_medseg.workflow.hold_out.held_out_groups import set_held_out
@@ -30,6 +31,16 @@ from training.adapt.request import SNAPSHOT_FILE, read_request, write_request
 
 LIVE = "lungs-unet@1"
 SLEEP = "time.sleep(60)"
+
+
+class HereEngine:
+    """Predicts in this process, which has torch already: another one would load it for seconds."""
+
+    def predict(self, image: Image, version_folder: Path, **_: object) -> Iterator[PredictionEvent]:
+        return Predictor.load(version_folder, "cpu").predict(image)
+
+    def close(self) -> None:
+        pass
 
 
 @pytest.fixture
@@ -201,7 +212,7 @@ def test_a_case_withdrawn_meanwhile_ends_in_the_live_version(
 
 
 def test_the_whole_chain_with_a_real_network(tmp_path: Path) -> None:
-    """Accept, a process of its own, and a draft by the engine's process from the adapted weights."""
+    """Accept, a process of its own, and a draft from the adapted weights, which the engine would load alike."""
     card = ModelCard(
         name="lungs-unet",
         version=1,
@@ -214,7 +225,7 @@ def test_the_whole_chain_with_a_real_network(tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_version(build_network(card.architecture), card, tmp_path / "bundled" / "lungs-unet" / "1")
     registry = ModelRegistry(tmp_path / "registry", tmp_path / "bundled")
-    ws = Workspace(Project.create(tmp_path / "project"), registry, Engine(), samples=tmp_path)
+    ws = Workspace(Project.create(tmp_path / "project"), registry, HereEngine(), samples=tmp_path)
     learner = AcceptLearner(ws)
     try:
         ws.adapted.is_on = True
