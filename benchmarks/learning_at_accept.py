@@ -106,8 +106,8 @@ def run_trial(name: str, trial: Trial, seed: int, options: argparse.Namespace, u
         state = find_newest_state(folder)
         adapted = live if state is None else Predictor.load(state, "cpu", trial.roi)
         row: dict[str, Any] = {"trial": name, "seed": seed, "n": n}
-        row["live"], row["distance"] = predict_dice(live, item, trial.task)
-        row["adapted"], row["adapted_distance"] = predict_dice(adapted, item, trial.task)
+        row["live"] = predict_dice(live, item, trial.task)
+        row["adapted"] = predict_dice(adapted, item, trial.task)
         row["n_corrections"] = 0 if state is None else len(read_request(state).corrections)
         began = time.process_time()
         row |= learn(trial, cases[:n], state, folder / f"{n:02d}", options.budget_s) | {
@@ -167,8 +167,8 @@ def find_newest_state(folder: Path) -> Path | None:
     return kept[-1] if kept else None
 
 
-def predict_dice(predictor: Predictor, item: SnapshotItem, task: str) -> tuple[float, float]:
-    """Return the mean Dice of a case, as the window would show it, and its distance from the training images."""
+def predict_dice(predictor: Predictor, item: SnapshotItem, task: str) -> float:
+    """Return the mean Dice of a case, as the window would show it."""
     case = LabelledCase(
         item.name,
         Path(item.image),
@@ -177,14 +177,14 @@ def predict_dice(predictor: Predictor, item: SnapshotItem, task: str) -> tuple[f
         reviewed_part=get_reviewed_part(item, Path()),
         label_sets=item.label_sets,
     )
-    return evaluate_case(predictor, case, get_task(task)).score.mean_dice, 0.0
+    return evaluate_case(predictor, case, get_task(task)).score.mean_dice
 
 
 def evaluate_old(live: Predictor, trial: Trial, state: Path | None) -> dict[str, Any]:
     """Return the mean Dice on the old source of the live version and of the last state."""
     adapted = live if state is None else Predictor.load(state, "cpu", trial.roi)
     before, after = (
-        statistics.fmean(predict_dice(one, item, trial.task)[0] for item in trial.old) for one in (live, adapted)
+        statistics.fmean(predict_dice(one, item, trial.task) for item in trial.old) for one in (live, adapted)
     )
     return {"old_live": before, "old_adapted": after, "n_old": len(trial.old)}
 
