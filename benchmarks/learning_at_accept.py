@@ -5,7 +5,7 @@ seed. Before each case is corrected, it is predicted by the live version and by 
 the same code as in the window adapts the state (`training.adapt`). At the end both are evaluated on images of the old
 source that no training saw. All images are real.
 
-- lungs: lungs-unet@1, trained on CT only; new are chest X-rays of children, old is COVID-19 CT of unseen patients.
+- lungs: lungs-ct@1, trained on CT only; new are chest X-rays of children, old is COVID-19 CT of unseen patients.
 - bodies: lungs-unet@4; new are CT slices of whole width of unseen patients, old are cropped slices of these.
 - nuclei: nuclei-unet@1 (`--nuclei-base`, from the history of the repository), trained on MoNuSeg and the Data Science
   Bowl; new is MoNuSAC, of other laboratories, old are unseen images of both.
@@ -106,8 +106,8 @@ def run_trial(name: str, trial: Trial, seed: int, options: argparse.Namespace, u
         state = find_newest_state(folder)
         adapted = live if state is None else Predictor.load(state, "cpu", trial.roi)
         row: dict[str, Any] = {"trial": name, "seed": seed, "n": n}
-        row["live"], row["distance"] = predict_dice(live, item, trial.task)
-        row["adapted"], row["adapted_distance"] = predict_dice(adapted, item, trial.task)
+        row["live"] = predict_dice(live, item, trial.task)
+        row["adapted"] = predict_dice(adapted, item, trial.task)
         row["n_corrections"] = 0 if state is None else len(read_request(state).corrections)
         began = time.process_time()
         row |= learn(trial, cases[:n], state, folder / f"{n:02d}", options.budget_s) | {
@@ -167,8 +167,8 @@ def find_newest_state(folder: Path) -> Path | None:
     return kept[-1] if kept else None
 
 
-def predict_dice(predictor: Predictor, item: SnapshotItem, task: str) -> tuple[float, float]:
-    """Return the mean Dice of a case, as the window would show it, and its distance from the training images."""
+def predict_dice(predictor: Predictor, item: SnapshotItem, task: str) -> float:
+    """Return the mean Dice of a case, as the window would show it."""
     case = LabelledCase(
         item.name,
         Path(item.image),
@@ -177,14 +177,14 @@ def predict_dice(predictor: Predictor, item: SnapshotItem, task: str) -> tuple[f
         reviewed_part=get_reviewed_part(item, Path()),
         label_sets=item.label_sets,
     )
-    return evaluate_case(predictor, case, get_task(task)).score.mean_dice, 0.0
+    return evaluate_case(predictor, case, get_task(task)).score.mean_dice
 
 
 def evaluate_old(live: Predictor, trial: Trial, state: Path | None) -> dict[str, Any]:
     """Return the mean Dice on the old source of the live version and of the last state."""
     adapted = live if state is None else Predictor.load(state, "cpu", trial.roi)
     before, after = (
-        statistics.fmean(predict_dice(one, item, trial.task)[0] for item in trial.old) for one in (live, adapted)
+        statistics.fmean(predict_dice(one, item, trial.task) for item in trial.old) for one in (live, adapted)
     )
     return {"old_live": before, "old_adapted": after, "n_old": len(trial.old)}
 
@@ -195,7 +195,7 @@ def make_lungs_trial(options: argparse.Namespace) -> Trial:
     new = list_items(source / "images", source / "labels", read_groups(source / "index.csv", index))
     ct = options.data / "covid" / "ct20"
     old = list_items(ct / "images", ct / "lungs", read_groups(ct / "index.csv", "group"))
-    return Trial("lungs", MODELS / "lungs-unet" / "1", tuple(new[::4]), keep_unseen(old))
+    return Trial("lungs", MODELS / "lungs-ct" / "1", tuple(new[::4]), keep_unseen(old))
 
 
 def make_bodies_trial(options: argparse.Namespace) -> Trial:

@@ -26,6 +26,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.plugin import layer_reuse
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.gl_context import CanvasContext
+from napari_medseg.plugin.learning.learning_at_accept import add_switch
 from napari_medseg.plugin.project.project_window import ProjectWindow
 from napari_medseg.plugin.reader_preference import prefer_our_reader
 from napari_medseg.plugin.widgets import theme
@@ -178,9 +179,7 @@ class MedSegWidget(QWidget):
         menu.addAction("Open or create another project…", self._on_open_project)
         menu.addAction("Disk use and report…", self._on_project_window)
         menu.addAction("Preferences…", self._on_preferences)
-        self._learns = menu.addAction("Next drafts learn from each accepted case", self._on_learns)
-        self._learns.setCheckable(True)
-        menu.aboutToShow.connect(lambda: self._learns.setChecked(self.dock is not None and self.dock.learning.is_on))
+        add_switch(menu, lambda: None if self.dock is None else self.dock.learning)
         self._project_button.setMenu(menu)
         keys = theme.make_tool_button("Keys (F1)", "All keys on one page", "medseg-plain")
         keys.clicked.connect(self._on_keys)
@@ -286,10 +285,6 @@ class MedSegWidget(QWidget):
                 self.project_window.close_down()
             self.project_window = ProjectWindow(self.workspace, self)
             self.project_window.show()
-
-    def _on_learns(self) -> None:
-        if self.dock is not None:
-            self.dock.learning.set_on(self._learns.isChecked())
 
     def _on_preferences(self) -> None:
         if self.dock is not None:

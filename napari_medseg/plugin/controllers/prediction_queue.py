@@ -14,7 +14,7 @@ from napari_medseg.inference.events import PredictionNotice, PredictionProgress,
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.guidance.probability_cache import predict_probabilities
-from napari_medseg.workflow.learning.next_draft import find_state
+from napari_medseg.workflow.learning.next_draft import choose_state
 from napari_medseg.workflow.learning.states import AdaptedState
 from napari_medseg.workflow.workspace import Workspace
 
@@ -113,7 +113,7 @@ class PredictionQueue(QObject):
 
     def _start(self, request: PredictionRequest) -> None:
         if request.again is None:
-            request = replace(request, state=find_state(self._workspace, request.case.task, request.model))
+            request = replace(request, state=choose_state(self._workspace, request.case, request.model))
         self._running, self._waiting, self._cancelled = request, None, False
         self._is_read, self._has_outcome = request.image is not None, False
         worker = self._worker = Worker(_predict_case(self._workspace, request), self)

@@ -1,9 +1,10 @@
 """Starts an adaptation after each accepted case, and lets it wait while a person waits for a prediction."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtWidgets import QMenu
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
@@ -11,6 +12,7 @@ from napari_medseg.core.records import Case
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.controllers.worklist import Worklist
+from napari_medseg.plugin.panels.model_card_view import summarise_card
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow.learning.learner import AcceptLearner
@@ -173,12 +175,35 @@ class LearningAtAccept(QObject):
             self.changed.emit()
 
 
+def add_switch(menu: QMenu, get_learning: Callable[[], LearningAtAccept | None]) -> None:
+    """Add a switch to a menu; `get_learning` returns what it switches, `None` without an open project."""
+    action = menu.addAction("Next drafts learn from each accepted case")
+    action.setCheckable(True)
+    menu.aboutToShow.connect(lambda: action.setChecked((learning := get_learning()) is not None and learning.is_on))
+
+    def switch(on: bool) -> None:
+        if (learning := get_learning()) is not None:
+            learning.set_on(on)
+
+    action.triggered.connect(switch)
+
+
 def name_version(workspace: Workspace, card: ModelCard, live: str) -> str:
     """Return how the dock names a version: ``lungs-unet@4 live``, or ``lungs-unet@4 + 6 cases`` if it is adapted."""
     if card.id != live:
         return card.id
     state = find_state(workspace, card.task, live)
     return f"{card.id} live" if state is None else state.title
+
+
+def explain_version(workspace: Workspace, card: ModelCard) -> str:
+    """Return the tooltip of a version: its card in short, and what the next drafts have learnt since."""
+    state = find_state(workspace, card.task, card.id)
+    if state is None:
+        return summarise_card(card)
+    n_cases = len(state.corrections)
+    learnt = f"The next drafts have learnt from {n_cases} accepted case{'' if n_cases == 1 else 's'} since."
+    return f"{summarise_card(card)}\n{learnt} {card.id} itself changes only by Retrain.\nSwitch: Project menu, below"
 
 
 def _write_lesson(lesson: Lesson, folder: Path) -> Generator[bool]:

@@ -16,8 +16,8 @@ from napari_medseg.plugin.case_table.list_window import ListPlace
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.controllers.worklist import Worklist
-from napari_medseg.plugin.learning.learning_at_accept import name_version
-from napari_medseg.plugin.panels.model_card_view import ModelCardDialog, summarise_card
+from napari_medseg.plugin.learning.learning_at_accept import explain_version, name_version
+from napari_medseg.plugin.panels.model_card_view import ModelCardDialog
 from napari_medseg.plugin.panels.task_selector import TaskSelector
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection, make_row
@@ -131,7 +131,8 @@ class CasePanel(CollapsibleSection):
                 self._model.setItemData(0, NO_MODEL_TOOLTIP, Qt.ItemDataRole.ToolTipRole)
             for card in self._cards:
                 self._model.addItem(name_version(self._workspace, card, live), card.id)
-                self._model.setItemData(self._model.count() - 1, summarise_card(card), Qt.ItemDataRole.ToolTipRole)
+                tip = explain_version(self._workspace, card)
+                self._model.setItemData(self._model.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
             self._model.setCurrentIndex(max(0, self._model.findData(self._worklist.chosen_model)))
             self._model.blockSignals(False)
             self._refresh_model_tooltip()
@@ -246,8 +247,7 @@ class CasePanel(CollapsibleSection):
 
     def _refresh_engine(self) -> None:
         engine = self._workspace.engine
-        words = {"starting": "loading", "ready": "ready", "busy": "busy", "crashed": "restarting", "stopped": "stopped"}
-        state = words.get(engine.state, engine.state)
+        state = {"starting": "loading", "crashed": "restarting"}.get(engine.state, engine.state)
         self._engine.setText(f"{engine.device.split(':')[0].strip()} {state}".strip())
         lines = [f"The prediction process: {engine.device or 'device not known yet'}, {state}", engine.cpu_reason]
         self._engine.setToolTip("\n".join(filter(None, lines)))
@@ -292,7 +292,7 @@ class CasePanel(CollapsibleSection):
 
     def _refresh_model_tooltip(self) -> None:
         card = self._get_chosen_card()
-        self._model.setToolTip(NO_MODEL_TOOLTIP if card is None else summarise_card(card))
+        self._model.setToolTip(NO_MODEL_TOOLTIP if card is None else explain_version(self._workspace, card))
         theme.set_enabled(self._info, card is not None, INFO_TOOLTIP, NO_MODEL_TOOLTIP)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 
 from napari_medseg.core.errors import MedSegError, get_reason
-from napari_medseg.core.records import Prediction
+from napari_medseg.core.records import Case, Prediction
 from napari_medseg.inference.engine.interface import PredictionCancelled
 from napari_medseg.inference.events import PredictionEvent, PredictionResult
 from napari_medseg.workflow.cases import list_current_corrections
@@ -32,6 +32,14 @@ def find_state(ws: Workspace, task: str, model: str) -> AdaptedState | None:
         return None
     usable = [correction.id for _, correction in list_usable(list_current_corrections(ws, task))]
     return ws.adapted.find(task, live, usable)
+
+
+def choose_state(ws: Workspace, case: Case, model: str) -> AdaptedState | None:
+    """Return the state that predicts a case with a version, as `find_state`; never one of a blind second reading.
+
+    The state may have learnt from the first reading of the same case.
+    """
+    return None if ws.second_readings.is_blind(case) else find_state(ws, case.task, model)
 
 
 def predict_by_state(

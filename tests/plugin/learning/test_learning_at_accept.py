@@ -2,16 +2,20 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from learning_phantoms import write_fake_python
-from plugin_phantoms import Texts, phantom
+from plugin_phantoms import Texts, write_phantom
 from pytestqt.qtbot import QtBot
+from qtpy.QtWidgets import QMenu
 
+from napari_medseg.core import formats
 from napari_medseg.core.records import Case, Correction, Prediction
 from napari_medseg.plugin.controllers.prediction_queue import PredictionRequest
 from napari_medseg.plugin.dock import Dock
+from napari_medseg.plugin.learning.learning_at_accept import LearningAtAccept, add_switch
 from napari_medseg.workflow.cases import add_cases, get_case_row
 from napari_medseg.workflow.learning.learner import AcceptLearner
 from napari_medseg.workflow.preferences import change_preferences, read_preferences
@@ -26,7 +30,8 @@ def make_learning_dock(ws: Workspace, make_dock: Callable[[Workspace], Dock], tm
 
     def make(mode: str = "", *, learns: bool = True) -> Dock:
         change_preferences(ws.registry, {"learns_at_accept": learns})
-        add_cases(ws, [phantom(number, group="patient 1") for number in (1, 2, 3)], "lungs")
+        images = [formats.read(write_phantom(tmp_path / "in", number)) for number in (1, 2, 3)]
+        add_cases(ws, [replace(image, group="patient 1") for image in images], "lungs")
         dock = make_dock(ws)
         dock.learning.learner = AcceptLearner(ws, write_fake_python(tmp_path, mode))
         dock.worklist.open_next()
@@ -67,6 +72,7 @@ def test_next_drafts_come_from_the_state_and_the_dock_says_so_until_it_is_switch
     assert get_shown(dock) == LIVE
     accept(dock, qtbot)
     qtbot.waitUntil(lambda: get_shown(dock) == ADAPTED)
+    assert "learnt from 1 accepted case" in dock.case_panel._model.toolTip()
     settle(dock, qtbot)
     opened = dock.case_controller.current.case
     waiting = [row.case for row in dock.worklist.rows if not row.is_decided and row.case.id != opened.id]
@@ -83,6 +89,22 @@ def test_next_drafts_come_from_the_state_and_the_dock_says_so_until_it_is_switch
 
     dock.learning.set_on(True)
     assert get_shown(dock) == ADAPTED, "what was learnt is still there"
+
+
+def test_switch_in_the_menu_follows_the_open_project(make_learning_dock: Callable[..., Dock]) -> None:
+    dock, menu = make_learning_dock(), QMenu()
+    shown: list[LearningAtAccept | None] = [None]
+    add_switch(menu, lambda: shown[0])
+    (action,) = menu.actions()
+    menu.aboutToShow.emit()
+    assert not action.isChecked()
+    action.trigger()  # no project is open: nothing happens
+
+    shown[0] = dock.learning
+    menu.aboutToShow.emit()
+    assert action.isChecked()
+    action.trigger()
+    assert not dock.learning.is_on
 
 
 def test_off_nothing_is_started(make_learning_dock: Callable[..., Dock], qtbot: QtBot, ws: Workspace) -> None:

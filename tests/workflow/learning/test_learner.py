@@ -1,5 +1,6 @@
 """The process that adapts: started, waiting, ended in every way, and once with a real network."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,17 +11,18 @@ import torch
 from learning_phantoms import get_sha256, write_fake_python, write_state
 from workflow_phantoms import accepted, phantom, phantom_labels
 
+from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, Lineage, ModelCard, Preprocessing
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.project.database import Project
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.snapshot import Role, read_snapshot
-from napari_medseg.inference.engine.client import Engine
-from napari_medseg.inference.events import PredictionResult
+from napari_medseg.inference.events import PredictionEvent, PredictionResult
+from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import build_network, save_version
 from napari_medseg.workflow.cases import add_cases
 from napari_medseg.workflow.hold_out.held_out_groups import set_held_out
-from napari_medseg.workflow.learning.learner import AcceptLearner
+from napari_medseg.workflow.learning.learner import AcceptLearner, start_process
 from napari_medseg.workflow.learning.lesson import plan_lesson, write_lesson
 from napari_medseg.workflow.learning.next_draft import find_state
 from napari_medseg.workflow.review import accept, open_review, predict, record_prediction
@@ -29,6 +31,16 @@ from training.adapt.request import SNAPSHOT_FILE, read_request, write_request
 
 LIVE = "lungs-unet@1"
 SLEEP = "time.sleep(60)"
+
+
+class HereEngine:
+    """Predicts in this process, which has torch already: another one would load it for seconds."""
+
+    def predict(self, image: Image, version_folder: Path, **_: object) -> Iterator[PredictionEvent]:
+        return Predictor.load(version_folder, "cpu").predict(image)
+
+    def close(self) -> None:
+        pass
 
 
 @pytest.fixture
@@ -180,6 +192,13 @@ def test_stopping_ends_the_process_and_removes_its_folder(ws: Workspace, start: 
     assert not list((ws.project.folder / "adapted").iterdir())
 
 
+def test_the_process_ends_with_its_window(ws: Workspace) -> None:
+    process = start_process(ws.adapted.make_folder(), sys.executable)
+    assert process.stdin is not None
+    process.stdin.close()  # as when the window is killed
+    assert process.wait(60) == 2
+
+
 def test_a_case_withdrawn_meanwhile_ends_in_the_live_version(
     ws: Workspace, start: Callable[..., AcceptLearner]
 ) -> None:
@@ -193,7 +212,7 @@ def test_a_case_withdrawn_meanwhile_ends_in_the_live_version(
 
 
 def test_the_whole_chain_with_a_real_network(tmp_path: Path) -> None:
-    """Accept, a process of its own, and a draft by the engine's process from the adapted weights."""
+    """Accept, a process of its own, and a draft from the adapted weights, which the engine would load alike."""
     card = ModelCard(
         name="lungs-unet",
         version=1,
@@ -206,7 +225,7 @@ def test_the_whole_chain_with_a_real_network(tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_version(build_network(card.architecture), card, tmp_path / "bundled" / "lungs-unet" / "1")
     registry = ModelRegistry(tmp_path / "registry", tmp_path / "bundled")
-    ws = Workspace(Project.create(tmp_path / "project"), registry, Engine(), samples=tmp_path)
+    ws = Workspace(Project.create(tmp_path / "project"), registry, HereEngine(), samples=tmp_path)
     learner = AcceptLearner(ws)
     try:
         ws.adapted.is_on = True

@@ -12,7 +12,7 @@ from napari_medseg.core.records import Case, Correction, Prediction
 from napari_medseg.workflow.case_list.ranking import needs_prediction
 from napari_medseg.workflow.cases import add_cases, get_case_row
 from napari_medseg.workflow.guidance.probability_cache import explain_missing_model, get_prediction_path
-from napari_medseg.workflow.learning.next_draft import find_state
+from napari_medseg.workflow.learning.next_draft import choose_state, find_state
 from napari_medseg.workflow.learning.states import AdaptedState
 from napari_medseg.workflow.output.export import export_corrections, list_accepted_rows, read_export_items
 from napari_medseg.workflow.review import accept, open_review, predict, record_prediction, reject
@@ -152,6 +152,19 @@ def test_a_case_that_is_corrected_again_leaves_the_next_drafts(ws: Workspace, le
     again.record([5], 0, 2)
     accept(ws, again, again.labels, phantom(1))
     assert find_state(ws, "lungs", "lungs-unet@1") is None
+
+
+def test_a_blind_second_reading_is_not_predicted_by_a_state_that_learnt_from_the_first(
+    ws: Workspace,
+) -> None:
+    ws.reader.set_name("Anna")
+    case = accepted(ws, 1)
+    learnt = write_state(ws, (1,))
+    ws.adapted.keep(learnt)
+    assert choose_state(ws, case, "lungs-unet@1") is learnt
+    ws.reader.set_name("Ben")
+    ws.second_readings.choose(case, is_chosen=True)
+    assert choose_state(ws, case, "lungs-unet@1") is None
 
 
 def test_next_cases_are_predicted_again_by_a_newer_state(ws: Workspace, learnt: AdaptedState) -> None:

@@ -30,9 +30,10 @@ def test_restart_finds_the_newest_state_and_removes_what_was_not_finished(
 
 
 def test_only_the_newest_states_stay(ws: Workspace) -> None:
-    states = [write_state(ws, (1,), f"weights {n}".encode()) for n in range(3)]
-    for state in states:
-        ws.adapted.keep(state)
+    states = []
+    for number in range(3):
+        states.append(write_state(ws, (1,), f"weights {number}".encode()))
+        ws.adapted.keep(states[-1])
     assert [state.folder.exists() for state in states] == [False, True, True], "one may be predicting"
     assert ws.adapted.get("lungs") is states[-1]
 
