@@ -189,13 +189,13 @@ def test_cancel_does_not_wait_for_the_file_that_is_being_read(
 ) -> None:
     reading, go_on = threading.Event(), threading.Event()
 
-    def read_slowly(_paths: object) -> Generator[Image]:
+    def read_slowly(*_: object) -> Generator[Image]:
         yield phantom(0)
         reading.set()
         go_on.wait()
         yield phantom(1)
 
-    monkeypatch.setattr(image_importer, "read_images", read_slowly)
+    monkeypatch.setattr(image_importer, "read_found", read_slowly)
     importer = ImageImporter(ViewerModel())
     heard: list[str] = []
     importer.image_imported.connect(lambda image, _layer: heard.append(image.name))
