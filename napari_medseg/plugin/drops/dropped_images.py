@@ -73,7 +73,7 @@ class DroppedImages(QObject):
         self._timer.setInterval(HOLD_MS)
         self._timer.timeout.connect(self._on_waited)
         self.questions = DropQuestions(workspace)
-        worklist.importer.set_questions(self.questions.ask)
+        worklist.importer.set_questions(self.questions.ask, self.questions.close)
         worklist.importer.began.connect(self._on_began)
         worklist.importer.progressed.connect(self._on_progressed)
         worklist.importer.image_imported.connect(self._on_image_imported)

@@ -62,6 +62,7 @@ class ImageImporter(QObject):
         self._waiting: deque[list[Path]] = deque()
         self._take_image: Callable[[Image], bool] = lambda _image: False
         self._ask: Ask | None = None
+        self._end_question: Callable[[], None] = lambda: None
         viewer.layers.events.inserted.connect(self._on_inserted)
 
     def set_mask_finder(
@@ -86,6 +87,7 @@ class ImageImporter(QObject):
     def close(self) -> None:
         """Disconnect from the viewer and stop reading."""
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
+        self._end_question()
         self._waiting.clear()
         while self._workers:  # one that ends now starts and reports nothing
             self._workers.pop().stop()
@@ -97,6 +99,7 @@ class ImageImporter(QObject):
 
     def cancel(self) -> None:
         """Stop reading at once; images that were read stay. The thread ends after its file."""
+        self._end_question()
         self._waiting.clear()
         for worker in list(self._workers):
             worker.stop()
@@ -117,9 +120,12 @@ class ImageImporter(QObject):
         self.began.emit()
         self._search(paths, None)
 
-    def set_questions(self, ask: Ask) -> None:
-        """Let a person be asked which of several images are opened, and what the axes of arrays are."""
-        self._ask = ask
+    def set_questions(self, ask: Ask, end: Callable[[], None]) -> None:
+        """Let a person be asked which of several images are opened, and what the axes of arrays are.
+
+        `end` closes a question that is open: it goes with its project, and with a cancelled drop.
+        """
+        self._ask, self._end_question = ask, end
 
     def import_existing_layers(self) -> None:
         """Import layers that our reader added to the viewer before the dock was opened."""

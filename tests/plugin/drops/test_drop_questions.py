@@ -151,6 +151,16 @@ def test_a_dropped_archive_asks_and_then_opens_what_was_chosen(
     assert case.sources[0].startswith(str(study))
 
 
+def test_a_question_goes_with_a_cancelled_drop(
+    make_dock: Callable[[Workspace], Dock], ws: Workspace, study: Path, qtbot: QtBot
+) -> None:
+    importer = make_dock(ws).worklist.importer
+    importer.read([study])
+    qtbot.waitUntil(lambda: find_chooser() is not None, timeout=20_000)
+    importer.cancel()
+    assert find_chooser() is None
+
+
 def find_chooser() -> SourceChooser | None:
     shown = [widget for widget in QApplication.topLevelWidgets() if isinstance(widget, SourceChooser)]
     return next((widget for widget in shown if widget.isVisible()), None)
