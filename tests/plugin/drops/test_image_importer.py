@@ -201,8 +201,7 @@ def test_cancel_does_not_wait_for_the_file_that_is_being_read(
     importer.image_imported.connect(lambda image, _layer: heard.append(image.name))
     importer.finished.connect(lambda: heard.append("finished"))
     importer.read([tmp_path])
-    assert reading.wait(60)
-    qtbot.waitUntil(lambda: len(heard) == 1)
+    qtbot.waitUntil(lambda: reading.is_set() and len(heard) == 1, timeout=20_000)
     importer.cancel()
     assert not importer.is_reading
     go_on.set()
