@@ -148,7 +148,7 @@ def read_source(source: ImageSource) -> Image:
         image = read(source.files[0] / source.paths[0].name)
     else:
         image = read(source.files[0]) if len(source.files) == 1 else read_dicom_series(source.files)
-    return give_source_paths(image, source)
+    return image if source.paths == source.files else give_source_paths(image, source)
 
 
 def read_images(paths: Sequence[Path]) -> Generator[Image | ReadFailure | ReadNote | ReadProgress]:
