@@ -245,6 +245,16 @@ class RememberedMeaning:
 
 
 @dataclass(frozen=True)
+class RememberedLayout:
+    """What the axes of arrays of one kind are, as a person said; `source` is a keyed hash of folder and kind."""
+
+    id: int
+    source: str
+    layout: str
+    created: str
+
+
+@dataclass(frozen=True)
 class HoldOutShare:
     """The share of groups that a person wants to hold out: one group in `one_in`, 0 for none. The last one counts."""
 

@@ -97,8 +97,8 @@ def refuse_unchosen_parts(sources: Sequence[ImageSource]) -> tuple[list[ImageSou
         first = numbers[id(parts[0])]
         listed = "\n".join(list_sources(parts, first))
         problems.append(
-            f"{whole} holds {len(parts):,} images. Choose with --series {first} (several: 1,3-5), or --series all for "
-            f"one result each:\n{listed}"
+            f"{whole} holds {len(parts):,} images. Drop it on the window to choose, or add --series {first} (several: "
+            f"1,3-5), or --series all for one result each:\n{listed}"
         )
     return [source for source in sources if not source.whole], problems
 

@@ -63,9 +63,7 @@ def open_inner_files(paths: Sequence[Path]) -> Iterator[list[Path]]:
 
 
 def give_source_paths(image: Image, source: ImageSource) -> Image:
-    """Return an image of a source under the paths of the source, which may lead into a file."""
-    if source.paths == source.files:
-        return image
+    """Return an image of a source under the paths of the source, which lead into a file."""
     if source.archive is not None:
         image = _name_inner_paths(image, source.archive)
     return replace(image, sources=source.paths) if len(source.paths) == 1 else image

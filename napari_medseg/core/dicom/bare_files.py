@@ -69,7 +69,7 @@ def list_directory_files(directory: Path) -> list[Path]:
 
 def is_directory_file(path: Path) -> bool:
     """Whether a file is a DICOMDIR, by its name and its class."""
-    if path.name.upper().split(".")[0] != DIRECTORY_NAME:
+    if not path.name.upper().startswith(DIRECTORY_NAME):
         return False
     try:
         with SizedFile(path) as file:

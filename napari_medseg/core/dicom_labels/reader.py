@@ -20,6 +20,7 @@ from napari_medseg.core.decoded_size.header_length import refuse_long_header
 from napari_medseg.core.decoded_size.limit import refuse_above_limit
 from napari_medseg.core.decoded_size.sized_file import SizedFile
 from napari_medseg.core.dicom.attributes import get_dicom_text
+from napari_medseg.core.dicom.bare_files import looks_like_dataset
 from napari_medseg.core.dicom.frame_size import refuse_large_inflation
 from napari_medseg.core.dicom.pixels import decode_pixels
 from napari_medseg.core.dicom_labels.contours import draw_contours
@@ -43,9 +44,10 @@ def find_label_class(path: Path) -> str:
     """Return the SOP class of a DICOM file that holds labels; ``""`` for any other file."""
     try:
         with translate_decode_errors(path, "DICOM"), SizedFile(path) as file:
-            if file.peek(132)[128:132] != b"DICM":
+            start = file.peek(132)
+            if start[128:132] != b"DICM" and not looks_like_dataset(start):
                 return ""
-            name = str(read_partial(file, lambda tag, *_: tag > _SOP_CLASS).get("SOPClassUID", ""))
+            name = str(read_partial(file, lambda tag, *_: tag > _SOP_CLASS, force=True).get("SOPClassUID", ""))
     except (MedSegError, OSError):
         return ""
     return name if name in LABEL_CLASSES else ""

@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from napari_medseg.core.containers.choice import refuse_unchosen_parts
 from napari_medseg.core.containers.image_source import FoundImages, ImageSource, format_sources
 from napari_medseg.core.containers.inner_files import give_source_paths, read_archived_series, read_inner
 from napari_medseg.core.containers.part_paths import find_inner_path, get_whole_path
@@ -40,6 +41,7 @@ __all__ = [
     "find_images",
     "get_suffix",
     "read",
+    "read_found",
     "read_images",
     "read_labels",
     "read_mask",
@@ -146,13 +148,14 @@ def read_source(source: ImageSource) -> Image:
         image = read(source.files[0] / source.paths[0].name)
     else:
         image = read(source.files[0]) if len(source.files) == 1 else read_dicom_series(source.files)
-    return give_source_paths(image, source)
+    return image if source.paths == source.files else give_source_paths(image, source)
 
 
 def read_images(paths: Sequence[Path]) -> Generator[Image | ReadFailure | ReadNote | ReadProgress]:
     """Read all images in these files and folders; slices of one series become one volume.
 
-    What cannot be read is reported as `ReadFailure`; the others are still read. DICOM without an image, such as a
+    What cannot be read is reported as `ReadFailure`; the others are still read. So is a file of several volumes or
+    phases, of which one must be chosen, see `search_images` and `read_found`. DICOM without an image, such as a
     segmentation, is skipped with a `ReadNote`.
     """
     try:
@@ -161,21 +164,30 @@ def read_images(paths: Sequence[Path]) -> Generator[Image | ReadFailure | ReadNo
     except MedSegError as error:
         yield ReadFailure(str(error))
         return
-    sources = found.sources
+    chosen, problems = refuse_unchosen_parts(found.sources)
+    yield from map(ReadFailure, problems)
+    yield from read_found(found, paths, chosen)
+
+
+def read_found(
+    found: FoundImages, paths: Sequence[Path], chosen: Sequence[ImageSource]
+) -> Generator[Image | ReadFailure | ReadNote | ReadProgress]:
+    """Read chosen images of those that were found in files and folders, and report as `read_images` does."""
     yield from _note_skipped(found)
-    for number, source in enumerate(sources, start=1):
-        yield ReadProgress(number, len(sources), source.name)
+    for number, source in enumerate(chosen, start=1):
+        yield ReadProgress(number, len(chosen), source.name)
         try:
             yield _read_and_hash(source)
         except IrregularSlicesError as error:
-            if any(os.path.isdir(path) for path in paths):
+            if source.archive is not None or any(os.path.isdir(path) for path in paths):
                 yield ReadFailure(str(error))
             else:  # slices that the user selected one by one are read as single slices
                 yield from _read_separately(source.paths)
         except MedSegError as error:
             yield ReadFailure(str(error))
     for folder in paths:
-        if os.path.isdir(folder) and not any(folder in (path, *path.parents) for s in sources for path in s.paths):
+        is_empty = not any(folder in (path, *path.parents) for source in found.sources for path in source.paths)
+        if os.path.isdir(folder) and is_empty:
             yield ReadFailure(_describe_empty_folder(folder))
 
 

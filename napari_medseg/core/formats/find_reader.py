@@ -109,8 +109,9 @@ def find_reader(path: Path) -> Callable[[Path], Image]:
         return reader
     if looks_like_dataset(start):
         return read_dicom
+    known = f" (it is {kind})" if kind else ""
     raise MedSegError(
-        f"{path.name} has an unsupported format; supported formats are {format_expected_types()}. Convert it."
+        f"{path.name} has an unsupported format{known}; supported formats are {format_expected_types()}. Convert it."
     )
 
 

@@ -188,6 +188,12 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
             for column in ("adapted_sha256 TEXT NOT NULL DEFAULT ''", "adapted_corrections TEXT NOT NULL DEFAULT '[]'")
         ),
     ),
+    (
+        # What the axes of arrays of one kind are; the last row of a source counts, which is a keyed hash.
+        """CREATE TABLE array_layouts (
+            id INTEGER PRIMARY KEY, source TEXT NOT NULL, layout TEXT NOT NULL, created TEXT NOT NULL)""",
+        "CREATE INDEX array_layouts_by_source ON array_layouts (source, id)",
+    ),
 )
 
 

@@ -16,6 +16,7 @@ from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.detection import describe_import, detect_task
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers.case_controller import CaseController
+from napari_medseg.plugin.drops.drop_questions import DropQuestions
 from napari_medseg.plugin.widgets.inline_prompt import PromptAnswer
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
@@ -71,6 +72,8 @@ class DroppedImages(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(HOLD_MS)
         self._timer.timeout.connect(self._on_waited)
+        self.questions = DropQuestions(workspace)
+        worklist.importer.set_questions(self.questions.ask, self.questions.close)
         worklist.importer.began.connect(self._on_began)
         worklist.importer.progressed.connect(self._on_progressed)
         worklist.importer.image_imported.connect(self._on_image_imported)

@@ -14,7 +14,10 @@ from qtpy.QtGui import QDropEvent, QGuiApplication
 from qtpy.QtWidgets import QWidget
 
 from napari_medseg.core import formats
-from napari_medseg.core.formats import ReadFailure, ReadNote, ReadProgress, read_images
+from napari_medseg.core.containers.image_source import FoundImages, ImageSource
+from napari_medseg.core.containers.zip_archive import is_zip
+from napari_medseg.core.dicom.bare_files import is_directory_file
+from napari_medseg.core.formats import ReadFailure, ReadNote, ReadProgress, read_found, read_images, search_images
 from napari_medseg.core.image import Image
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.widgets.notifications import show_notice
@@ -33,6 +36,10 @@ MAX_WAITING = 8
 WAIT_S = 0.01
 MAX_NOTES = 5
 """Different remarks that are shown after a drop of many images."""
+
+
+Ask = Callable[[Sequence[ImageSource], bool, Callable[[Sequence[ImageSource]], None]], None]
+"""Gets images, whether to ask which are opened, and what is called with those."""
 
 
 class ImageImporter(QObject):
@@ -61,6 +68,8 @@ class ImageImporter(QObject):
         self._splitter: Worker | None = None
         self._waiting: deque[list[Path]] = deque()
         self._take_image: Callable[[Image], bool] = lambda _image: False
+        self._ask: Ask | None = None
+        self._end_question: Callable[[], None] = lambda: None
         viewer.layers.events.inserted.connect(self._on_inserted)
 
     def set_mask_finder(
@@ -85,6 +94,7 @@ class ImageImporter(QObject):
     def close(self) -> None:
         """Disconnect from the viewer and stop reading."""
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
+        self._end_question()
         self._waiting.clear()
         while self._workers:  # one that ends now starts and reports nothing
             self._workers.pop().stop()
@@ -96,6 +106,7 @@ class ImageImporter(QObject):
 
     def cancel(self) -> None:
         """Stop reading at once; images that were read stay. The thread ends after its file."""
+        self._end_question()
         self._waiting.clear()
         for worker in list(self._workers):
             worker.stop()
@@ -114,7 +125,14 @@ class ImageImporter(QObject):
     def read_as_images(self, paths: Sequence[Path]) -> None:
         """Read files and folders in a thread, whatever they look like."""
         self.began.emit()
-        self._run(read_images(paths))
+        self._search(paths, None)
+
+    def set_questions(self, ask: Ask, end: Callable[[], None]) -> None:
+        """Let a person be asked which of several images are opened, and what the axes of arrays are.
+
+        `end` closes a question that is open: it goes with its project, and with a cancelled drop.
+        """
+        self._ask, self._end_question = ask, end
 
     def import_existing_layers(self) -> None:
         """Import layers that our reader added to the viewer before the dock was opened."""
@@ -167,7 +185,7 @@ class ImageImporter(QObject):
         paths = self._waiting.popleft()
         if self._split is None:
             self.began.emit()
-            self._run(read_images(paths))
+            self._search(paths, None)
             return
         worker = self._splitter = Worker(self._split(paths), self)
         images: list[Path] = []
@@ -182,7 +200,7 @@ class ImageImporter(QObject):
             self._splitter = None
             if worker in self._workers and images:  # not if it was cancelled
                 is_alone = len(paths) == 1 and paths[0].is_file()
-                self._run(read_images(images), self._take_image if is_alone else None)
+                self._search(images, self._take_image if is_alone else None)
                 self._workers.remove(worker)
             else:
                 self._on_ended(worker)
@@ -190,6 +208,30 @@ class ImageImporter(QObject):
 
         self.began.emit()
         self._start(worker, deliver, ended)
+
+    def _search(self, paths: Sequence[Path], take_image: Callable[[Image], bool] | None) -> None:
+        """Find the images in a thread; read them, or ask first what they do not say."""
+        found: list[Any] = []
+
+        def ended() -> None:
+            if worker not in self._workers or not found:  # cancelled, or refused as a whole
+                self._on_ended(worker)
+                return
+            sources = found[0].sources
+            asks_which = found[0].asks_which and (_is_searched(paths) or any(source.whole for source in sources))
+            if self._ask is None or not (asks_which or any(source.asks_axes for source in sources)):
+                self._run(read_found(found[0], paths, sources), take_image)
+                self._workers.remove(worker)
+                return
+            self._on_ended(worker)
+            self._ask(sources, asks_which, lambda chosen: self._read_chosen(found[0], paths, chosen))
+
+        worker = Worker(_search_images(paths), self)
+        self._start(worker, found.append, ended)
+
+    def _read_chosen(self, found: FoundImages, paths: Sequence[Path], chosen: Sequence[ImageSource]) -> None:
+        self.began.emit()
+        self._run(read_found(found, paths, chosen))
 
     def _run(
         self,
@@ -241,6 +283,15 @@ def _wait_for_window(work: Generator[Item], get_worker: Callable[[], Worker]) ->
             while get_worker().n_waiting >= MAX_WAITING and not get_worker().is_stopped:
                 time.sleep(WAIT_S)
             yield item
+
+
+def _search_images(paths: Sequence[Path]) -> Generator[FoundImages]:
+    yield search_images(paths)
+
+
+def _is_searched(paths: Sequence[Path]) -> bool:
+    """Whether images are found that nobody named: in a folder, an archive or a DICOM directory."""
+    return any(path.is_dir() or is_zip(path) or is_directory_file(path) for path in paths)
 
 
 def _is_slice_of_several(layer: Layer, others: Sequence[Layer]) -> bool:

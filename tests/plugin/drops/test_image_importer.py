@@ -189,20 +189,19 @@ def test_cancel_does_not_wait_for_the_file_that_is_being_read(
 ) -> None:
     reading, go_on = threading.Event(), threading.Event()
 
-    def read_slowly(_paths: object) -> Generator[Image]:
+    def read_slowly(*_: object) -> Generator[Image]:
         yield phantom(0)
         reading.set()
         go_on.wait()
         yield phantom(1)
 
-    monkeypatch.setattr(image_importer, "read_images", read_slowly)
+    monkeypatch.setattr(image_importer, "read_found", read_slowly)
     importer = ImageImporter(ViewerModel())
     heard: list[str] = []
     importer.image_imported.connect(lambda image, _layer: heard.append(image.name))
     importer.finished.connect(lambda: heard.append("finished"))
     importer.read([tmp_path])
-    assert reading.wait(60)
-    qtbot.waitUntil(lambda: len(heard) == 1)
+    qtbot.waitUntil(lambda: reading.is_set() and len(heard) == 1, timeout=20_000)
     importer.cancel()
     assert not importer.is_reading
     go_on.set()
