@@ -97,19 +97,23 @@ def explain_staying(ws: Workspace, staying: Sequence[Case]) -> str:
     texts = []
     if counting:
         texts.append(
-            f"On the list {_join('stays', counting)}: its labels were accepted, and they train and evaluate models. "
-            "Reject it instead, if it must not be used any more."
+            f"{_describe_stay(counting)}: {_choose_pronoun(counting)} labels were accepted, and train and evaluate "
+            "models. Reject what must not be used any more."
         )
     if rejected:
         texts.append(
-            f"On the list {_join('stays', rejected)}, as rejected: its labels were accepted before, and versions may "
-            "have learnt from them. They are not used any more."
+            f"{_describe_stay(rejected)}, as rejected: {_choose_pronoun(rejected)} labels were accepted before, and "
+            "versions may have learnt from them. They are not used any more."
         )
     return " ".join(texts)
 
 
-def _join(verb: str, cases: Sequence[Case]) -> str:
-    return f"{verb if len(cases) == 1 else verb.removesuffix('s')} {list_names(cases)}"
+def _describe_stay(cases: Sequence[Case]) -> str:
+    return f"{list_names(cases)} {'stays' if len(cases) == 1 else 'stay'} on the list"
+
+
+def _choose_pronoun(cases: Sequence[Case]) -> str:
+    return "its" if len(cases) == 1 else "their"
 
 
 def return_to_list(ws: Workspace, cases: Sequence[Case]) -> None:

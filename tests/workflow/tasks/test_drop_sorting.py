@@ -93,7 +93,7 @@ def test_a_case_that_was_accepted_and_rejected_stays_with_the_reason_and_the_oth
     assert [row.case.id for row in list_cases(ws, "lungs")] == [done.id]
     assert len(list_cases(ws, "covid")) == 5, "its image is used there, too"
     said = explain_redirection(ws, cases, assigned)
-    assert said.startswith(f"On the list stays {done.name}, as rejected: its labels were accepted before")
+    assert said.startswith(f"{done.name} stays on the list, as rejected: its labels were accepted before")
     (alone,) = redirect_to_task(ws, [done], "covid").cases
     assert alone.task == "covid"
 
