@@ -97,8 +97,8 @@ def explain_staying(ws: Workspace, staying: Sequence[Case]) -> str:
     texts = []
     if counting:
         texts.append(
-            f"{_describe_stay(counting)}: {_choose_pronoun(counting)} labels were accepted, and train and evaluate "
-            "models. Reject what must not be used any more."
+            f"{_describe_stay(counting)}: {_choose_pronoun(counting)} labels were accepted, and they train and "
+            "evaluate models. Reject what must not be used any more."
         )
     if rejected:
         texts.append(
