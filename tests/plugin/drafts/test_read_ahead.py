@@ -61,4 +61,6 @@ def test_labels_of_an_older_prediction_are_not_used(
     two.worklist.predict_again([row.case])
     qtbot.waitUntil(lambda: list_cases(two.ws)[1].prediction != row.prediction)
     newer = list_cases(two.ws)[1].prediction
-    qtbot.waitUntil(lambda: newer in desk.labels_ahead and row.prediction not in desk.labels_ahead)
+    qtbot.waitUntil(lambda: row.prediction not in desk.labels_ahead)
+    qtbot.waitUntil(lambda: newer in desk.labels_ahead)
+    assert row.prediction not in desk.labels_ahead

@@ -1,6 +1,7 @@
 import threading
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -282,12 +283,13 @@ def test_the_end_while_masks_are_looked_for_is_safe(tmp_path: Path, qtbot: QtBot
 def test_reading_waits_while_the_window_has_images_to_add(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
 
-    def read_quickly(_paths: object) -> Generator[Image]:
+    def read_quickly(*_: object) -> Generator[Image]:
         for number in range(40):
             made.append(number)
             yield phantom(number)
 
-    monkeypatch.setattr(image_importer, "read_images", read_quickly)
+    monkeypatch.setattr(image_importer, "read_found", read_quickly)
+    monkeypatch.setattr(image_importer, "search_images", lambda _paths: SimpleNamespace(sources=[], asks_which=False))
     importer = ImageImporter(ViewerModel())
     seen: list[tuple[int, int]] = []
     importer.image_imported.connect(lambda _image, _layer: seen.append((len(seen), len(made))))

@@ -84,6 +84,7 @@ def test_the_line_becomes_lower_when_a_shorter_message_follows(line: MessageLine
     show_result("Exported 14 files to labels", topic="export")
     one_line = line.fontMetrics().height()
     qtbot.waitUntil(lambda: line._text.minimumHeight() <= one_line + 2)
+    assert line._text.text() == "Exported 14 files to labels"
 
 
 def test_a_result_takes_one_line_after_a_while_and_all_of_it_comes_back(
