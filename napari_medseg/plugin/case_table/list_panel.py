@@ -90,7 +90,7 @@ class ListPanel(QWidget):
             self.table.setMinimumHeight(0)
             self.table.setMaximumHeight(2**24 - 1)
         else:
-            self.table.show_columns(select_columns(preferences.list_columns, DOCK_COLUMNS))
+            self.table.show_columns(select_columns(preferences.list_columns, DOCK_COLUMNS), is_narrow=True)
             self._fit_height()
         self._move.setText("into the dock" if is_in_window else "window")
         self._move.setToolTip("Show the list in the dock" if is_in_window else "Show the list in a window of its own")

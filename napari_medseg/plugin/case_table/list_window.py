@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtCore import QPoint, QRect, QSignalBlocker, Qt
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QToolButton, QVBoxLayout, QWidget
 
@@ -53,7 +53,7 @@ class ListPlace(QWidget):
         self.window_dock = ListWindow(button)
         self._main: QMainWindow | None = None
         self._is_in_window = False
-        self._is_closed = False
+        self._is_closed = self._was_shown = False
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(panel)
@@ -106,3 +106,18 @@ class ListPlace(QWidget):
 
     def _show(self, shown: bool) -> None:
         (self.window_dock if self._is_in_window else self).setVisible(shown)
+        if shown and self._is_in_window and self.window_dock.isFloating() and self._main is not None:
+            wanted = self.window_dock.geometry()
+            if not self._was_shown:  # Qt gives a dock that floats for the first time a place beside the screen
+                self._was_shown = True
+                wanted.moveTopLeft(self._main.mapToGlobal(QPoint(0, 0)))
+            screen = self._main.screen().availableGeometry()
+            self.window_dock.setGeometry(move_into(wanted, screen))
+
+
+def move_into(window: QRect, screen: QRect) -> QRect:
+    """Return a window that is whole on the screen: moved, and smaller only if the screen is."""
+    size = window.size().boundedTo(screen.size())
+    left = min(max(window.left(), screen.left()), screen.left() + screen.width() - size.width())
+    top = min(max(window.top(), screen.top()), screen.top() + screen.height() - size.height())
+    return QRect(QPoint(left, top), size)

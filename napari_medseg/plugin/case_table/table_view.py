@@ -5,7 +5,15 @@ from functools import partial
 
 from qtpy.QtCore import QItemSelectionModel, QModelIndex, QPoint, QSize, Qt, Signal
 from qtpy.QtGui import QKeyEvent, QMouseEvent
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTableView, QWidget
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QMenu,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTableView,
+    QWidget,
+)
 
 from napari_medseg.core.records import Case
 from napari_medseg.plugin.case_table.table_model import NAMES, CaseTableModel
@@ -27,7 +35,27 @@ WIDTHS_PX = {
     "size": 110,
 }
 OTHER_WIDTH_PX = 86
+MARK_WIDTH_PX = 42
+"""Of the states in the dock: their marks alone, so that names of cases have room."""
+CELL_MARGINS_PX = 8
+ELIDED = {"case": Qt.TextElideMode.ElideLeft, "file": Qt.TextElideMode.ElideMiddle}
+"""Where a text without room is cut: names of cases differ at their end, free texts are read from their start."""
 NO_MODIFIER = Qt.KeyboardModifier.NoModifier
+
+
+class CellDelegate(QStyledItemDelegate):
+    """Paints a state as its mark alone where the word has no room, and cuts a name before its number at its start."""
+
+    def initStyleOption(self, option: QStyleOptionViewItem, index: QModelIndex) -> None:
+        """Choose what of a text is painted."""
+        super().initStyleOption(option, index)
+        name = NAMES[index.column()]
+        option.textElideMode = ELIDED.get(name, Qt.TextElideMode.ElideRight)
+        if (
+            name == "state"
+            and option.fontMetrics.horizontalAdvance(option.text) > option.rect.width() - CELL_MARGINS_PX
+        ):
+            option.text = option.text[:1]
 
 
 class CaseTableView(QTableView):
@@ -55,7 +83,7 @@ class CaseTableView(QTableView):
         self.setShowGrid(False)
         self.setWordWrap(False)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.setTextElideMode(Qt.TextElideMode.ElideLeft)
+        self.setItemDelegate(CellDelegate(self))
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         self.verticalHeader().setDefaultSectionSize(ROW_PX)
@@ -64,10 +92,11 @@ class CaseTableView(QTableView):
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.customContextMenuRequested.connect(lambda place: self.menu_requested.emit(self._to_screen(place)))
 
-    def show_columns(self, names: Sequence[str]) -> None:
-        """Show these columns, in the order in which `COLUMNS` has them."""
+    def show_columns(self, names: Sequence[str], *, is_narrow: bool = False) -> None:
+        """Show these columns, in the order in which `COLUMNS` has them; where it is narrow, states are marks alone."""
         for place, name in enumerate(NAMES):
             self.setColumnHidden(place, name not in names)
+        self.setColumnWidth(NAMES.index("state"), MARK_WIDTH_PX if is_narrow else WIDTHS_PX["state"])
 
     def clear_sort(self) -> None:
         """Show no arrow in the header: the list has an order of its own."""

@@ -7,6 +7,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QMenu, QToolButton, QVBoxLayout, QWidget
 
+from napari_medseg.core.editing.edit import Edit
 from napari_medseg.plugin.correction.editor import Editor
 from napari_medseg.plugin.correction.mouse_tools import MouseTools
 from napari_medseg.plugin.correction.piece_actions import PieceActions
@@ -69,7 +70,10 @@ class ToolRow(QWidget):
         self.message.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.message.setVisible(False)
         self._rows.addWidget(self.message)
+        self._done = ""
         editor.said.connect(self._say)
+        editor.applied.connect(self._keep_done)
+        editor.painted.connect(self._drop_done)
         editor.case_changed.connect(self._on_case_changed)
         mouse_tools.changed.connect(self._show_active)
         self.set_theme(theme_name)
@@ -163,6 +167,15 @@ class ToolRow(QWidget):
         self.message.setText(text)
         self.message.setVisible(bool(text))
         self.message.setToolTip(text)
+
+    def _keep_done(self, edit: Edit) -> None:
+        self._done = edit.message
+
+    def _drop_done(self) -> None:
+        """Take back what a tool said that it did: it may have been undone."""
+        if self._done and self.message.text() == self._done:
+            self._say("")
+        self._done = ""
 
     def _on_case_changed(self) -> None:
         self._say("")

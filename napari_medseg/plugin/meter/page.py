@@ -67,7 +67,7 @@ class MeterPage(QWidget):
         """Show all figures of a task."""
         self._figures = figures
         rows = figures.records.rows
-        self._title.setText(theme.escape_mnemonic(f"{figures.records.task.title}: {texts.count_rows(rows)}"))
+        self._title.setText(f"{figures.records.task.title}: {texts.count_rows(rows)}")  # a label has no mnemonics
         self._fill_kinds(figures)
         self._draw_kind()
         self.plots[2].show_forecast(rows, figures.forecast)

@@ -246,7 +246,8 @@ class RetrainPanel(CollapsibleSection):
         """Show the time left in the header, which stays in view when the section is folded."""
         self.progress.show_time_left()
         if self._watch.is_running:
-            self.set_status(self.progress.status_label.text(), "A model is being trained; you can continue working")
+            phase = self.progress.status_label.toolTip()
+            self.set_status(self.progress.short_text, f"A model is being trained; you can continue working. {phase}")
 
     def _describe_other_task(self) -> str:
         run = self._watch.run

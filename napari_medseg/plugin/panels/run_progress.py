@@ -99,6 +99,12 @@ class RunProgress(QWidget):
             case Failed():
                 self._phase, self._ends_at = "failed", 0.0
 
+    @property
+    def short_text(self) -> str:
+        """The remaining time without the phase, for a header that has no room for both; the phase if it is unknown."""
+        left_s = self._ends_at - time.time()
+        return f"{left_s:.0f} s left, {self._title or 'training'}" if left_s > 0 else self.status_label.text()
+
     def show_time_left(self) -> None:
         """Show the estimated remaining time."""
         left_s = self._ends_at - time.time()

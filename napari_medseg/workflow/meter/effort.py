@@ -52,7 +52,7 @@ def format_effort(efforts: Sequence[CorrectionEffort]) -> str:
         return ""
     last = efforts[-1]
     if len(efforts) == 1:
-        return f"median {_format_minutes(last.seconds)}, {last.changed_voxels:,.0f} voxels a case"
+        return f"median {_format_minutes(last.seconds)}, {last.changed_voxels:,.0f} vox a case"
     before = efforts[-2]
     return (
         f"median per case {_format_minutes(before.seconds)} → {_format_minutes(last.seconds)}, "

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from plugin_phantoms import phantom
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QItemSelectionModel, QPoint, Qt
+from qtpy.QtCore import QItemSelectionModel, QPoint, QRect, Qt
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QStyleOptionViewItem
 
 from napari_medseg.core.records import UNLIKE, Case
 from napari_medseg.inference.events import PredictionResult
+from napari_medseg.plugin.case_table.list_window import move_into
 from napari_medseg.plugin.case_table.table_model import NAMES, CaseTableModel
 from napari_medseg.plugin.case_table.table_view import CaseTableView
 from napari_medseg.plugin.case_table.thumbnails import Thumbnails, get_thumbnail_path, load_thumbnail
@@ -161,3 +163,34 @@ def test_thumbnails_are_made_once_and_a_damaged_file_of_the_cache_is_made_again(
     assert load_thumbnail(table.ws, case, None) is None, "there is neither the image nor a copy of it"
     np.testing.assert_array_equal(load_thumbnail(table.ws, case, image), made)
     np.testing.assert_array_equal(np.load(path, allow_pickle=False), made)
+
+
+def test_in_the_dock_states_are_marks_so_that_names_are_whole(table: Table) -> None:
+    def paint(name: str) -> QStyleOptionViewItem:
+        option, index = QStyleOptionViewItem(), table.model.index(0, NAMES.index(name))
+        option.rect = table.view.visualRect(index)
+        table.view.itemDelegate().initStyleOption(option, index)
+        return option
+
+    table.predict(0, 0.3)
+    table.view.show_columns(("case", "state", "note"))
+    assert paint("state").text == "○ predicted"
+    table.view.show_columns(("case", "state", "note"), is_narrow=True)
+    assert paint("state").text == "○"
+    assert table.text(0, "state") == "○ predicted", "the tooltip, searches and other programs have the word"
+    assert paint("case").textElideMode == Qt.TextElideMode.ElideLeft
+    assert paint("note").textElideMode == Qt.TextElideMode.ElideRight
+
+
+@pytest.mark.parametrize(
+    ("window", "expected"),
+    [
+        (QRect(-414, -202, 760, 460), QRect(0, 0, 760, 460)),
+        (QRect(900, 600, 760, 460), QRect(520, 260, 760, 460)),
+        (QRect(100, 100, 760, 460), QRect(100, 100, 760, 460)),
+        (QRect(5, 5, 2000, 460), QRect(0, 5, 1280, 460)),
+    ],
+    ids=["above and left", "below and right", "inside", "too wide"],
+)
+def test_the_window_of_the_list_is_whole_on_the_screen(window: QRect, expected: QRect) -> None:
+    assert move_into(window, QRect(0, 0, 1280, 720)) == expected

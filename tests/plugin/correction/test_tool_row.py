@@ -68,6 +68,21 @@ def test_an_entry_of_a_menu_shows_its_change_and_a_click_does_it(lungs: SimpleNa
     assert row.message.text() == "swapped right lung and left lung"
 
 
+def test_what_was_undone_is_no_longer_told(lungs: SimpleNamespace) -> None:
+    message = lungs.correction.row.message
+    lungs.mouse.move_to((20, 10))
+    key = lungs.correction.piece_actions.rename_while_held(2)
+    next(key)
+    next(key, None)
+    assert message.text().startswith("right lung is now left lung")
+    lungs.case_controller.undo()
+    assert message.text() == ""
+    assert message.isHidden()
+    lungs.editor.say("pieces, cuts and joins: in the whole volume")
+    lungs.case_controller.redo()
+    assert message.text() == "pieces, cuts and joins: in the whole volume", "it is of no edit"
+
+
 def test_the_page_of_keys_lists_each_tool(tools: SimpleNamespace) -> None:
     page = build_help_html(tools.correction.list_key_bindings())
     for text in (

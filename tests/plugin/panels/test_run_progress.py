@@ -148,6 +148,8 @@ def test_a_paused_run_of_another_task_is_named(ws: Workspace, make_dock: MakeDoc
 def test_seconds_left_count_from_where_it_stood(ws: Workspace, make_dock: MakeDock) -> None:
     run = RunFolder(ws)
     run.say(BEGAN, epoch(1, 10.0), Paused(1, 13, 30.0), Started(4, 16, 1, 3, "cpu", 90.0, time.time()))
-    progress = make_dock(ws).retrain_panel.progress
-    left_s = int(progress.status_label.text().split()[0])
+    panel = make_dock(ws).retrain_panel
+    left_s = int(panel.progress.status_label.text().split()[0])
     assert 50 <= left_s <= 60
+    assert panel._status.text() == f"{left_s} s left, training", "the header has no room for the phase"
+    assert panel._status.toolTip().endswith("4 corrections, 16 replayed")

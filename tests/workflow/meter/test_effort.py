@@ -13,7 +13,7 @@ from napari_medseg.workflow.workspace import Workspace
 def test_the_last_two_versions_are_told() -> None:
     old, new = CorrectionEffort("lungs-unet@1", 8, 95.0, 1204.0), CorrectionEffort("lungs-unet@2", 9, 41.6, 310.2)
     assert format_effort([]) == ""
-    assert format_effort([old]) == "median 1:35 min, 1,204 voxels a case"
+    assert format_effort([old]) == "median 1:35 min, 1,204 vox a case"
     assert format_effort([old, new]) == "median per case 1:35 min → 0:42 min, 1,204 → 310 voxels"
 
 
