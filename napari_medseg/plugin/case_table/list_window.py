@@ -14,7 +14,8 @@ from napari_medseg.workflow.workspace import Workspace
 if TYPE_CHECKING:
     from napari_medseg.plugin.case_table.list_panel import ListPanel
 
-SIZE_PX = (760, 460)
+SIZE_PX = (900, 460)
+"""All usual columns with whole names; at 1280 px the dock stays in view beside it."""
 
 
 class ListWindow(QDockWidget):
