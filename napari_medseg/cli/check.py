@@ -21,6 +21,7 @@ from napari_medseg.core.records import Case
 from napari_medseg.workflow import retrain
 from napari_medseg.workflow.data_checks import check_corrections
 from napari_medseg.workflow.findings.case_finding import CaseFinding, hide_blind
+from napari_medseg.workflow.hold_out.held_out_groups import describe_hold_out_shortage
 from napari_medseg.workflow.workspace import Workspace
 
 
@@ -67,7 +68,5 @@ def _describe_case(case: Case | None, clear_names: bool) -> dict[str, object]:
 def format_findings(ws: Workspace, task: str, found: Sequence[CaseFinding]) -> list[str]:
     """Return one line for each finding, and one more if the hold-out is too small for a comparison."""
     lines = [f"{'STOP  ' if one.finding.blocking else 'look  '}{one.text}" for one in found]
-    n_judging = retrain.count_hold_out_groups(ws, task)
-    if n_judging < MIN_GROUPS:
-        lines.append(f"look  the hold-out has accepted cases of {n_judging} patients; {MIN_GROUPS} are needed")
-    return lines
+    short = describe_hold_out_shortage(retrain.count_hold_out_groups(ws, task), ws.tasks.get_task(task))
+    return [*lines, f"look  {short}"] if short else lines

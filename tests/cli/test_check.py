@@ -38,7 +38,7 @@ def test_a_copy_of_a_hold_out_image_is_listed_and_a_finding_that_blocks_training
     where = ("--project", ws.project.folder, "--registry", tmp_path / "registry")
     ws.close()
     code, out, _ = medseg("check", *where)
-    assert (code, "look  the hold-out has accepted cases of 1 patients" in out) == (0, True)
+    assert (code, "look  the hold-out has accepted cases of 1 patient;" in out) == (0, True)
     again = Workspace.open(ws.project.folder, tmp_path / "registry")
     repeated = replace(phantom(0, "another patient"), name="slice 0 once more", spacing_mm=(0.9, 0.9))
     case, prediction = predicted(again, repeated)

@@ -801,6 +801,21 @@ def test_a_finding_is_mended_in_its_case_as_one_step_and_one_that_is_right_does_
     assert len(dock._workspace.project.read_records(Correction)) == 3
 
 
+def test_the_list_of_findings_ends_with_the_last_one_that_is_right(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
+    drop(dock, qtbot, tmp_path, 1)
+    accept_all(dock, qtbot)
+    found, changes = dock.retrain_panel.findings, []
+    qtbot.waitUntil(lambda: [row.finding.kind for row in found.rows] == ["unseen"])
+    found.changed.connect(lambda: changes.append(1))
+    found._list.setCurrentRow(0)
+    found._right.click()
+    assert found.rows == []
+    assert found.isHidden()
+    assert len(changes) == 1, "each change lets the panel check again"
+    dock.retrain_panel.refresh()
+    assert len(changes) == 1
+
+
 def test_the_end_of_a_run_is_told_whatever_task_is_in_view_and_leads_to_the_decision(
     ws: Workspace, make_dock: Callable[[Workspace], Dock], qtbot: QtBot, told: Texts
 ) -> None:
@@ -809,7 +824,7 @@ def test_the_end_of_a_run_is_told_whatever_task_is_in_view_and_leads_to_the_deci
     run.say(Started(4, 16, 1, 3, "cpu", 90.0, time.time()))
     dock.worklist.choose_task("nuclei")
     dock.retrain_panel.fold(True)
-    qtbot.waitUntil(lambda: "Lungs (CT, X-ray): 4 corrections" in dock.retrain_panel._status.text())
+    qtbot.waitUntil(lambda: "s left, Lungs (CT, X-ray)" in dock.retrain_panel._status.text())
     run.say(*ended(*WORSE))
     qtbot.waitUntil(lambda: "The training for Lungs (CT, X-ray) has ended" in told)
     (text,) = [text for text in told if "has ended" in text]

@@ -161,7 +161,7 @@ class Meter(QObject):
             self._worklist.reload_cases()
 
         form = make_readers_form(save, shown, reader.list_names(), readings.share)
-        FormDialog("Readers", "Save", form, self.button.window()).show()
+        FormDialog("Readers", "Save", form, self.button).show()  # in the dock, whose style the main button takes
 
     def _show_for_reader(self) -> None:
         self._case_controller.leaving.emit()  # the last stroke and the time at work go into the draft

@@ -181,6 +181,8 @@ class FindingsList(QWidget):
             return
         self._worker = None
         self._select()
+        if not self.rows:
+            self.changed.emit()  # that the check has ended is news, too
         if self._waiting is not None:
             then, self._waiting = self._waiting, None
             then()
@@ -190,7 +192,7 @@ class FindingsList(QWidget):
         with show_errors():
             found = hide_blind(self._workspace, self._found)
             rows = select_findings(found, read_dismissed(self._workspace), len(self._checked))
-            if rows != self.rows or not rows:
+            if rows != self.rows:  # `changed` lets the panel check again: without this, nothing to show would not end
                 self._show_findings(rows)
 
     def _show_findings(self, rows: list[CaseFinding]) -> None:

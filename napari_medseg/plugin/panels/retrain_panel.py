@@ -6,7 +6,6 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QApplication, QMenu, QWidget
 from superqt import QElidingLabel
 
-from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.plugin.controllers.run_monitor import RunMonitor
 from napari_medseg.plugin.forms.form_dialog import FormDialog
@@ -18,6 +17,7 @@ from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection, PageStack
 from napari_medseg.plugin.widgets.notifications import settle_messages, show_errors, show_problem, show_result
 from napari_medseg.workflow import retrain, run_control
+from napari_medseg.workflow.hold_out.held_out_groups import describe_hold_out_shortage
 from napari_medseg.workflow.meter import effort
 from napari_medseg.workflow.retrain import CandidateComparison
 from napari_medseg.workflow.run_plan import RunRequest
@@ -31,7 +31,7 @@ RUN_TOPIC = "training run for {}"
 """Of one task: the message of a run that waits does not replace that of another task."""
 OPTIONS_TOOLTIP = "Choose the start version, the seed, or a custom recipe"
 FIRST_MODEL_HINT = (
-    "The first model is trained on accepted cases, from several patients if possible. "
+    "The first model is trained on accepted cases, if possible of several patients, slides or videos. "
     "It goes live only if it beats empty labels on the hold-out."
 )
 
@@ -87,8 +87,11 @@ class RetrainPanel(CollapsibleSection):
             why_not = why_not or ("" if waiting else "No new correction: accept cases outside the hold-out first")
             self.findings.check(self._task)
             why_not = why_not or self.findings.blocking_reason
-            judging = _describe_hold_out_shortage(retrain.count_hold_out_groups(self._workspace, self._task))
-            self._hint_page.setText(f"{RETRAIN_HINT if live else FIRST_MODEL_HINT} {judging}".strip())
+            n_judging = retrain.count_hold_out_groups(self._workspace, self._task)
+            short = describe_hold_out_shortage(n_judging, self._workspace.tasks.get_task(self._task))
+            self._hint_page.setText(
+                f"{RETRAIN_HINT if live else FIRST_MODEL_HINT} {short[:1].upper()}{short[1:]}".strip()
+            )
             what = f"Fine-tune {live}" if live else "Train the first model of this task"
             tooltip = f"{what} on {waiting} corrections, in a separate process; you can continue working"
             theme.set_enabled(self._retrain, not why_not, tooltip, why_not)
@@ -291,10 +294,3 @@ class RetrainPanel(CollapsibleSection):
         self._show_page(self._hint_page)
         self.refresh()
         self.live_changed.emit()
-
-
-def _describe_hold_out_shortage(n_groups: int) -> str:
-    """Return a warning if the hold-out has too few groups for the promotion gate; otherwise an empty text."""
-    if n_groups >= MIN_GROUPS:
-        return ""
-    return f"The hold-out has accepted cases of {n_groups} patients; the comparison needs {MIN_GROUPS}."

@@ -103,7 +103,9 @@ class RunProgress(QWidget):
     def short_text(self) -> str:
         """The remaining time without the phase, for a header that has no room for both; the phase if it is unknown."""
         left_s = self._ends_at - time.time()
-        return f"{left_s:.0f} s left, {self._title or 'training'}" if left_s > 0 else self.status_label.text()
+        if left_s > 0:
+            return f"{left_s:.0f} s left, {self._title or 'training'}"
+        return f"training {self._title}" if self._title and not self._is_request_pending else self.status_label.text()
 
     def show_time_left(self) -> None:
         """Show the estimated remaining time."""

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.grouping.keyed_groups import get_group_label
+from napari_medseg.core.grouping.keyed_groups import choose_group_noun, get_group_label
 from napari_medseg.core.grouping.split import choose_sides
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import Case, Correction, HoldOutShare
 from napari_medseg.core.replay import find_replay_groups
 from napari_medseg.core.snapshot import Role
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow.workspace import Workspace
 
 
@@ -22,6 +23,14 @@ class UsedCases:
 
     trained: Mapping[int, str]
     evaluated: Mapping[int, str]
+
+
+def describe_hold_out_shortage(n_groups: int, task: Task) -> str:
+    """Say that the hold-out of a task has accepted cases of too few groups for a comparison; empty if it has enough."""
+    if n_groups >= MIN_GROUPS:
+        return ""
+    groups = f"{n_groups} {choose_group_noun(task)}{'s' * (n_groups != 1)}"
+    return f"the hold-out has accepted cases of {groups}; the comparison needs {MIN_GROUPS}"
 
 
 def find_used_cases(ws: Workspace) -> UsedCases:

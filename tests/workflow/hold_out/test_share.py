@@ -13,7 +13,7 @@ from napari_medseg.core.snapshot import Role
 from napari_medseg.workflow.cases import add_cases, list_cases
 from napari_medseg.workflow.hold_out import share
 from napari_medseg.workflow.hold_out.groups import apply_group_plan, plan_group, plan_groups_by_name
-from napari_medseg.workflow.hold_out.held_out_groups import read_share, set_held_out
+from napari_medseg.workflow.hold_out.held_out_groups import describe_hold_out_shortage, read_share, set_held_out
 from napari_medseg.workflow.hold_out.share import apply_share, count_accepted_held_out, plan_share
 from napari_medseg.workflow.workspace import Workspace
 
@@ -145,3 +145,10 @@ def test_the_live_versions_are_asked_once(ws: Workspace, monkeypatch: pytest.Mon
     monkeypatch.setattr(share, "find_pretrained_groups", lambda ws: calls.append(ws) or find(ws))
     plan_share(ws, 5)
     assert len(calls) == 1
+
+
+def test_a_small_hold_out_is_told_in_the_words_of_the_task(ws: Workspace) -> None:
+    nuclei, instruments = ws.tasks.get_task("nuclei"), ws.tasks.get_task("instruments")
+    assert "accepted cases of 0 slides; the comparison needs 5" in describe_hold_out_shortage(0, nuclei)
+    assert "accepted cases of 1 video; the" in describe_hold_out_shortage(1, instruments)
+    assert describe_hold_out_shortage(5, nuclei) == ""
