@@ -739,7 +739,7 @@ def test_layers_that_were_there_before_the_dock_are_taken(ws: Workspace, qtbot: 
 
 def test_findings_stand_above_the_button_and_go_to_their_place(dock: Dock, qtbot: QtBot, tmp_path: Path) -> None:
     drop(dock, qtbot, tmp_path, 1, 2, 3)
-    assert "0 patients; the comparison needs 5" in dock.retrain_panel._hint_page.text()
+    assert "0 patients; the comparison needs 5." in dock.retrain_panel._hint_page.text()
     dock.case_controller.current.labels_layer.brush_size = 1
     for place in ((2, 2), (2, 60)):
         dock.case_controller.current.labels_layer.paint(place, 1)

@@ -90,7 +90,7 @@ class RetrainPanel(CollapsibleSection):
             n_judging = retrain.count_hold_out_groups(self._workspace, self._task)
             short = describe_hold_out_shortage(n_judging, self._workspace.tasks.get_task(self._task))
             self._hint_page.setText(
-                f"{RETRAIN_HINT if live else FIRST_MODEL_HINT} {short[:1].upper()}{short[1:]}".strip()
+                f"{RETRAIN_HINT if live else FIRST_MODEL_HINT} {short and f'{short[0].upper()}{short[1:]}.'}".strip()
             )
             what = f"Fine-tune {live}" if live else "Train the first model of this task"
             tooltip = f"{what} on {waiting} corrections, in a separate process; you can continue working"
