@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_files import write_series
+from planted_identities import find_identities, plant_pictures
 from workflow_phantoms import phantom, phantom_labels, predicted, read_tree
 
 from napari_medseg.core import formats
@@ -176,6 +177,14 @@ def test_volumes_of_dicom_lie_where_they_lay(ws: Workspace, tmp_path: Path) -> N
     np.testing.assert_allclose(image.GetOrigin(), labels.GetOrigin(), atol=1e-3)
     assert sitk.GetArrayViewFromImage(image).min() >= -1024
     assert not any(b"zq" in content for content in read_tree(tmp_path / "out").values())
+
+
+def test_no_byte_of_a_data_set_names_anyone(ws: Workspace, tmp_path: Path) -> None:
+    for path in plant_pictures(tmp_path / "ZQFOLDER Erika"):
+        image = formats.read(path)
+        correct(ws, image, np.broadcast_to(phantom_labels(), image.spatial_shape))
+    assert not write(ws, tmp_path / "out", "folders").refused
+    assert find_identities(tmp_path / "out") == []
 
 
 def test_monai_loads_the_list(ws: Workspace, tmp_path: Path) -> None:
