@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 from dicom_files import write_series
 from planted_identities import find_identities, plant_pictures
+from scipy import ndimage
 from workflow_phantoms import phantom, phantom_labels, predicted, read_tree
 
 from napari_medseg.core import formats
@@ -24,7 +25,7 @@ from napari_medseg.core.tasks.custom_task import make_custom_task
 from napari_medseg.workflow.cases import add_cases, list_current_corrections, load_image
 from napari_medseg.workflow.data_set.card import read_data_card
 from napari_medseg.workflow.data_set.layouts import LAYOUTS
-from napari_medseg.workflow.data_set.plan import choose_folds
+from napari_medseg.workflow.data_set.plan import choose_folds, leave_out_copies
 from napari_medseg.workflow.data_set.read import import_data_set
 from napari_medseg.workflow.data_set.write import WrittenDataSet, write_data_set
 from napari_medseg.workflow.output.export import list_accepted_rows, read_export_item
@@ -386,3 +387,18 @@ def test_a_case_whose_import_fails_leaves_no_open_review(
     outcomes = list(import_data_set(other, tmp_path / "out", read_data_card(tmp_path / "out")))
     assert {one.state for one in outcomes} == {"refused"}
     assert not other.project.read_records(Review)
+
+
+def test_copies_of_what_is_held_out_are_left_out(ws: Workspace) -> None:
+    textured = np.clip(ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(256, 256)), 3) * 900 + 120, 0, 240)
+    labels = np.zeros((256, 256), np.uint8)
+    labels[20:90, 20:90], labels[20:90, 140:200] = 1, 2
+    cases = []
+    for number in range(2):
+        image = Image(textured.astype(np.uint8) + number, "YX", (0.7, 0.7), units="grey", group=f"patient {number}")
+        cases.append(correct(ws, image, labels))
+    for case, is_held_out in zip(cases, (True, False), strict=True):
+        ws.project.set_hold_out(case.group, is_held_out)
+    kept, texts = leave_out_copies(ws.project.folder, list_accepted_rows(ws, "lungs"))
+    assert [case.id for case, *_ in kept] == [cases[0].id]
+    assert "an image of the hold-out" in texts[0]
