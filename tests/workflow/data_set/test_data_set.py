@@ -387,6 +387,8 @@ def test_a_case_whose_import_fails_leaves_no_open_review(
     outcomes = list(import_data_set(other, tmp_path / "out", read_data_card(tmp_path / "out")))
     assert {one.state for one in outcomes} == {"refused"}
     assert not other.project.read_records(Review)
+    left = list((other.project.folder / "journal").iterdir())
+    assert not left, "the next review gets the same id, and would take its reviewed part from there"
 
 
 def test_copies_of_what_is_held_out_are_left_out(ws: Workspace) -> None:
