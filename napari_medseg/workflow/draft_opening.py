@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from napari_medseg.core.atomic_io import remove_file
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.case_files import read_case_labels
-from napari_medseg.core.project.review_region import read_review_region
+from napari_medseg.core.project.review_region import get_draft_region_path, read_review_region
 from napari_medseg.core.project.strokes import StrokeKind
 from napari_medseg.core.project.undo_journal import StrokeJournal, get_journal_path
 from napari_medseg.core.readings.records import SECOND
 from napari_medseg.core.records import Case, Correction, Prediction, Review, ReviewState, now
 from napari_medseg.workflow.drafts import Draft
+from napari_medseg.workflow.guidance.seen_places import get_seen_places_path
 from napari_medseg.workflow.merge_labels import have_equal_labels
 from napari_medseg.workflow.workspace import Workspace
 
@@ -91,7 +92,9 @@ def withdraw_review(ws: Workspace, start: ReviewStart) -> None:
     path = get_journal_path(start.folder, start.review.id)
     strokes = StrokeJournal(path).applied_strokes if path.exists() else []
     if start.is_new and all(stroke.kind is StrokeKind.CARRIED_OVER for stroke in strokes):
-        remove_file(path)  # first: the next review can get the same id
+        # First, and all of them: the next review can get the same id.
+        for file in (get_draft_region_path(path), get_seen_places_path(start.folder, start.review), path):
+            remove_file(file)
         ws.project.withdraw_review(start.review)
 
 

@@ -15,7 +15,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import StoredLabels, write_case_labels
 from napari_medseg.core.project.undo_journal import get_journal_path
-from napari_medseg.core.readings.records import DraftAgreement
+from napari_medseg.core.readings.records import SECOND, DraftAgreement
 from napari_medseg.core.records import Case, Correction, ImportedMask, Prediction, Review, ReviewState, now
 from napari_medseg.core.tasks.absence import explain_absence
 from napari_medseg.core.tasks.bundled_tasks import Task
@@ -170,7 +170,7 @@ def record_correction(
     review = _close(ws, draft.review, ReviewState.ACCEPTED, draft.seconds, draft.changed_voxels)
     review = replace(review, who=who) if who else review
     imported = ws.project.read_records(ImportedMask, "review_id", review.id)
-    proposed = find_prediction(ws, draft.case, draft.model)
+    proposed = _find_proposed(ws, draft)
     with ws.project.transaction():
         correction = ws.project.insert(
             Correction(
@@ -200,6 +200,13 @@ def record_correction(
         ws.project.close_review(review)
     draft.close()
     return correction
+
+
+def _find_proposed(ws: Workspace, draft: Draft) -> Prediction | None:
+    """Return the prediction that the person corrected; in a second reading that is the one with which it began."""
+    if draft.review.reading == SECOND and draft.review.prediction_id is not None:
+        return ws.project.get_record(Prediction, draft.review.prediction_id)
+    return find_prediction(ws, draft.case, draft.model)
 
 
 def accept(ws: Workspace, draft: Draft, labels: NDArray[Any], image: Image) -> Correction:

@@ -19,6 +19,7 @@ from napari_medseg.cli.options import (
 )
 from napari_medseg.cli.output.accepted_rows import WithBlindOption, list_rows_to_write
 from napari_medseg.workflow.data_set.layouts import LAYOUTS
+from napari_medseg.workflow.data_set.plan import leave_out_copies
 from napari_medseg.workflow.data_set.write import write_data_set
 from napari_medseg.workflow.output.export import read_export_item
 
@@ -43,15 +44,17 @@ def dataset(
     """
     with open_workspace(project, registry) as ws:
         read = partial(read_export_item, ws)
-        written = write_data_set(list_rows_to_write(ws, task, with_blind=with_blind), read, output, layout, licence)
+        rows, copies = leave_out_copies(ws.project.folder, list_rows_to_write(ws, task, with_blind=with_blind))
+        written = write_data_set(rows, read, output, layout, licence)
+    refused = [*copies, *written.refused]
     if as_json:
         files = [str(path) for path in written.files]
-        echo_json({"files": files, "remarks": written.remarks, "refused": written.refused})
+        echo_json({"files": files, "remarks": written.remarks, "refused": refused})
     else:
         echo(f"{output}: {len(written.files)} files")
         for remark in written.remarks:
             echo_notice(remark)
-    for reason in written.refused:
+    for reason in refused:
         typer.echo(f"medseg: {reason}", err=True)
-    if written.refused:
+    if refused:
         raise typer.Exit(1)

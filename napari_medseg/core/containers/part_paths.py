@@ -87,13 +87,14 @@ def parse_part_name(inner: Path, what: str) -> int | None:
 def get_whole_path(path: Path) -> Path:
     """Return the path of the file of which a path names a part; the path itself if it names none.
 
-    It looks at the names alone, so the file does not have to be there.
+    It looks at the names, so the file does not have to be there; a file that is there, in a folder with such a name, is
+    no part.
     """
     whole = path.parent
     suffix = _get_suffixes(path)
     stem = whole.name[: len(whole.name) - len(suffix)]
     is_part = bool(suffix and stem) and path.name.startswith(f"{stem}_") and _get_suffixes(whole) == suffix
-    return whole if is_part else path
+    return whole if is_part and not os.path.isfile(path) else path
 
 
 def _get_suffixes(path: Path) -> str:

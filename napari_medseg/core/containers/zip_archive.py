@@ -179,7 +179,7 @@ class _Unpacking:
     def _run_inner(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, inner: Path, depth: int) -> None:
         if depth >= MAX_DEPTH:
             raise MedSegError(f"{self.budget.name} holds archives in archives ({inner}). Unpack it first.")
-        packed = self.unpacked.folder.with_name(f"inner{depth}.zip")
+        packed = self.unpacked.folder.with_name(f"{self.unpacked.folder.name}.inner{depth}")
         _write(archive, entry, packed)
         with packed.open("rb") as file:
             self.run(file, inner, f"{self.budget.name}/{inner.as_posix()}", depth + 1)
@@ -244,6 +244,10 @@ def _translate_zip_errors(name: str) -> Iterator[None]:
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:160]
         raise MedSegError(f"{name} is a damaged zip archive: {reason}. Copy or download it again.") from error
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise MedSegError(
+            f"{name} is a damaged zip archive: it names a file that is a folder, too. Unpack it, and open the folder."
+        ) from error
 
 
 def _make_safe(part: str) -> str:

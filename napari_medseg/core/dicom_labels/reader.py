@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.filereader import read_partial
 from pydicom.tag import Tag
+from scipy import ndimage
 
 from napari_medseg.core.decoded_size.header_length import refuse_long_header
 from napari_medseg.core.decoded_size.limit import refuse_above_limit
@@ -113,7 +114,7 @@ def count_dicom_values(path: Path) -> dict[int, int]:
             for region in dataset.get("ROIContourSequence", ()):
                 counts[int(region.ReferencedROINumber)] += len(region.get("ContourSequence", ()))
         else:
-            for _, value, inside in _iterate_masks(dataset, path):
+            for _, value, _, inside in _iterate_masks(dataset, path):
                 counts[value] += int(inside.sum())
     return {value: count for value, count in sorted(counts.items()) if count}
 
@@ -171,15 +172,21 @@ def _draw_frames(lying: LyingLabels, dataset: Dataset, path: Path) -> tuple[str,
             f"{format_size(lying.values.shape[1:])}. Choose the segmentation that was made on this series."
         )
     shared = dataset.get("SharedFunctionalGroupsSequence", [Dataset()])[0]
-    for own, value, inside in _iterate_masks(dataset, path):
-        lying.fill((_find_frame_place(lying, own, shared, path.name),), inside, value, path.name)
+    page, last = 0, None
+    for own, value, box, inside in _iterate_masks(dataset, path):
+        if own is not last:
+            page, last = _find_frame_place(lying, own, shared, path.name), own
+        lying.fill((page, *box), inside, value, path.name)
     if get_dicom_text(dataset, "SegmentationType") != "FRACTIONAL":
         return ()
     return (f"its values are fractions; they count from a half of {dataset.MaximumFractionalValue} on",)
 
 
-def _iterate_masks(dataset: Dataset, path: Path) -> Iterator[tuple[Dataset, int, NDArray[np.bool_]]]:
-    """Yield the functional groups of each frame, a segment in it, and where it is."""
+def _iterate_masks(dataset: Dataset, path: Path) -> Iterator[tuple[Dataset, int, tuple[slice, ...], NDArray[np.bool_]]]:
+    """Yield the functional groups of each frame, a segment in it, a box of the frame, and where in it the segment is.
+
+    A label map has up to 65,535 segments in a frame: each is looked for in its own box only.
+    """
     rows, columns, n_frames = int(dataset.Rows), int(dataset.Columns), int(dataset.get("NumberOfFrames", 1))
     refuse_above_limit(rows * columns * n_frames * 2, path.stat().st_size, path.name)
     frames = decode_pixels(dataset, path.name).reshape(n_frames, rows, columns)
@@ -188,10 +195,11 @@ def _iterate_masks(dataset: Dataset, path: Path) -> Iterator[tuple[Dataset, int,
     threshold = _HALF * int(dataset.get("MaximumFractionalValue", 1)) if kind == "FRACTIONAL" else _HALF
     for frame, own in zip(frames, dataset.PerFrameFunctionalGroupsSequence, strict=True):
         if kind == "LABELMAP":
-            yield from ((own, value, frame == value) for value in np.unique(frame[frame > 0]).tolist())
+            boxes = enumerate(ndimage.find_objects(frame), start=1)
+            yield from ((own, value, box, frame[box] == value) for value, box in boxes if box is not None)
         else:
             group = _find_group(own, shared, "SegmentIdentificationSequence")
-            yield own, int(group.ReferencedSegmentNumber), frame >= threshold
+            yield own, int(group.ReferencedSegmentNumber), (), frame >= threshold
 
 
 def _find_frame_place(lying: LyingLabels, own: Dataset, shared: Dataset, name: str) -> int:

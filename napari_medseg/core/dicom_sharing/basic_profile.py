@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydicom.datadict import dictionary_has_tag
+from pydicom.datadict import dictionary_has_tag, dictionary_is_retired
 from pydicom.dataelem import DataElement
 
 TABLE_FILE = Path(__file__).with_name("basic_profile.tsv")
@@ -25,6 +25,11 @@ _OF_ACTION: dict[str, Treatment] = {
 _CURVES, _OVERLAYS = 0x5000, 0x6000
 _REPEATED = 0xFF00
 _NAMES_AND_TIMES = ("PN", "DA", "DT", "TM")
+_FREE_TEXTS = ("LT", "ST", "UT", "UR")
+_TEXTS = (*_FREE_TEXTS, "AE", "LO", "PN", "SH", "UC")
+_OF_CODES = range(0x0100, 0x0125)
+"""Elements of group 8 that make up a coded entry, whose texts come from a published list."""
+_DATE_AS_TEXT = "InAlternativeCalendar"
 _EMPTY_ALLOWED = ("AcquisitionContextSequence",)
 """Of the listed sequences of images the one that may have no items; of others an empty one is an error."""
 _CLASS_UIDS = ("SOPClassUID", "TransferSyntaxUID")
@@ -33,8 +38,9 @@ _CLASS_UIDS = ("SOPClassUID", "TransferSyntaxUID")
 def choose_treatment(element: DataElement) -> Treatment:
     """Return what happens to an attribute.
 
-    Private attributes, overlays, curves and attributes that pydicom does not know are removed. Names, dates and times
-    that the table does not list get dummy values. Sequences that it does not list are cleaned item by item.
+    Private attributes, overlays, curves and attributes that pydicom does not know are removed. Names, dates, times,
+    free texts and addresses that the table does not list get dummy values, retired texts are removed. Sequences that it
+    does not list are cleaned item by item.
     """
     tag = element.tag
     if tag.is_private or tag.element == 0 or tag.group & _REPEATED in (_CURVES, _OVERLAYS):
@@ -44,13 +50,22 @@ def choose_treatment(element: DataElement) -> Treatment:
         if element.VR == "SQ" and listed in ("dummy", "empty"):
             return "empty" if element.keyword in _EMPTY_ALLOWED else "remove"
         return listed
-    if not dictionary_has_tag(tag) or element.VR == "UN":
+    return _choose_unlisted(element)
+
+
+def _choose_unlisted(element: DataElement) -> Treatment:
+    tag = element.tag
+    if not dictionary_has_tag(tag) or element.VR == "UN" or element.keyword.endswith(_DATE_AS_TEXT):
+        return "remove"
+    if element.VR in _TEXTS and dictionary_is_retired(tag):
         return "remove"
     if element.VR == "SQ":
         return "items"
     if element.VR == "UI":
         return "keep" if element.keyword.endswith(_CLASS_UIDS) else "uid"
-    return "dummy" if element.VR in _NAMES_AND_TIMES else "keep"
+    is_of_code = tag.group == 0x0008 and tag.element in _OF_CODES
+    is_text = element.VR in _FREE_TEXTS and not is_of_code
+    return "dummy" if is_text or element.VR in _NAMES_AND_TIMES else "keep"
 
 
 @cache

@@ -5,8 +5,9 @@ the choice does not depend on the order of the cases.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow.output.export_plan import ExportItem
 from napari_medseg.workflow.output.image_names import ImageNamer
+from napari_medseg.workflow.training_set import find_copies
 
 N_FOLDS = 5
 VALIDATION_FOLD = 0
@@ -73,6 +75,17 @@ class PlannedCase:
     def is_colour(self) -> bool:
         """Whether the image is RGB."""
         return "C" in self.axes
+
+
+def leave_out_copies(project_folder: Path, rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """Return the rows without training images that the hold-out shows, too, and why they are left out.
+
+    Whoever trains on the data set would else test on images that were trained on, as `workflow.training_set` knows.
+    """
+    learnt, held_out = ([row[0] for row in rows if row[0].held_out is side] for side in (False, True))
+    copies = find_copies(project_folder, learnt, held_out)
+    texts = [f"{case.name}: it shows the same as an image of the hold-out." for case in learnt if case.id in copies]
+    return [row for row in rows if row[0].id not in copies], texts
 
 
 def plan_case(item: ExportItem, row: Row) -> PlannedCase:

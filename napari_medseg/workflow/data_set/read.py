@@ -1,16 +1,15 @@
 """Make a project of a data set that this program wrote: its task, groups, hold-out and corrections."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core import formats
-from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.grouping.keyed_groups import choose_group_noun, get_group_label
 from napari_medseg.core.image import Image
@@ -19,14 +18,17 @@ from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.custom_task import extends
 from napari_medseg.workflow.accepted_files import write_accepted_files
 from napari_medseg.workflow.data_set.card import CardCase, DataCard
+from napari_medseg.workflow.hold_out.groups import choose_groups
 from napari_medseg.workflow.masks.import_masks import (
     ImportOutcome,
     ImportStart,
     begin_import,
     end_import,
+    withdraw_import,
     write_import,
 )
 from napari_medseg.workflow.masks.read_pair import ReadMask
+from napari_medseg.workflow.sharing.checksums import check_file, read_checksums
 from napari_medseg.workflow.tasks.custom_tasks import add_task
 from napari_medseg.workflow.workspace import Workspace
 
@@ -63,41 +65,63 @@ def import_data_set(ws: Workspace, folder: Path, card: DataCard, *, force: bool 
         Whether to add images that modality, body part or view rule out for the task.
     """
     task = adopt_task(ws, card)
+    checksums = read_checksums(folder)
     for case in card.cases:
         try:
             with translate_errors():
-                outcome = _import_case(ws, folder, case, task, force=force)
+                digest = _check_files(folder, case, checksums)
+                outcome = _import_case(ws, folder, case, task, digest, force=force)
         except MedSegError as error:
             outcome = ImportOutcome(case.name, "refused", str(error))
         yield outcome
 
 
-def _import_case(ws: Workspace, folder: Path, case: CardCase, task: Task, *, force: bool) -> ImportOutcome:
+def _check_files(folder: Path, case: CardCase, checksums: Mapping[str, str]) -> str:
+    """Return one hash for image and labels; refuse files that are not those of the data set."""
+    digest = hashlib.sha256()
+    for name in (case.image, case.labels):
+        digest.update(check_file(folder, name, checksums).encode())
+    if case.reviewed is not None:
+        check_file(folder, case.reviewed, checksums)
+    return digest.hexdigest()
+
+
+def _import_case(ws: Workspace, folder: Path, case: CardCase, task: Task, digest: str, *, force: bool) -> ImportOutcome:
     image = formats.read(folder / case.image)
     image = replace(image, name=case.name, group=case.group, modality=image.modality or case.modality)
     labels = formats.read_labels(folder / case.labels, image, expected_shape=image.spatial_shape)
-    _keep_side(ws, case, task)
+    _keep_side(ws, image, case, task)
     begun = begin_import(ws, image, task, labels, accepts=True, force=force)
-    if begun.start is None:
-        return ImportOutcome(case.name, "already there", case=begun.case)
-    _write_correction(ws, folder, case, task, image, labels, begun)
+    try:
+        if begun.case.held_out != case.held_out:  # the image was here before, in another group
+            _refuse_other_side(begun.case.name, is_held_out=begun.case.held_out)
+        if begun.start is None:
+            return ImportOutcome(case.name, "already there", case=begun.case)
+        _write_correction(ws, folder, case, image, labels, begun, digest)
+    except BaseException:
+        withdraw_import(ws, begun)
+        raise
     return ImportOutcome(case.name, "accepted", "", image.notes, begun.case)
 
 
 def _write_correction(
-    ws: Workspace, folder: Path, case: CardCase, task: Task, image: Image, labels: NDArray[Any], begun: ImportStart
+    ws: Workspace,
+    folder: Path,
+    case: CardCase,
+    image: Image,
+    labels: NDArray[Any],
+    begun: ImportStart,
+    digest: str,
 ) -> None:
     imported = write_import(begun, labels)
     draft = imported.draft
     try:
         region = _read_region(folder, case, image)
         draft.save_review_region(region)
+        task = ws.tasks.get_task(begun.case.task)
         written = write_accepted_files(ws.project.folder, task, begun.case, labels, image, region)
-        digest = hashlib.sha256()
-        for name in (case.image, case.labels):
-            digest.update(compute_file_sha256(folder / name).encode())
         read = ReadMask(labels, f"labels of a data set; model {case.model or 'none'}, accepted {case.accepted}".strip())
-        end_import(ws, draft, labels, read, digest.hexdigest(), written)
+        end_import(ws, draft, labels, read, digest, written)
     except BaseException:
         imported.take_back()
         raise
@@ -105,18 +129,23 @@ def _write_correction(
         draft.close()
 
 
-def _keep_side(ws: Workspace, case: CardCase, task: Task) -> None:
-    """Give the group of a case its side; refuse if it has the other one here."""
-    group = ws.project.identities.key_group(case.group, choose_group_noun(task))
+def _keep_side(ws: Workspace, image: Image, case: CardCase, task: Task) -> None:
+    """Give the group that a case gets here its side; refuse if it has the other one."""
+    (chosen,) = choose_groups(ws, [image])  # a pattern of this project may group by the name of the file
+    group = ws.project.identities.key_group(chosen, choose_group_noun(task))
     present = ws.project.read_hold_out_groups().get(group)
     if present is None:
         ws.project.set_hold_out(group, case.held_out)
     elif present != case.held_out:
-        here, there = ("held out", "trained on") if present else ("trained on", "held out")
-        raise MedSegError(
-            f"{get_group_label(group)} is {there} in the data set, but {here} in this project. Import it into a new "
-            "project, so that no model is compared on images that it was trained on."
-        )
+        _refuse_other_side(get_group_label(group), is_held_out=present)
+
+
+def _refuse_other_side(name: str, *, is_held_out: bool) -> NoReturn:
+    here, there = ("held out", "trained on") if is_held_out else ("trained on", "held out")
+    raise MedSegError(
+        f"{name} is {there} in the data set, but {here} in this project. Import it into a new project, so that no "
+        "model is compared on images that it was trained on."
+    )
 
 
 def _read_region(folder: Path, case: CardCase, image: Image) -> ReviewRegion:

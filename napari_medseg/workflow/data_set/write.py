@@ -85,6 +85,8 @@ def write_data_set(
         raise MedSegError(f"no case fits the layout {layout.name}. {refused[0]}")
     lists = [*layout.lists, SPLIT_FILE, CARD_FILE, README_FILE, CHECKSUMS_FILE]
     claim_files(folder, [*(name for case in placed for name in case.files), *lists])
+    for name in lists:  # until all is written, no list of an earlier call says what the files are
+        (folder / name).unlink(missing_ok=True)
     ignored = 0
     if any(case.plan.is_partly_reviewed for case in placed):
         ignored = 2 if task.instances else len(task.labels) + 1

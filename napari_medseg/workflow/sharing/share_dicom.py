@@ -14,6 +14,7 @@ from pydicom import dcmread
 
 from napari_medseg.core import formats
 from napari_medseg.core.atomic_io import atomic_write_text
+from napari_medseg.core.containers.inner_files import open_inner_files
 from napari_medseg.core.dicom_sharing.basic_profile import EDITION
 from napari_medseg.core.dicom_sharing.deidentify import (
     deidentify,
@@ -137,10 +138,11 @@ def _share_case(
     (folder / stem).mkdir(parents=True, exist_ok=True)
     *paths, seg_path = [folder / name for name in _list_names(item, stem)[:-2]]
     warnings: dict[str, None] = {}
-    for source, path in zip(item.image.sources, paths, strict=True):
-        dataset = read_whole(source)
-        warnings |= dict.fromkeys(list_pixel_warnings(dataset))
-        write_shared(path, deidentify(dataset, pseudonyms))
+    with open_inner_files(item.image.sources) as sources:
+        for source, path in zip(sources, paths, strict=True):
+            dataset = read_whole(source)
+            warnings |= dict.fromkeys(list_pixel_warnings(dataset))
+            write_shared(path, deidentify(dataset, pseudonyms))
     image = _read_again(paths, item.image)
     described = describe_labels(item, "")
     write_and_read_back(seg_path, item.labels, image, find_label_format(SEG_FORMAT), described)

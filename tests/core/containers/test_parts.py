@@ -139,3 +139,10 @@ def test_paths_that_lead_into_a_file(tmp_path: Path) -> None:
         assert find_inner_path(plain) is None
     assert get_whole_path(Path("a.dcm/a_phase1.dcm")) == Path("a.dcm")
     assert get_whole_path(Path("patient/patient_1")) == Path("patient/patient_1")
+
+
+def test_a_file_in_a_folder_with_the_name_of_a_file_is_no_part(tmp_path: Path) -> None:
+    path = tmp_path / "scan.nii" / "scan_1.nii"
+    path.parent.mkdir()
+    save_nifti(path, (5, 6, 7))
+    assert get_whole_path(path) == path

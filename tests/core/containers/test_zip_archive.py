@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import stat
 import tempfile
 import tracemalloc
@@ -200,3 +201,21 @@ def test_names_that_a_file_system_does_not_take_keep_every_file_apart(tmp_path: 
     sources = formats.find_images(write_zip(tmp_path / "a.zip", **pictures))
     assert {source.paths[0].name for source in sources} == set(pictures)
     assert len({formats.read_source(source).content_hash for source in sources}) == 5
+
+
+@pytest.mark.parametrize("names", [("x", "x/y.png"), ("x/y.png", "x")])
+def test_a_file_that_is_a_folder_too_is_one_failure(tmp_path: Path, names: tuple[str, str]) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"1")
+    (source,) = formats.find_images(path)
+    assert "a folder, too" in source.problem
+
+
+def test_an_archive_may_be_called_like_what_is_packed_in_it(tmp_path: Path, study: Path) -> None:
+    inner = Path(shutil.make_archive(str(tmp_path / "study"), "zip", study))
+    path = tmp_path / "inner1.zip.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(inner, "study.zip")
+    assert not any(source.problem for source in formats.find_images(path))

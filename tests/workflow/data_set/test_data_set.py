@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_files import write_series
+from planted_identities import find_identities, plant_pictures
+from scipy import ndimage
 from workflow_phantoms import phantom, phantom_labels, predicted, read_tree
 
 from napari_medseg.core import formats
@@ -17,12 +20,12 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.project.review_region import RegionOutline, ReviewRegion, read_reviewed_pixels
-from napari_medseg.core.records import Case
+from napari_medseg.core.records import Case, Review
 from napari_medseg.core.tasks.custom_task import make_custom_task
-from napari_medseg.workflow.cases import add_cases, list_current_corrections
+from napari_medseg.workflow.cases import add_cases, list_current_corrections, load_image
 from napari_medseg.workflow.data_set.card import read_data_card
 from napari_medseg.workflow.data_set.layouts import LAYOUTS
-from napari_medseg.workflow.data_set.plan import choose_folds
+from napari_medseg.workflow.data_set.plan import choose_folds, leave_out_copies
 from napari_medseg.workflow.data_set.read import import_data_set
 from napari_medseg.workflow.data_set.write import WrittenDataSet, write_data_set
 from napari_medseg.workflow.output.export import list_accepted_rows, read_export_item
@@ -177,6 +180,14 @@ def test_volumes_of_dicom_lie_where_they_lay(ws: Workspace, tmp_path: Path) -> N
     assert not any(b"zq" in content for content in read_tree(tmp_path / "out").values())
 
 
+def test_no_byte_of_a_data_set_names_anyone(ws: Workspace, tmp_path: Path) -> None:
+    for path in plant_pictures(tmp_path / "ZQFOLDER Erika"):
+        image = formats.read(path)
+        correct(ws, image, np.broadcast_to(phantom_labels(), image.spatial_shape))
+    assert not write(ws, tmp_path / "out", "folders").refused
+    assert find_identities(tmp_path / "out") == []
+
+
 def test_monai_loads_the_list(ws: Workspace, tmp_path: Path) -> None:
     from monai.data import load_decathlon_datalist
     from monai.transforms import LoadImage
@@ -278,3 +289,118 @@ def test_predicted_cases_are_left_out(ws: Workspace, tmp_path: Path) -> None:
     predicted(ws, phantom(50))
     write(ws, tmp_path, "folders")
     assert len(read_data_card(tmp_path).cases) == 2
+
+
+def test_an_earlier_split_and_card_do_not_outlive_the_cases(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(ws)
+    write(ws, tmp_path, "nnunet")
+    assert (tmp_path / "splits_final.json").exists()
+    rows = list_accepted_rows(ws, "lungs")
+    group = next(case.group for case, *_ in rows if not case.held_out)
+    few = [row for row in rows if row[0].group == group]
+    write_data_set(few, partial(read_export_item, ws), tmp_path, "nnunet")
+    assert not (tmp_path / "splits_final.json").exists()
+
+    read = partial(read_export_item, ws)
+    n_read = 0
+
+    def fail_later(row: Any) -> Any:
+        nonlocal n_read
+        n_read += 1
+        if n_read == len(few) + 1:
+            raise MedSegError("the disk is gone")
+        return read(row)
+
+    with pytest.raises(MedSegError, match="the disk is gone"):
+        write_data_set(few, fail_later, tmp_path, "nnunet")
+    assert not (tmp_path / "data_card.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["image", "labels"])
+def test_a_file_that_changed_is_not_imported(ws: Workspace, open_workspace: Any, tmp_path: Path, kind: str) -> None:
+    fill(ws, 1)
+    write(ws, tmp_path / "out", "folders")
+    card = read_data_card(tmp_path / "out")
+    first, second = (tmp_path / "out" / getattr(case, kind) for case in card.cases)
+    first.write_bytes(second.read_bytes())
+    other = open_workspace(tmp_path / "other")
+    outcomes = list(import_data_set(other, tmp_path / "out", card))
+    assert [one.state for one in outcomes] == ["refused", "accepted"]
+    assert "SHA256SUMS" in outcomes[0].text
+    assert len(list_current_corrections(other, "lungs")) == 1
+
+
+def test_pictures_keep_their_spacing(ws: Workspace, open_workspace: Any, tmp_path: Path) -> None:
+    image = replace(phantom(3, "patient 3"), spacing_mm=(0.5, 0.25))
+    correct(ws, image, phantom_labels())
+    write(ws, tmp_path / "out", "folders")
+    other = open_workspace(tmp_path / "other")
+    (outcome,) = import_data_set(other, tmp_path / "out", read_data_card(tmp_path / "out"))
+    assert outcome.state == "accepted"
+    assert outcome.case is not None
+    assert load_image(other, outcome.case).spacing_mm == pytest.approx((0.5, 0.25))
+
+
+def test_a_pattern_of_groups_does_not_train_on_what_is_held_out(
+    ws: Workspace, open_workspace: Any, tmp_path: Path
+) -> None:
+    fill(ws)
+    write(ws, tmp_path / "out", "folders")
+    card = read_data_card(tmp_path / "out")
+    other = open_workspace(tmp_path / "other")
+    other.project.identities.set_pattern(r"(case-[0-9]+)")
+    for outcome, one in zip(import_data_set(other, tmp_path / "out", card), card.cases, strict=True):
+        assert outcome.case is not None
+        assert outcome.case.held_out == one.held_out
+
+
+def test_an_image_that_trains_here_is_not_taken_for_the_hold_out(
+    ws: Workspace, open_workspace: Any, tmp_path: Path
+) -> None:
+    fill(ws)
+    write(ws, tmp_path / "out", "folders")
+    card = read_data_card(tmp_path / "out")
+    held_out = next(case for case in card.cases if case.held_out)
+    other = open_workspace(tmp_path / "other")
+    image = replace(formats.read(tmp_path / "out" / held_out.image), group="another")
+    (here,) = add_cases(other, [image], "lungs")
+    other.project.set_hold_out(here.group, False)
+    outcomes = {one.name: one for one in import_data_set(other, tmp_path / "out", card)}
+    assert [one.state for one in outcomes.values()].count("refused") == 1
+    assert list_current_corrections(other, "lungs")[0][0].id != here.id
+    assert other.project.read_case_history(here.id).open_review is None
+
+
+def test_a_case_whose_import_fails_leaves_no_open_review(
+    ws: Workspace, open_workspace: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(ws, 1)
+    write(ws, tmp_path / "out", "folders")
+
+    def fail(*_: object) -> None:
+        raise MedSegError("the disk is full")
+
+    monkeypatch.setattr("napari_medseg.workflow.data_set.read.write_accepted_files", fail)
+    other = open_workspace(tmp_path / "other")
+    outcomes = list(import_data_set(other, tmp_path / "out", read_data_card(tmp_path / "out")))
+    assert {one.state for one in outcomes} == {"refused"}
+    assert not other.project.read_records(Review)
+    left = list((other.project.folder / "journal").iterdir())
+    assert not left, "the next review gets the same id, and would take its reviewed part from there"
+
+
+def test_copies_of_what_is_held_out_are_left_out(ws: Workspace) -> None:
+    textured = np.clip(ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(256, 256)), 3) * 900 + 120, 0, 240)
+    labels = np.zeros((256, 256), np.uint8)
+    labels[20:90, 20:90], labels[20:90, 140:200] = 1, 2
+    cases = []
+    for number in range(2):
+        image = Image(textured.astype(np.uint8) + number, "YX", (0.7, 0.7), units="grey", group=f"patient {number}")
+        cases.append(correct(ws, image, labels))
+    for case, is_held_out in zip(cases, (True, False), strict=True):
+        ws.project.set_hold_out(case.group, is_held_out)
+    kept, texts = leave_out_copies(ws.project.folder, list_accepted_rows(ws, "lungs"))
+    assert [case.id for case, *_ in kept] == [cases[0].id]
+    assert "an image of the hold-out" in texts[0]

@@ -1,6 +1,7 @@
 """A second person reads a case blind: what is seen, what is stored, whose labels count, and how far both agree."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.quality.label_checks import Finding
 from napari_medseg.core.readings.records import FIRST, SECOND
-from napari_medseg.core.records import NO_NOTE, Case, Correction, Review
+from napari_medseg.core.records import NO_NOTE, Case, Correction, Prediction, Review
 from napari_medseg.inference.events import PredictionResult
 from napari_medseg.workflow.case_list.filters import make_search_text
 from napari_medseg.workflow.case_list.ranking import needs_prediction
@@ -198,6 +199,13 @@ def test_a_rejection_by_the_second_reader_is_told_and_changes_nothing(ws: Worksp
     assert len(list_current_corrections(ws, "lungs")) == 1
     (read,) = list_read_twice(ws, "lungs")
     assert (read.second, read.second_who) == (None, "reader 2")
+
+
+def test_a_second_reading_names_the_prediction_that_was_seen(ws: Workspace, first: Case) -> None:
+    (seen,) = ws.project.read_records(Prediction, "case_id", first.id)
+    ws.project.insert(replace(seen, id=0, adapted_sha256="ab", adapted_corrections=(1,)))
+    correction = read_second(ws, first)
+    assert (correction.model, correction.adapted_sha256, correction.adapted_corrections) == (seen.model, "", ())
 
 
 def test_names_stay_in_the_table_of_identities(ws: Workspace, first: Case, tmp_path: Path) -> None:

@@ -115,6 +115,34 @@ def test_images_and_labels_fit_together_also_in_a_later_export(ws: Workspace, tm
     assert others.DeidentificationMethodCodeSequence[0].CodeValue == "113100"
 
 
+def test_a_series_in_an_archive_is_shared(ws: Workspace, tmp_path: Path) -> None:
+    write_series(tmp_path / "a", noise((3, 12, 16)), AXIAL, PatientName="Erika", PatientID="4711")
+    archive = Path(shutil.make_archive(str(tmp_path / "study"), "zip", tmp_path / "a"))
+    (source,) = formats.find_images(archive)
+    image = formats.read_series(source.paths)
+    (case,) = add_cases(ws, [image], "lungs")
+    shared = share_cases([make_item(case, image)], tmp_path / "out", make_pseudonyms(ws))
+    assert not shared.refused
+    again = formats.read(tmp_path / "out" / "patient-1_case-1_lungs")
+    np.testing.assert_array_equal(again.pixels, image.pixels)
+
+
+def test_texts_that_the_profile_does_not_list_name_nobody(ws: Workspace, tmp_path: Path) -> None:
+    texts = {
+        "PatientBirthDateInAlternativeCalendar": "ZQTEXT",
+        "CommentsOnTheScheduledProcedureStep": "ZQTEXT",
+        "RetrieveURL": "http://zqname/",
+        "PlacerOrderNumberProcedure": "ZQPID",
+        "PartialViewDescription": "ZQTEXT",
+    }
+    write_series(tmp_path / "in", noise((3, 12, 16)), AXIAL, RescaleType="HU", **texts)
+    item = drop(ws, tmp_path / "in")
+    assert not share_cases([item], tmp_path / "out", make_pseudonyms(ws)).refused
+    assert search(tmp_path / "out") == []
+    path = tmp_path / "out" / "patient-1_case-1_lungs" / "image_0001.dcm"
+    assert pydicom.dcmread(path).RescaleType == "HU"
+
+
 def test_what_was_listed_is_checked_and_removed_when_it_is_shared_no_more(ws: Workspace, tmp_path: Path) -> None:
     write_series(tmp_path / "a", noise((3, 12, 16)), AXIAL)
     item = drop(ws, tmp_path / "a")
