@@ -241,6 +241,7 @@ class Dock(QWidget):
         self.case_controller.decided.connect(lambda case: settle_messages(case.name))
         self.worklist.changed.connect(self._on_list_changed)
         self.worklist.drops.sorted_by_task.connect(self.prompt.ask)
+        self.worklist.drops.question_settled.connect(self.prompt.withdraw)
         self._viewer.layers.selection.events.active.connect(self.case_panel.refresh_predict)
 
     def _on_task_changed(self) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from qtpy.compat import isalive
 from qtpy.QtWidgets import QApplication, QDialog
 
 from napari_medseg.core.containers.array_layout import ArrayLayout
@@ -44,7 +45,7 @@ class DropQuestions:
 
     def close(self) -> None:
         """Close an open question."""
-        if self.dialog is not None:
+        if self.dialog is not None and isalive(self.dialog):  # else Qt deleted it with the window
             self.dialog.reject()
 
     def _ask_axes(self, waiting: list[ImageSource], ready: list[ImageSource], proceed: Proceed) -> None:

@@ -51,11 +51,12 @@ class DroppedImages(QObject):
 
     Notes
     -----
-    `sorted_by_task` carries a text about a drop of mixed kinds, and answers with what they call. `released` is emitted
-    when predictions may begin.
+    `sorted_by_task` carries a text about a drop of mixed kinds, and answers with what they call; `question_settled`
+    carries that text when it needs no answer any more. `released` is emitted when predictions may begin.
     """
 
     sorted_by_task = Signal(str, list)
+    question_settled = Signal(str)
     released = Signal()
 
     def __init__(
@@ -68,6 +69,7 @@ class DroppedImages(QObject):
         self._worklist = worklist
         self._batch: list[SortedImage] = []
         self._is_held = False
+        self._question = ""
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(HOLD_MS)
@@ -99,6 +101,9 @@ class DroppedImages(QObject):
     def release(self) -> None:
         """Let predictions begin: the drop is sorted well."""
         self._timer.stop()
+        if self._question:  # its answers are about this drop, and come too late
+            question, self._question = self._question, ""
+            self.question_settled.emit(question)
         if self._is_held:
             self._is_held = False
             self.released.emit()
@@ -149,7 +154,8 @@ class DroppedImages(QObject):
         groups = [(part.text, part.cases) for part in parts] + whole
         menu = [(f"{text} for", self._list_redirections(of)) for text, of in groups]
         answers: list[PromptAnswer] = [("Sorted well", self.release), ("Other task", menu), *more]
-        self.sorted_by_task.emit(f"{drop_sorting.describe_drop(self._workspace, self._batch)}.{remark}", answers)
+        self._question = f"{drop_sorting.describe_drop(self._workspace, self._batch)}.{remark}"
+        self.sorted_by_task.emit(self._question, answers)
 
     def _list_redirections(self, chosen: Sequence[Case]) -> list[tuple[str, Callable[[], None]]]:
         tasks = drop_sorting.list_possible_tasks(self._workspace, chosen)
@@ -174,7 +180,7 @@ class DroppedImages(QObject):
         current = self._case_controller.current
         if current is None or not self._batch:
             return
-        if self._is_held and current.case.content_hash != self._batch[0].case.content_hash:
+        if (self._is_held or self._question) and current.case.content_hash != self._batch[0].case.content_hash:
             self.release()
 
     def _on_image_imported(self, image: Image, layer: ImageLayer | None) -> None:

@@ -150,6 +150,9 @@ class LearningAtAccept(QObject):
         writer.start()
 
     def _on_written(self, lesson: Lesson, folder: Path) -> None:
+        if not self.is_on:  # switched off meanwhile
+            remove_folder(folder)
+            return
         with show_errors():
             self.learner.start(lesson.task, folder)
         self._on_predictions()

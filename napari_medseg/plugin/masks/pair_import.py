@@ -47,6 +47,8 @@ from napari_medseg.workflow.masks.read_pair import MaskSettings
 from napari_medseg.workflow.workspace import Workspace
 
 MAX_REASONS = 4
+CLOSE_S = 2.0
+"""Of waiting for the pair at work when the window closes."""
 IMPORT_TOPIC = "import of masks"
 
 
@@ -76,6 +78,7 @@ class PairImport(QWidget):
         self._workspace = workspace
         self._worklist = worklist
         self._question = question
+        self._first: Worker | None = None
         self._worker: Worker | None = None
         self._replies: queue.SimpleQueue[ImportStart | bool | None] = queue.SimpleQueue()
         self._begun: ImportStart | None = None
@@ -97,7 +100,7 @@ class PairImport(QWidget):
         if self._worker is not None:
             show_notice("Other masks are being imported. Drop these again when that has ended, or press Stop.")
             return
-        worker = Worker(read_first_pair(pairs[0]), self)
+        worker = self._first = Worker(read_first_pair(pairs[0]), self)
         worker.yielded.connect(lambda first: self._ask(pairs, images_only, first))
         worker.failed.connect(show_problem)
         worker.failed.connect(lambda _error: images_only())
@@ -110,8 +113,13 @@ class PairImport(QWidget):
             self._replies.put(None)
 
     def close_down(self) -> None:
-        """Stop, because the window closes."""
+        """Stop, because the window closes: nothing arrives any more, and a pair at work leaves no open review."""
         self.stop()
+        if self._first is not None:
+            self._first.stop()
+        worker, self._worker = self._worker, None
+        if worker is not None and worker.wait(timeout_s=CLOSE_S):
+            self._withdraw_unfinished()
 
     def _ask(self, pairs: Sequence[MaskPair], images_only: Callable[[], None], first: FirstPair) -> None:
         with show_errors():
@@ -158,7 +166,7 @@ class PairImport(QWidget):
         worker = Worker(import_in_thread(pairs, settings, folder, self._replies, accepts=accepts), self)
         worker.yielded.connect(lambda item: self._on_item(item, settings, accepts))
         worker.failed.connect(show_problem)
-        worker.ended.connect(lambda: self._on_ended(settings, accepts))
+        worker.ended.connect(lambda: self._on_ended(settings, accepts) if worker is self._worker else None)
         self._bar.setRange(0, len(pairs))
         self._bar.setValue(0)
         self._bar.setFormat("importing masks: %v of %m")

@@ -47,6 +47,7 @@ class ExportProgress(QWidget):
         super().__init__(parent)
         self._workspace = workspace
         self._worker: Worker | None = None
+        self._keep_names: Callable[[], None] | None = None
         self._cancelled = threading.Event()
         self._bar = QProgressBar()
         self._bar.setRange(0, 0)
@@ -101,8 +102,7 @@ class ExportProgress(QWidget):
             pseudonyms = make_pseudonyms(self._workspace)
             read = partial(export.read_export_items, self._workspace, accepted, self._cancelled.is_set)
             self._start(_share_items(read, folder, pseudonyms, self._cancelled.is_set), folder, len(accepted))
-            assert self._worker is not None
-            self._worker.ended.connect(lambda: keep_pseudonyms(self._workspace, pseudonyms))
+            self._keep_names = partial(keep_pseudonyms, self._workspace, pseudonyms)
 
     def _begin(self, task: str, chosen: Sequence[Case]) -> list[tuple[Case, Correction, str]]:
         """Return the accepted cases of a task, or some of them; refuse while an export runs.
@@ -125,10 +125,11 @@ class ExportProgress(QWidget):
             self.hide()
 
     def close_down(self) -> None:
-        """Cancel the export and wait at most half a second for its thread."""
+        """Cancel the export and wait at most half a second for its thread; the project is closed next."""
         self.cancel()
         if self._worker is not None:
             self._worker.wait(CLOSING_S)
+        self._keep_shared_names()
 
     def _start(self, work: Generator[list[Path]], folder: Path, n_cases: int) -> None:
         settle_messages(TOPIC)
@@ -142,7 +143,15 @@ class ExportProgress(QWidget):
 
     def _on_ended(self) -> None:
         self._worker = None
+        self._keep_shared_names()
         self.hide()
+
+    def _keep_shared_names(self) -> None:
+        """Keep once what shared files call patients and series, also if not all were written."""
+        keep, self._keep_names = self._keep_names, None
+        if keep is not None:
+            with show_errors():
+                keep()
 
 
 def _show_written(folder: Path, files: Sequence[Path]) -> None:

@@ -14,4 +14,4 @@ def make_pseudonyms(ws: Workspace) -> Pseudonyms:
 
 def keep_pseudonyms(ws: Workspace, pseudonyms: Pseudonyms) -> None:
     """Write what was replaced into the project's table, so that a finding can be traced back to its patient there."""
-    ws.project.identities.keep_shared(pseudonyms.uids, pseudonyms.patients)
+    ws.project.identities.keep_shared(dict(pseudonyms.uids), dict(pseudonyms.patients))  # a thread may add to them

@@ -9,7 +9,7 @@ import pytest
 from dicom_files import noise, write_series
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QDialog, QWidget
 
 from napari_medseg.core import formats
 from napari_medseg.core.containers.array_layout import ArrayLayout
@@ -164,3 +164,11 @@ def test_a_question_goes_with_a_cancelled_drop(
 def find_chooser() -> SourceChooser | None:
     shown = [widget for widget in QApplication.topLevelWidgets() if isinstance(widget, SourceChooser)]
     return next((widget for widget in shown if widget.isVisible()), None)
+
+
+def test_a_question_that_qt_deleted_with_the_window_is_closed_without_an_error(ws: Workspace, qtbot: QtBot) -> None:
+    window, questions = QWidget(), DropQuestions(ws)
+    questions._show(QDialog(window))
+    window.deleteLater()
+    qtbot.wait(10)
+    questions.close()

@@ -73,3 +73,23 @@ def test_each_part_goes_to_any_task_before_anything_is_predicted(dock: Dock, qtb
 def test_a_person_who_goes_on_has_agreed(dock: Dock, qtbot: QtBot) -> None:
     dock.worklist.step(1)
     qtbot.waitUntil(lambda: [row.state for row in dock.worklist.rows] == ["predicted", "predicted"])
+
+
+@pytest.mark.parametrize("goes_on", ["another drop", "next case"])
+def test_the_question_goes_when_its_drop_is_no_longer_the_last_or_a_person_went_on(
+    dock: Dock, qtbot: QtBot, tmp_path: Path, goes_on: str
+) -> None:
+    """Its answers would move the cases of an earlier drop, and show the first one of the next, which may have none."""
+    assert dock.prompt.text
+    if goes_on == "next case":
+        dock.worklist.step(1)
+    else:
+        with qtbot.waitSignal(dock.worklist.importer.finished):
+            dock.worklist.importer.read([write_phantom(tmp_path / "later", 3)])
+    qtbot.waitUntil(lambda: dock.prompt.text == "")
+
+
+def test_a_question_of_something_else_stays_when_a_drop_is_released(dock: Dock) -> None:
+    dock.prompt.ask("Another question?", [("Yes", lambda: None)])
+    dock.worklist.drops.release()
+    assert dock.prompt.text == "Another question?"

@@ -15,9 +15,11 @@ from napari_medseg.core import formats
 from napari_medseg.core.records import Case, Correction, Prediction
 from napari_medseg.plugin.controllers.prediction_queue import PredictionRequest
 from napari_medseg.plugin.dock import Dock
+from napari_medseg.plugin.learning import learning_at_accept
 from napari_medseg.plugin.learning.learning_at_accept import LearningAtAccept, add_switch
 from napari_medseg.workflow.cases import add_cases, get_case_row
 from napari_medseg.workflow.learning.learner import AcceptLearner
+from napari_medseg.workflow.learning.lesson import Lesson
 from napari_medseg.workflow.preferences import change_preferences, read_preferences
 from napari_medseg.workflow.workspace import Workspace
 
@@ -184,3 +186,23 @@ def test_a_background_prediction_of_a_case_that_is_opened_does_not_change_its_dr
     ws.engine.gate.set()
     qtbot.wait(50)
     assert len(ws.project.read_records(Prediction, "case_id", following.id)) == n_before
+
+
+def test_switched_off_while_the_lesson_is_written_no_process_starts(
+    make_learning_dock: Callable[..., Dock], qtbot: QtBot, ws: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, is_off = learning_at_accept.write_lesson, threading.Event()
+
+    def write_when_off(lesson: Lesson, folder: Path) -> bool:
+        is_off.wait(60)
+        return written(lesson, folder)
+
+    monkeypatch.setattr(learning_at_accept, "write_lesson", write_when_off)
+    dock = make_learning_dock("time.sleep(60)")
+    accept(dock, qtbot)
+    qtbot.waitUntil(lambda: dock.learning._writer is not None)
+    dock.learning.set_on(False)
+    is_off.set()
+    qtbot.waitUntil(lambda: dock.learning._writer is None)
+    assert not dock.learning.learner.is_running
+    assert not list((ws.project.folder / "adapted").iterdir())

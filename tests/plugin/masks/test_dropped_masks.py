@@ -1,6 +1,8 @@
 """Masks dropped on the window: a question maps their values, then they are the draft, a correction or a comparison."""
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,11 @@ from napari_medseg.core import formats
 from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.records import Correction, ImportedMask, Review
 from napari_medseg.plugin.dock import Dock
+from napari_medseg.plugin.masks import pair_import, pair_worker
 from napari_medseg.plugin.masks.mask_question import MaskQuestion
+from napari_medseg.plugin.masks.pair_worker import FirstPair
 from napari_medseg.workflow.masks.comparison import ONLY_MINE
+from napari_medseg.workflow.masks.pairs import MaskPair
 from napari_medseg.workflow.workspace import Workspace
 
 
@@ -55,6 +60,10 @@ def meant_labels() -> np.ndarray:
     labels = phantom_labels()
     labels[10:12, 6:26] = 0
     return labels
+
+
+def write_pair(folder: Path) -> list[Path]:
+    return [write_phantom(folder, 1), write_mask(folder / "case1_mask.png", phantom_labels())]
 
 
 def ask(dock: Dock, qtbot: QtBot, *paths: Path) -> MaskQuestion:
@@ -225,7 +234,7 @@ def test_a_pair_that_cannot_be_written_leaves_no_open_review(dock: Dock, qtbot: 
     project = dock._workspace.project
     (project.folder / "labels").rmdir()
     (project.folder / "labels").write_text("in the way", encoding="utf-8")
-    question = ask(dock, qtbot, write_phantom(tmp_path, 1), write_mask(tmp_path / "case1_mask.png", phantom_labels()))
+    question = ask(dock, qtbot, *write_pair(tmp_path))
     question.press_answer("Accept")
     qtbot.waitUntil(lambda: dock.masks.pair_import._worker is None and bool(dock.worklist.rows))
     assert project.read_records(Review) == []
@@ -253,3 +262,42 @@ def test_without_a_case_a_lone_mask_is_an_image_and_images_only_opens_them(
     question.press_answer("Image only")
     qtbot.waitUntil(lambda: len(dock.worklist.rows) == 2)
     assert dock._workspace.project.read_records(ImportedMask) == []
+
+
+def test_closing_while_a_pair_is_written_leaves_no_open_review_and_touches_the_project_no_more(
+    dock: Dock, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, writes = threading.Event(), pair_worker.write_import
+
+    def write_slowly(*arguments: object) -> object:
+        begun.set()
+        time.sleep(0.1)
+        return writes(*arguments)
+
+    monkeypatch.setattr(pair_worker, "write_import", write_slowly)
+    ask(dock, qtbot, *write_pair(tmp_path)).press_answer("As draft")
+    qtbot.waitUntil(begun.is_set)
+    dock.close_down()
+    assert dock._workspace.project.read_records(Review) == []
+    dock._workspace.close()
+    qtbot.wait(200)  # nothing of the thread arrives, which would read the closed project
+
+
+def test_closing_while_the_first_pair_is_read_asks_nothing(
+    dock: Dock, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, goes_on, reads = threading.Event(), threading.Event(), pair_import.read_first_pair
+
+    def read_slowly(pair: MaskPair) -> Iterator[FirstPair]:
+        begun.set()
+        goes_on.wait(60)
+        yield from reads(pair)
+
+    monkeypatch.setattr(pair_import, "read_first_pair", read_slowly)
+    dock.worklist.importer.read(write_pair(tmp_path))
+    qtbot.waitUntil(begun.is_set)
+    dock.close_down()
+    dock._workspace.close()
+    goes_on.set()
+    qtbot.wait(200)
+    assert not dock.masks.question.text

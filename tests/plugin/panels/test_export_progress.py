@@ -10,6 +10,7 @@ from plugin_phantoms import Texts
 from pytestqt.qtbot import QtBot
 
 from napari_medseg.core import formats
+from napari_medseg.core.project.identities import SHARED_PATIENT
 from napari_medseg.plugin.forms.export_form import ExportChoice
 from napari_medseg.plugin.panels.export_progress import ExportProgress
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
@@ -45,3 +46,17 @@ def test_a_person_is_asked_before_a_patient_is_named(
     qtbot.waitUntil(lambda: progress._worker is None, timeout=20_000)
     assert bool(names) == (tmp_path / "out").exists()
     assert not names or list((tmp_path / "out").glob(names))
+
+
+def test_closing_while_dicom_is_shared_keeps_what_its_files_call_the_patient(
+    accepted: Workspace, qtbot: QtBot, tmp_path: Path
+) -> None:
+    pytest.importorskip("highdicom")
+    progress = ExportProgress(accepted)
+    qtbot.addWidget(progress)
+    progress.share("lungs", tmp_path / "out")
+    progress._worker.wait()  # all is written, and the window has not heard of it
+    progress.close_down()
+    assert accepted.project.identities.read_shared(SHARED_PATIENT)
+    accepted.close()
+    qtbot.waitUntil(lambda: progress._worker is None)
