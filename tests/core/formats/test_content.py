@@ -58,16 +58,20 @@ def test_nifti_is_read_under_any_name(content: bytes, suffix: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("content", "kind"),
     [
-        (make_zip(), "a ZIP archive"),
-        (gzip.compress(make_picture("PNG")), "a PNG picture in gzip"),
-        (gzip.compress(bytes(128) + b"DICM"), "a DICOM file in gzip"),
-        (gzip.compress(gzip.compress(make_nifti())), "a gzip file in gzip"),
-        (b"patient;slice;dice\n1;2;0.5\n", "a text file"),
-        (b"<!DOCTYPE html><html><body>Log in</body></html>", "a web page"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "a pointer of Git LFS"),
-        (b"%PDF-1.4\n" + bytes(400), "a PDF document"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(400), "an HDF5 file"),
-        (bytes(1000), "a file of zeros"),
+        pytest.param(make_zip(), "a ZIP archive", id="a ZIP archive"),
+        pytest.param(gzip.compress(make_picture("PNG")), "a PNG picture in gzip", id="a PNG picture in gzip"),
+        pytest.param(gzip.compress(bytes(128) + b"DICM"), "a DICOM file in gzip", id="a DICOM file in gzip"),
+        pytest.param(gzip.compress(gzip.compress(make_nifti())), "a gzip file in gzip", id="a gzip file in gzip"),
+        pytest.param(b"patient;slice;dice\n1;2;0.5\n", "a text file", id="a text file"),
+        pytest.param(b"<!DOCTYPE html><html><body>Log in</body></html>", "a web page", id="a web page"),
+        pytest.param(
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
+            "a pointer of Git LFS",
+            id="a pointer of Git LFS",
+        ),
+        pytest.param(b"%PDF-1.4\n" + bytes(400), "a PDF document", id="a PDF document"),
+        pytest.param(b"\x89HDF\r\n\x1a\n" + bytes(400), "an HDF5 file", id="an HDF5 file"),
+        pytest.param(bytes(1000), "a file of zeros", id="a file of zeros"),
     ],
 )
 def test_what_is_no_image_is_named(content: bytes, kind: str, suffix: str, tmp_path: Path) -> None:
