@@ -56,13 +56,18 @@ def list_label_actions(canvas: Canvas, region: Mask, value: int, hand: Hand, *, 
     has_tools
         Whether all tools may be used, or the brush alone.
     """
+    yield from list_strokes(canvas, region, value, hand, has_tools=has_tools)
+    if has_tools:
+        yield from _act_on_pieces(canvas, region, value)
+        yield from _drag_border(canvas, region, hand)
+
+
+def list_strokes(canvas: Canvas, region: Mask, value: int, hand: Hand, *, has_tools: bool) -> Iterator[Action]:
+    """Yield strokes of the brush that cover a region (y, x), and with tools those of the smart brush."""
     for strokes in plan_strokes(region):
         yield from _brush(canvas, strokes, value, hand)
         if has_tools and value:
             yield from _smart_brush(canvas, strokes, value, hand)
-    if has_tools:
-        yield from _act_on_pieces(canvas, region, value)
-        yield from _drag_border(canvas, region, hand)
 
 
 def list_whole_label_actions(canvas: Canvas) -> Iterator[Action]:

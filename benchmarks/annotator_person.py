@@ -12,6 +12,7 @@ from annotator_actions import (
     list_deletions,
     list_label_actions,
     list_object_actions,
+    list_strokes,
     list_whole_label_actions,
 )
 from annotator_hand import Effort, Hand, Mask, TimeModel
@@ -81,22 +82,28 @@ class Annotator:
         return compute_score(self.draft.labels, self.work.truth, self.work.task)
 
     def _correct_labels(self, goal: float) -> Iterator[None]:
-        if self.has_tools and self.work.draft.any() and self.score() < goal:
-            yield from self._take_best(list_whole_label_actions(self._canvas()), Effort(looks=1))
         given_up: Labels = np.zeros(self.believed.shape, np.bool_)
+        on_labels = list(list_whole_label_actions(self._canvas())) if self.has_tools and self.work.draft.any() else []
         while self.score() < goal:
             places = find_wrong_places(self.draft.labels, self.believed, given_up)
             if not places:
                 return
-            candidates = [
-                action
-                for region, value in places[:N_PLACES]
-                for action in list_label_actions(self._canvas(), region, value, self.hand, has_tools=self.has_tools)
-            ]
-            done = list(self._take_best(candidates, Effort(looks=1)))
+            candidates = [action for region, value in places[:N_PLACES] for action in self._list_actions(region, value)]
+            done = list(self._take_best([*on_labels, *candidates], Effort(looks=1)))
+            on_labels = []  # they were made for the draft as it was
             if not done:
                 given_up |= places[0][0]
             yield None
+
+    def _list_actions(self, region: Mask, value: int) -> Iterator[Action]:
+        """Yield what mends a wrong region, and strokes over the whole structure: a thin rim costs as much alone."""
+        canvas = self._canvas()
+        yield from list_label_actions(canvas, region, value, self.hand, has_tools=self.has_tools)
+        if value:
+            parts, _ = ndimage.label(self.believed == value)
+            whole = parts == parts[np.unravel_index(int(region.argmax()), region.shape)]
+            if np.count_nonzero(whole) > np.count_nonzero(region):
+                yield from list_strokes(canvas, whole, value, self.hand, has_tools=self.has_tools)
 
     def _correct_objects(self, goal: float) -> Iterator[None]:
         for number in np.unique(self.believed[self.believed > 0]).tolist():

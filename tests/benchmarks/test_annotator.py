@@ -76,6 +76,19 @@ def test_a_missing_lesion_is_painted_and_a_wrong_one_is_deleted_by_one_key(
     assert annotator.price(tools, TimeModel()) < annotator.price(brush, TimeModel())
 
 
+def test_a_thin_rim_is_painted_with_the_whole_lesion_and_tools_are_no_dearer_than_the_brush(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = draw_disc(np.zeros((128, 128), np.uint8), 64, 64, 20, 1)
+    draft = draw_disc(np.zeros((128, 128), np.uint8), 64, 64, 13, 1)
+    work = make_work("covid", draft, truth)
+    brush, nothing = (correct(work, way, tmp_path, monkeypatch) for way in ("brush", "brush from nothing"))
+    assert brush["reached"]
+    assert annotator.price(brush, TimeModel()) <= annotator.price(nothing, TimeModel()) + TimeModel().look_s
+    tools = correct(work, "all tools", tmp_path, monkeypatch)
+    assert annotator.price(tools, TimeModel()) <= annotator.price(brush, TimeModel())
+
+
 def test_two_nuclei_in_one_are_cut_with_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     truth = draw_disc(draw_disc(np.zeros((100, 100), np.uint32), 50, 36, 14, 1), 50, 64, 14, 2)
     draft = np.where(truth > 0, 1, 0).astype(np.uint32)
