@@ -507,6 +507,7 @@ def test_a_running_export_is_cancelled_at_once_and_leaves_nothing_half(
         goes_on.set()
     qtbot.waitUntil(lambda: "The export was cancelled" in told)
     assert not (tmp_path / "out").exists()
+    qtbot.waitUntil(lambda: dock.exporter._worker is None)  # its end comes a turn after its message
     dock.exporter.write("lungs", ExportChoice(".tif", tmp_path / "out"))
     qtbot.waitUntil(lambda: "Exported 3 files" in told)
 

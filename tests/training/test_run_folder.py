@@ -197,6 +197,7 @@ def test_the_names_of_its_files_are_written_in_one_place() -> None:
         "napari_medseg/workflow/report/write.py": ["report.html"],  # of a project, in a folder of the user
         "napari_medseg/core/snapshot.py": ["snapshot.json"],
         "napari_medseg/networks/pretrained.py": ["model.safetensors"],  # what the Hugging Face hub calls it
+        "napari_medseg/inference/portable/smp_weights.py": ["model.safetensors"],  # the same
         "training/reports/evaluation_report.py": ["evaluation.html"],  # its template
     }
 

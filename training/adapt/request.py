@@ -13,11 +13,11 @@ from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.model_card import CARD_FILE as CARD_FILE
 from napari_medseg.core.model_card import WEIGHTS_FILE as WEIGHTS_FILE
 from napari_medseg.core.snapshot import SNAPSHOT_FILE as SNAPSHOT_FILE
+from training.run_folder import LOG_FILE as LOG_FILE
 
 REQUEST_FILE = "request.json"
 RESULT_FILE = "result.json"
 PAUSE_FILE = "pause"
-LOG_FILE = "log.txt"
 END_OPTION = "--end-with-stdin"
 
 BUDGET_S = 10.0
