@@ -13,6 +13,8 @@ OBJECT_OPACITY = 0.3
 CONTOUR_PX = 2
 SMALL_PLANE_PX = 600
 """On a smaller plane, whose pixels are shown large, contours are thinner."""
+MAX_CONTOURED_PX = 2_000_000
+"""Planes with more pixels are filled at first."""
 UNKNOWN_LABEL_COLOUR = "#FF00FF"
 N_COLOURS = 24
 # Hues from orange to blue, ordered so that neighbours differ. Purple is excluded: invisible on stained tissue.
@@ -43,9 +45,11 @@ def make_colormap(task: Task) -> DirectLabelColormap | CyclicLabelColormap:
 def get_first_contour_px(task: Task, shape: Sequence[int]) -> int:
     """Return how labels of a shape (z, y, x) or (y, x) are first shown: 0 filled, or the width of their contours.
 
-    Numbered objects are shown as contours, because tissue decides where one ends; areas are filled.
+    Numbered objects are shown as contours, because tissue decides where one ends; areas are filled. So are large
+    planes: napari computes all contours of a plane again after each edit, a third of a second for 3000 x 3000 pixels.
     """
-    return get_contour_px(shape) if task.instances else 0
+    is_large = shape[-2] * shape[-1] > MAX_CONTOURED_PX
+    return get_contour_px(shape) if task.instances and not is_large else 0
 
 
 def get_contour_px(shape: Sequence[int]) -> int:

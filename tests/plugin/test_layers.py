@@ -13,7 +13,7 @@ from napari_medseg.core.records import Case
 from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools
-from napari_medseg.plugin.label_colours import LABEL_OPACITY, make_uncertainty_colormap
+from napari_medseg.plugin.label_colours import LABEL_OPACITY, get_first_contour_px, make_uncertainty_colormap
 
 CASE = Case(7, "lungs", "slice 0", "p", "h", "YX", SHAPE, (0.5, 0.5), (), False, "2026")
 
@@ -189,6 +189,11 @@ def test_numbered_objects_are_contours_at_first_and_their_tissue_is_seen_when_fi
     assert following.contour == 0, "what the user chose stays for the next image"
     labels_tools.apply_tools(following, {}, TASKS["covid"])
     assert (following.contour, following.opacity) == (0, LABEL_OPACITY), "areas are filled"
+
+
+def test_a_large_plane_is_filled_at_first_because_its_contours_slow_each_edit() -> None:
+    assert get_first_contour_px(TASKS["nuclei"], (1400, 1400)) > 0
+    assert get_first_contour_px(TASKS["nuclei"], (3000, 3000)) == 0
 
 
 def test_reference_labels_are_contours_that_cannot_be_edited() -> None:
