@@ -28,7 +28,7 @@ class RunRequest:
     seed
         Seed of all random numbers.
     base
-        Version to start from, such as ``lungs-unet@1``; empty means the live version.
+        Version to start from, such as ``lungs-unet@4``; empty means the live version.
     changes
         Changes of network, preprocessing, start and recipe. If the network differs from that of `base`, the run starts
         like a first model.

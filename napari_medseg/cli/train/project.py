@@ -37,7 +37,7 @@ from training.recipe_keys import find_keys, list_stages
 
 FromOption = Annotated[
     str,
-    typer.Option("--from", help="Version to start from, such as lungs-unet@1.", show_default="the live one"),
+    typer.Option("--from", help="Version to start from, such as lungs-unet@4.", show_default="the live one"),
 ]
 
 

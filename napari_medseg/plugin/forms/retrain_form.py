@@ -41,7 +41,7 @@ def make_retrain_form(
     live
         The live version, which is the default; empty if the task has none.
     models
-        All versions of the task, as in ``lungs-unet@1``.
+        All versions of the task, as in ``lungs-unet@4``.
     budget_s
         Initial time budget in seconds; one of `TIME_BUDGETS`.
     """
