@@ -3,14 +3,86 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
+from functools import cache
 from typing import Any
 
+from qtpy import compat
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.plugin.widgets.notifications import show_problem
 
 CRASHED = MedSegError("")  # of work that ended with a bug, whose traceback is shown already
+
+
+class _Job:
+    """What the thread holds of its worker: nothing of Qt, which the main thread may delete at any time."""
+
+    def __init__(self, work: Generator[Any]) -> None:
+        self._work = work
+        self.is_stopped = False
+        self.outbox: deque[tuple[str, object]] = deque()
+
+    def run(self, mailbox: "_Mailbox") -> None:
+        """Iterate over the work and post what it makes; this is all that the thread does."""
+
+        def post(what: str, item: object) -> None:
+            self.outbox.append((what, item))
+            mailbox.posted.emit(self)
+
+        failure: object = CRASHED
+        try:
+            with translate_errors():
+                for item in self._work:
+                    if self.is_stopped:
+                        break
+                    post("yielded", item)
+            failure = None
+        except MedSegError as error:  # other exceptions are bugs; napari shows them with a traceback
+            failure = error
+        finally:
+            if failure is not None:
+                post("failed", failure)
+            try:
+                self._work.close()  # immediately, because the generator may hold the lock of the engine
+            finally:
+                post("ended", None)
+
+
+class _Mailbox(QObject):
+    """Takes from all threads what they made, and hands it to their workers in the main thread.
+
+    It lives as long as the process. A thread that emitted a signal of its own worker crashed the program when the
+    worker was deleted at that moment, as a window or a project that is closed deletes it.
+    """
+
+    posted = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._workers: dict[_Job, Worker] = {}  # it keeps them alive until their end is delivered
+        self.posted.connect(self._pass_on, Qt.ConnectionType.QueuedConnection)
+
+    def add(self, job: _Job, worker: "Worker") -> None:
+        self._workers[job] = worker
+
+    def remove(self, job: _Job) -> None:
+        self._workers.pop(job, None)
+
+    def _pass_on(self, job: _Job) -> None:
+        worker = self._workers.get(job)
+        if worker is None:
+            return
+        if compat.isalive(worker):
+            worker.on_posted()
+        else:  # its parent was deleted
+            job.is_stopped = True
+            self.remove(job)
+
+
+@cache
+def _get_mailbox() -> _Mailbox:
+    return _Mailbox()
 
 
 class Worker(QObject):
@@ -23,7 +95,7 @@ class Worker(QObject):
     work
         Generator to run. It must use neither the viewer nor the project database.
     parent
-        Qt parent; it keeps the worker alive.
+        Qt parent. When it is deleted, nothing more is delivered and the work stops at the next item.
 
     Notes
     -----
@@ -34,19 +106,16 @@ class Worker(QObject):
     yielded = Signal(object)
     failed = Signal(object)
     ended = Signal()
-    _posted = Signal()
 
     def __init__(self, work: Generator[Any], parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._work = work
-        self._stopped = False
-        self._outbox: deque[tuple[str, object]] = deque()
+        self._job = _Job(work)
         self._has_next_turn = False
-        self._posted.connect(self._on_posted, Qt.ConnectionType.QueuedConnection)
-        self._thread = threading.Thread(target=self._run, name="medseg-worker", daemon=True)
+        self._thread = threading.Thread(target=self._job.run, args=(_get_mailbox(),), name="medseg-worker", daemon=True)
 
     def start(self) -> "Worker":
         """Start the thread; return self."""
+        _get_mailbox().add(self._job, self)
         self._thread.start()
         return self
 
@@ -58,16 +127,16 @@ class Worker(QObject):
     @property
     def is_stopped(self) -> bool:
         """Whether nothing more is delivered."""
-        return self._stopped
+        return self._job.is_stopped
 
     @property
     def n_waiting(self) -> int:
         """How many items are not delivered yet."""
-        return len(self._outbox)
+        return len(self._job.outbox)
 
     def stop(self) -> None:
         """Deliver nothing more and stop at the next item. The owner must cancel work that blocks inside an item."""
-        self._stopped = True
+        self._job.is_stopped = True
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Block until the thread has ended, at most `timeout_s` seconds if given; return whether it has."""
@@ -77,54 +146,30 @@ class Worker(QObject):
     def finish(self) -> None:
         """Block until the thread has ended; deliver what it made now, not in the next turn of the event loop."""
         self._thread.join()
-        while self._outbox:
+        while self._job.outbox:
             self._deliver()
 
-    def _run(self) -> None:
-        failure: object = CRASHED
-        try:
-            with translate_errors():
-                for item in self._work:
-                    if self._stopped:
-                        break
-                    self._post("yielded", item)
-            failure = None
-        except MedSegError as error:  # other exceptions are bugs; napari shows them with a traceback
-            failure = error
-        finally:
-            if failure is not None:
-                self._post("failed", failure)
-            try:
-                self._work.close()  # immediately, because the generator may hold the lock of the engine
-            finally:
-                self._post("ended", None)
-
-    def _post(self, what: str, item: object) -> None:
-        self._outbox.append((what, item))
-        try:
-            self._posted.emit()
-        except RuntimeError:  # the window and this object were deleted
-            self._stopped = True
-
-    def _on_posted(self) -> None:
+    def on_posted(self) -> None:
+        """Deliver the next item; the mailbox calls this in the main thread."""
         if not self._has_next_turn:
             self._deliver_in_turns()
 
     def _deliver_in_turns(self) -> None:
         self._has_next_turn = False
         self._deliver()
-        if self._outbox:
+        if self._job.outbox:
             self._has_next_turn = True
             QTimer.singleShot(0, self._deliver_in_turns)
 
     def _deliver(self) -> None:
-        if not self._outbox:  # delivered by `finish`
+        if not self._job.outbox:  # delivered by `finish`
             return
-        what, item = self._outbox.popleft()
+        what, item = self._job.outbox.popleft()
         if what == "ended":
+            _get_mailbox().remove(self._job)
             self.ended.emit()
             self.deleteLater()  # many strokes create thousands of workers
-        elif not self._stopped:
+        elif not self.is_stopped:
             (self.yielded if what == "yielded" else self.failed).emit(item)
 
 

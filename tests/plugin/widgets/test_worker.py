@@ -1,10 +1,13 @@
 import errno
+import subprocess
+import sys
 import threading
 from collections.abc import Generator
 from typing import Any
 
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QTimer
+from qtpy import compat
+from qtpy.QtCore import QObject, QTimer
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.plugin.widgets.worker import Worker
@@ -107,3 +110,52 @@ def test_the_window_has_a_turn_between_two_items(qtbot: QtBot) -> None:
 
 def iter_numbers(n_items: int) -> Generator[int]:
     yield from range(n_items)
+
+
+DELETES_WORKERS_THAT_POST = """
+import sys, time
+from qtpy.QtCore import QCoreApplication, QEvent, QObject
+from napari_medseg.plugin.widgets.worker import Worker
+
+sys.setswitchinterval(1e-5)
+app = QCoreApplication([])
+for n in range(150):
+    parent = QObject()
+    for _ in range(4):
+        Worker((i for i in range(300)), parent).start()
+    time.sleep(0.0005 * (n % 20))
+    app.processEvents()
+    parent.deleteLater()
+    app.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+print("went on")
+"""
+
+
+def test_a_worker_that_is_deleted_while_its_thread_posts_does_not_crash_the_program() -> None:
+    """Closing a project did so; the crash is one of the process, so another process risks it."""
+    done = subprocess.run([sys.executable, "-c", DELETES_WORKERS_THAT_POST], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "went on"), done.stderr
+
+
+def test_a_worker_whose_parent_is_deleted_stops_at_the_next_item(qtbot: QtBot) -> None:
+    goes_on, closed = threading.Event(), threading.Event()
+
+    def work() -> Generator[int]:
+        try:
+            yield 1
+            goes_on.wait(5)
+            while True:
+                yield 2
+        finally:
+            closed.set()
+
+    parent = QObject()
+    worker = Worker(work(), parent)
+    items, _ = collected(worker)
+    with qtbot.waitSignal(worker.yielded):
+        worker.start()
+    parent.deleteLater()
+    qtbot.waitUntil(lambda: not compat.isalive(worker))
+    goes_on.set()
+    qtbot.waitUntil(closed.is_set)
+    assert len(items) == 1
