@@ -211,7 +211,8 @@ class CaseCommands(QObject):
         def take_step() -> None:
             if self._is_closed:
                 return
-            if self._case_controller.work.is_opening:  # which case is open is known only then
+            desk = self._case_controller
+            if desk.work.is_opening or desk.saver.is_running:  # which case is open, or accepted, is known only then
                 QTimer.singleShot(WAIT_MS, take_step)
                 return
             try:

@@ -12,6 +12,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.readings.records import VersionAgreement
 from napari_medseg.inference.engine.interface import PredictionCancelled
 from napari_medseg.plugin.controllers.case_controller import CaseController
+from napari_medseg.plugin.controllers.review_decision import SAVING
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.meter.page import MeterPage
@@ -124,9 +125,9 @@ class Meter(QObject):
         MedSegError
             If the name is none, or while labels are being saved: they are of the person before.
         """
-        reader, work = self._workspace.reader, self._case_controller.work
-        if work.must_finish and clean_name(name) != reader.name:
-            raise MedSegError(f"{work.busy_reason}, as those of {reader.name}. Change the person in a moment.")
+        reader = self._workspace.reader
+        if self._case_controller.saver.is_running and clean_name(name) != reader.name:
+            raise MedSegError(f"{SAVING}, as those of {reader.name}. Change the person in a moment.")
         before = reader.name, reader.label
         reader.set_name(name)
         if (reader.name, reader.label) != before:

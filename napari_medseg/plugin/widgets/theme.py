@@ -5,6 +5,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QComboBox, QPushButton, QToolButton, QWidget
 
+from napari_medseg.plugin.widgets.speaking_button import SpeakingButton
+
 DRAFT = "#E69F00"
 BUTTON_HEIGHT_PX = 26
 
@@ -108,7 +110,7 @@ def escape_mnemonic(text: str) -> str:
 
 def make_button(text: str, tooltip: str, *, main: bool = False) -> QPushButton:
     """Make a push button. A click does not take the keyboard focus from the canvas."""
-    made = QPushButton(text)
+    made = SpeakingButton(text)
     made.setToolTip(tooltip)
     made.setProperty("main", main)
     made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
