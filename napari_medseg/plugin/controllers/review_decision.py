@@ -26,8 +26,6 @@ from napari_medseg.workflow.workspace import Workspace
 if TYPE_CHECKING:
     from napari import Viewer
 
-SAVING = "The labels are being saved"
-
 
 class CaseWork(SingleWork):
     """The thread that reads a case; and what cannot be done with the open case meanwhile, or while it is saved.
@@ -60,7 +58,7 @@ class CaseWork(SingleWork):
     def busy_reason(self) -> str:
         """Why the open case can be neither accepted nor rejected now; empty if it can."""
         if self.is_saving:
-            return SAVING
+            return SaveQueue.busy_reason
         return "An image or its labels are being read" if self.is_running else ""
 
     def refuse_while_busy(self) -> bool:

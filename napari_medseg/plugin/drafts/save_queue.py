@@ -29,6 +29,7 @@ class SaveQueue(QObject):
     """
 
     changed = Signal()
+    busy_reason = "The labels are being saved"
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)

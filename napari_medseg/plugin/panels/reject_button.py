@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from qtpy.QtCore import QEvent, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QMenu, QToolButton, QWidget
 
 from napari_medseg.core.records import NO_NOTE, Case, CaseNote
@@ -11,7 +11,7 @@ from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from napari_medseg.plugin.widgets.notifications import show_errors
-from napari_medseg.plugin.widgets.speaking_button import say_why_grey
+from napari_medseg.plugin.widgets.speaking_button import SpeakingToolButton
 from napari_medseg.workflow.case_notes import notes
 from napari_medseg.workflow.case_notes.rejection_reasons import list_rejection_reasons
 from napari_medseg.workflow.workspace import Workspace
@@ -20,7 +20,7 @@ TOOLTIP = "Not usable: close this case without a correction (R). The arrow: give
 FLAG_TEXT = "Flag: ask a colleague"
 
 
-class RejectButton(QToolButton):
+class RejectButton(SpeakingToolButton):
     """Rejects, and keeps what a person says about the case.
 
     Parameters
@@ -62,11 +62,6 @@ class RejectButton(QToolButton):
         self.menu().aboutToShow.connect(self.fill_menu)
         self.clicked.connect(lambda: self.rejected.emit(""))
         case_controller.opened.connect(self.read_note)
-
-    def event(self, event: QEvent) -> bool:
-        """Say at a press why the button is grey."""
-        say_why_grey(self, event)
-        return super().event(event)
 
     @property
     def describes(self) -> str:

@@ -1,7 +1,7 @@
 """A grey button that is pressed says why it is grey: what a person does is never answered by nothing."""
 
 from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QAbstractButton, QPushButton
+from qtpy.QtWidgets import QAbstractButton, QPushButton, QToolButton
 
 from napari_medseg.plugin.widgets.notifications import show_notice
 
@@ -11,6 +11,15 @@ class SpeakingButton(QPushButton):
 
     def event(self, event: QEvent) -> bool:
         """Show the reason, which is the tooltip of a grey button, at a press."""
+        say_why_grey(self, event)
+        return super().event(event)
+
+
+class SpeakingToolButton(QToolButton):
+    """A small button that does the same."""
+
+    def event(self, event: QEvent) -> bool:
+        """Show the reason at a press."""
         say_why_grey(self, event)
         return super().event(event)
 

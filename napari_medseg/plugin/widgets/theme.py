@@ -5,7 +5,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QComboBox, QPushButton, QToolButton, QWidget
 
-from napari_medseg.plugin.widgets.speaking_button import SpeakingButton
+from napari_medseg.plugin.widgets.speaking_button import SpeakingButton, SpeakingToolButton
 
 DRAFT = "#E69F00"
 BUTTON_HEIGHT_PX = 26
@@ -133,7 +133,7 @@ def set_style_property(widget: QWidget, name: str, value: bool | str) -> None:
 
 def make_tool_button(text: str, tooltip: str, object_name: str = "medseg-tool") -> QToolButton:
     """Make a small button. `object_name` selects its style; ``medseg-plain`` has no background."""
-    made = QToolButton()
+    made = SpeakingToolButton()
     made.setObjectName(object_name)
     made.setText(text)
     made.setToolTip(tooltip)

@@ -33,7 +33,7 @@ SortKey = Callable[[CaseRow], Any]
 class CaseList:
     """All cases of a task with their state. A change of one case reads one row.
 
-    The open case keeps its place and stays listed until it is left (`pin`): the row that a person looks at must not move
+    The open case keeps its place and stays listed until it is left (`pin`): a row that a person looks at must not move
     away, and the next case is the one below. Nobody is sent to cases in `being_saved`, which were accepted.
 
     Parameters
