@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.grouping.keyed_groups import count_groups, find_group_noun
 from napari_medseg.core.grouping.split import MIN_GROUPS_TO_VALIDATE_SNAPSHOT, choose_validation_groups
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot
@@ -152,7 +153,7 @@ def read_setup(
     read_items, train = read_within_budget(split.train, lambda item: read([item])[0], bounds, run_dir)
     replay = read(split.replay)
     refuse_nothing_to_learn([*train, *replay])
-    notice = describe_unread(len(read_items), len(split.train))
+    notice = describe_unread(len(read_items), len(split.train), find_group_noun(item.group for item in split.train))
     snapshot, split = leave_out_unread(snapshot, split.train, read_items), replace(split, train=tuple(read_items))
     validation = choose_planes(_choose_validation_images(split, train, replay, read), MAX_VALIDATION_PLANES)
     batches = _adapt_to_rank(make_batches(recipe, train, replay, base, task), recipe, rank_context)
@@ -203,7 +204,7 @@ def split_by_role(snapshot: Snapshot) -> SnapshotSplit:
     if not train:
         raise MedSegError(
             "there is no correction to learn from: all accepted cases are in the hold-out, or none is accepted. "
-            "Accept a case of another patient first."
+            f"Accept a case of another {find_group_noun(item.group for item in hold_out)} first."
         )
     notice = ""
     groups = {item.group for item in train}
@@ -212,9 +213,10 @@ def split_by_role(snapshot: Snapshot) -> SnapshotSplit:
         validate = [item for item in train if item.group in held_back]
         train = [item for item in train if item.group not in held_back]
     elif not validate:
+        counted = count_groups(len(groups), find_group_noun(groups))
         notice = (
-            f"{len(groups)} corrected patients are too few for a separate validation set: the validation Dice is "
-            "computed on the training images without augmentation, and is therefore too optimistic."
+            f"{counted} with corrections are too few for a separate validation set: the validation Dice is computed on "
+            "the training images without augmentation, and is therefore too optimistic."
         )
     unlabelled = tuple(snapshot.filter_by_role(Role.UNLABELLED))
     return SnapshotSplit(tuple(train), replay, tuple(validate), hold_out, notice, unlabelled)

@@ -264,6 +264,15 @@ class HoldOutShare:
 
 
 @dataclass(frozen=True)
+class UnreadCorrection:
+    """A correction of a run that the trainer did not read, because time or memory did not allow it."""
+
+    id: int
+    run_id: str
+    correction_id: int
+
+
+@dataclass(frozen=True)
 class Run:
     """A training run: recipe, snapshot and base version in, new version out. `folder` is relative to the project."""
 

@@ -272,12 +272,9 @@ class Dock(QWidget):
 
     def show_new_task_form(self) -> None:
         """Ask for a new task; the images that are there already can be used for it."""
-        groups = [
-            ("of the last drop", self.worklist.drops.cases),
-            (f"on the list of {self.worklist.task.title}", [row.case for row in self.worklist.rows]),
-        ]
-        selector, use = self.case_panel.task_selector, self.task_assigner.use_cases
-        show_new_task_form(self, self._workspace, self.case_controller.current, groups, selector.make_task, use)
+        make, use = self.case_panel.task_selector.make_task, self.task_assigner.use_cases
+        current, dropped, listed = self.case_controller.current, self.worklist.drops.cases, self.worklist.task
+        show_new_task_form(self, self._workspace, current, dropped, listed, make, use)
 
     def hide_labels_while_held(self) -> Generator[None]:
         """Hide the labels until the key is released; napari runs the second half then."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_medseg.core.grouping.keyed_groups import find_group_noun
 from napari_medseg.core.project.case_files import read_case_labels, read_image_copy
 from napari_medseg.core.project.review_region import read_reviewed_pixels
 from napari_medseg.core.quality.label_checks import Finding, check_labels
@@ -164,10 +165,11 @@ def _check_copies(
     folder: Path, learnt: Sequence[CorrectionToCheck], held_out: Sequence[Case]
 ) -> Generator[list[CaseFinding]]:
     """Find hold-out images that show the same as a training image: the evaluation would use training data."""
+    noun = find_group_noun(case.group for case in held_out)
     texts = {
         Likeness.IDENTICAL: "the same image as {}, which is held out: no run trains on it. Put both into one group",
         Likeness.COPY: "a copy of {}, which is held out (moved, resized or compressed): no run trains on it",
-        Likeness.SAME_PLACE: "the same place as {}, which is held out? Put both into one group if it is one patient",
+        Likeness.SAME_PLACE: f"the same place as {{}}, which is held out? Put both into one group if it is one {noun}",
     }
     for shared in iter_shared_cases(folder, [piece.case for piece in learnt], held_out):
         yield [_make_duplicate(learnt[one.one], texts[one.likeness].format(held_out[one.other].name)) for one in shared]

@@ -24,8 +24,9 @@ from napari_medseg.workflow.data_checks import CheckedCorrections, check_correct
 from napari_medseg.workflow.findings.case_finding import CaseFinding, hide_blind
 from napari_medseg.workflow.hold_out.replayed import read_user_images
 from napari_medseg.workflow.run_control import ensure_no_running_run, find_paused_run, get_run_folder, launch_run
+from napari_medseg.workflow.run_outcome import find_waiting_comparison
 from napari_medseg.workflow.run_plan import RunPlan, RunRequest, make_run_id, plan_run
-from napari_medseg.workflow.training_set import build_snapshot
+from napari_medseg.workflow.training_set import build_snapshot, read_learnt_corrections
 from napari_medseg.workflow.workspace import Workspace
 from training.evaluation.run_verdict import (
     read_compared_cases,
@@ -75,8 +76,7 @@ class CandidateComparison:
 
 def count_unlearnt_corrections(ws: Workspace, task: str) -> int:
     """Return the number of corrections outside the hold-out that the live version was not trained on."""
-    live = ws.registry.get_live_id(task)
-    learnt = ws.project.listed.read_learnt_corrections(live) if live else set()
+    learnt = read_learnt_corrections(ws, task)
     pairs = list_current_corrections(ws, task)
     return sum(not case.held_out and correction.id not in learnt for case, correction in pairs)
 
@@ -131,6 +131,11 @@ def start_checked_run(
     ensure_no_running_run(ws)
     if (waiting := find_paused_run(ws, task)) is not None:
         raise MedSegError(f"the run {waiting.id} is paused. Resume or discard it before you start another run.")
+    if (ended := find_waiting_comparison(ws, task)) is not None:
+        raise MedSegError(
+            f"the new version of the run {ended.id} waits for a decision. Promote it or keep the old one, in the dock "
+            f"or by medseg train decide --task {task}; the next run then begins with the better one."
+        )
     found = check_corrections(ws, task, checked)
     if blocking := [one.text for one in hide_blind(ws, found) if one.finding.blocking]:
         raise MedSegError(f"{'; '.join(blocking)}. Nothing is trained on such labels: correct them first.")
@@ -192,12 +197,6 @@ def _hide_in_verdict(verdict: Verdict, names: Collection[str]) -> Verdict:
         answer=hide_names(verdict.answer, names),
         figures=hide_names(verdict.figures, names),
     )
-
-
-def list_undecided_runs(ws: Workspace) -> list[Run]:
-    """Return the last run of each task that ended with a candidate which was neither promoted nor kept."""
-    last = {run.task: run for run in ws.project.read_records(Run)}
-    return [run for run in last.values() if run.state in (RunState.FINISHED, RunState.CANCELLED)]
 
 
 def promote(ws: Workspace, run: Run, reason: str = "") -> ModelCard:

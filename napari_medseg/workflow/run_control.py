@@ -18,6 +18,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.json_model import parse_json
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.workflow.run_outcome import RESUMED, drop_earlier_failures, find_final_event
+from napari_medseg.workflow.training_set import record_unread_corrections
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import (
     CANCEL_FILE,
@@ -190,6 +191,7 @@ def _update_state(ws: Workspace, run: Run, alive: bool, heard: float = math.inf)
         remove_unfinished_files(get_run_folder(ws, run))  # of a process that was killed
     match find_final_event(get_run_folder(ws, run), heard):
         case Finished(cancelled=cancelled):
+            record_unread_corrections(ws, run)
             ws.project.set_run_state(run, RunState.CANCELLED if cancelled else RunState.FINISHED)
         case Failed():
             ws.project.set_run_state(run, RunState.FAILED)

@@ -1,10 +1,15 @@
-"""How a run ended, from its events: an event of an earlier process of a run that went on is not its end."""
+"""How a run ended, and whether its new version waits for a decision.
+
+An event of an earlier process of a run that went on is not its end.
+"""
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.run_folder import Event, Failed, Finished, Notice, Paused, Started, read_events
+from napari_medseg.core.records import Run, RunState
+from napari_medseg.workflow.workspace import Workspace
+from training.run_folder import WEIGHTS_FILE, Event, Failed, Finished, Notice, Paused, Started, read_events
 
 RESUMED = Notice("the run is resumed")
 """Written when a run goes on, before its process starts."""
@@ -26,6 +31,18 @@ def drop_earlier_failures(events: Sequence[Event]) -> list[Event]:
     """Return the events without failures after which the run went on: they are no longer news."""
     begun = _find_last_start(events)
     return [event for n, event in enumerate(events) if n >= begun or not isinstance(event, Failed)]
+
+
+def list_undecided_runs(ws: Workspace) -> list[Run]:
+    """Return the last run of each task that ended with a candidate which was neither promoted nor kept."""
+    last = {run.task: run for run in ws.project.read_records(Run)}
+    return [run for run in last.values() if run.state in (RunState.FINISHED, RunState.CANCELLED)]
+
+
+def find_waiting_comparison(ws: Workspace, task: str) -> Run | None:
+    """Return the run of a task whose new version is there and was neither promoted nor kept; `None` if none is."""
+    waiting = [run for run in list_undecided_runs(ws) if run.task == task]
+    return next((run for run in waiting if (ws.project.folder / run.folder / WEIGHTS_FILE).is_file()), None)
 
 
 def _find_last_start(events: Sequence[Event]) -> int:

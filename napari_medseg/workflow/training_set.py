@@ -4,12 +4,15 @@ import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from napari_medseg.core.errors import MedSegError
+from pydantic import TypeAdapter, ValidationError
+
+from napari_medseg.core.atomic_io import read_file
+from napari_medseg.core.errors import MedSegError, get_reason, report_damage
 from napari_medseg.core.grouping.keyed_groups import get_group_label
 from napari_medseg.core.grouping.split import MIN_GROUPS_TO_VALIDATE_RETRAIN, choose_validation_groups
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.project.rows import RunItem
-from napari_medseg.core.records import Case, Correction
+from napari_medseg.core.records import Case, Correction, Run, UnreadCorrection
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem
 from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.workflow.cases import list_current_corrections
@@ -19,8 +22,11 @@ from napari_medseg.workflow.findings.kept_checks import KeptChecks
 from napari_medseg.workflow.hold_out.content_check import find_replayed_copies, find_shared_cases
 from napari_medseg.workflow.hold_out.replayed import list_replayed_images
 from napari_medseg.workflow.workspace import Workspace
+from training.run_folder import READ_IMAGES_FILE
 
 logger = logging.getLogger(__name__)
+
+_NAMES = TypeAdapter(list[str])
 
 
 def build_snapshot(ws: Workspace, task: str, base: ModelCard | None = None) -> tuple[Snapshot, list[RunItem]]:
@@ -62,6 +68,35 @@ def build_snapshot(ws: Workspace, task: str, base: ModelCard | None = None) -> t
     snapshot.check_split()
     seen = [RunItem("", correction.id, case.group, role) for (case, correction), role in zip(pairs, roles, strict=True)]
     return snapshot, seen
+
+
+def read_learnt_corrections(ws: Workspace, task: str) -> set[int]:
+    """Return the ids of the corrections that the live version of a task, or one that it comes from, was trained on."""
+    parents = {card.id: card.lineage.parent for card in ws.registry.list_versions(task)}
+    learnt, model = set[int](), ws.registry.get_live_id(task)
+    while model in parents:
+        learnt |= ws.project.listed.read_learnt_corrections(model)
+        model = parents.pop(model) or ""
+    return learnt
+
+
+def record_unread_corrections(ws: Workspace, run: Run) -> None:
+    """Write which corrections of a run its trainer did not read, because time or memory did not allow it."""
+    path = ws.project.folder / run.folder / READ_IMAGES_FILE
+    if not path.is_file():
+        return  # it read all
+    try:
+        read = {Path(name).name for name in _NAMES.validate_json(read_file(path))}
+    except (OSError, ValidationError) as error:
+        report_damage(f"{path} is damaged ({get_reason(error)}): all corrections of the run count as learnt.")
+        return
+    files = {one.id: Path(one.labels_file).name for one in ws.project.read_records(Correction)}
+    given = [item for item in ws.project.read_run_items() if item.run_id == run.id and item.role is Role.TRAIN]
+    known = {one.correction_id for one in ws.project.read_records(UnreadCorrection, "run_id", run.id)}
+    with ws.project.transaction():
+        for item in given:
+            if files.get(item.correction_id) not in read and item.correction_id not in known:
+                ws.project.insert(UnreadCorrection(0, run.id, item.correction_id))
 
 
 def _leave_out_copies(ws: Workspace, pairs: Sequence[tuple[Case, Correction]]) -> list[tuple[Case, Correction]]:

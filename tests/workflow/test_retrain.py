@@ -17,18 +17,31 @@ from workflow_phantoms import QUICK, accepted, phantom, phantom_labels, real_ver
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import read_card
+from napari_medseg.core.project.rows import RunItem
 from napari_medseg.core.quality.promotion_gate import Decision
-from napari_medseg.core.records import Case, Run, RunState
+from napari_medseg.core.records import Case, Correction, Run, RunState, UnreadCorrection
 from napari_medseg.core.snapshot import Role, read_snapshot
 from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.hold_out.held_out_groups import set_held_out
 from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.run_control import is_alive, start_detached
+from napari_medseg.workflow.run_outcome import find_waiting_comparison
 from napari_medseg.workflow.training_set import build_snapshot
 from napari_medseg.workflow.workspace import Workspace
 from training.evaluation.run_verdict import read_earlier_comparisons, write_earlier_comparisons
 from training.recipe import read_recipe
-from training.run_folder import PROCESS_FILE, Compared, EpochEnded, Failed, Finished, Started, append_event, read_events
+from training.run_folder import (
+    PROCESS_FILE,
+    READ_IMAGES_FILE,
+    WEIGHTS_FILE,
+    Compared,
+    EpochEnded,
+    Failed,
+    Finished,
+    Started,
+    append_event,
+    read_events,
+)
 
 Reopen = Callable[[], Workspace]
 
@@ -137,6 +150,48 @@ def test_waiting_corrections_are_those_the_live_version_has_not_seen(ws: Workspa
     assert retrain.count_unlearnt_corrections(ws, "lungs") == 1
     retrain.roll_back(ws, "lungs")
     assert retrain.count_unlearnt_corrections(ws, "lungs") == 2
+
+
+def test_corrections_that_the_trainer_did_not_read_still_wait(ws: Workspace, tmp_path: Path) -> None:
+    (ws.project.folder / "runs" / "r1").mkdir(parents=True)
+    (ws.project.folder / "runs" / "r1" / READ_IMAGES_FILE).write_text('["../../labels/another.tif"]\n')
+    run = ended_run(ws, *[(0.8, 0.9)] * 5)
+    retrain.promote(ws, run)
+    assert retrain.count_unlearnt_corrections(ws, "lungs") == 1
+    assert ws.project.listed.count_unread_corrections() == {"r1": 1}
+    ws.registry.add(write_version(tmp_path / "child", version=3, weights=b"child", parent="lungs-unet@2"))
+    (unread,) = ws.project.read_records(UnreadCorrection)
+    (learnt,) = [one.id for one in ws.project.read_records(Correction) if one.id == unread.correction_id]
+    ws.project.insert(Run("r2", "lungs", "lungs-unet@2", "runs/r2", RunState.PROMOTED, 1, "lungs-unet@3", "2026"))
+    ws.project.add_run_items([RunItem("r2", learnt, "g", Role.TRAIN)])
+    ws.registry.promote("lungs-unet@3")
+    assert retrain.count_unlearnt_corrections(ws, "lungs") == 0
+    ws.project.insert(UnreadCorrection(0, "r2", learnt))
+    assert retrain.count_unlearnt_corrections(ws, "lungs") == 1
+
+
+def test_what_a_parent_learnt_is_learnt_by_a_version_that_did_not_read_it_again(ws: Workspace, tmp_path: Path) -> None:
+    run = ended_run(ws, *[(0.8, 0.9)] * 5)
+    retrain.promote(ws, run)
+    ws.registry.promote(ws.registry.add(write_version(tmp_path / "child", 3, b"child", "lungs-unet@2")).id)
+    assert retrain.count_unlearnt_corrections(ws, "lungs") == 0
+
+
+@pytest.mark.parametrize("decide", [retrain.keep_old, retrain.promote])
+def test_no_run_starts_before_it_is_decided_about_the_version_of_the_last_one(
+    ws: Workspace, decide: Callable[[Workspace, Run], object]
+) -> None:
+    run = ended_run(ws, *[(0.8, 0.9)] * 5)
+    with pytest.raises(MedSegError, match="waits for a decision"):
+        retrain.start_run(ws, "lungs")
+    decide(ws, run)
+    assert find_waiting_comparison(ws, "lungs") is None
+
+
+def test_a_run_without_a_version_waits_for_no_decision(ws: Workspace) -> None:
+    run = ended_run(ws, cancelled=True)
+    (ws.project.folder / run.folder / WEIGHTS_FILE).unlink()
+    assert find_waiting_comparison(ws, "lungs") is None
 
 
 def test_better_candidate_goes_live_and_rolls_back(ws: Workspace) -> None:

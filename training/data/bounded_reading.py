@@ -74,13 +74,13 @@ def read_within_budget(
     return [items[place] for place in kept], [found[place] for place in kept]
 
 
-def describe_unread(n_read: int, n_items: int) -> str:
-    """Return a notice if not all training images were read; else an empty text."""
+def describe_unread(n_read: int, n_items: int, noun: str = "patient") -> str:
+    """Return a notice if not all training images were read, else an empty text; `noun` is what they are grouped by."""
     if n_read == n_items:
         return ""
     return (
         f"the time budget and the memory allow to read {n_read:,} of {n_items:,} training images: those that were "
-        "corrected last, one of every patient before a second of any"
+        f"corrected last, one of every {noun} before a second of any. The others still count as not learnt"
     )
 
 

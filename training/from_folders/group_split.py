@@ -49,7 +49,7 @@ class CopyOnBothSides:
         return {
             Likeness.IDENTICAL: f"the same image as {held_out}",
             Likeness.COPY: f"a copy of {held_out}: moved, resized or compressed",
-            Likeness.SAME_PLACE: f"the same place as {held_out}? Is it the same patient?",
+            Likeness.SAME_PLACE: f"the same place as {held_out}? Then put both into one group",
         }[self.likeness]
 
 

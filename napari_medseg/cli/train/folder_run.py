@@ -82,5 +82,5 @@ def _echo_scores(card: ModelCard) -> None:
     if not card.hold_out:
         echo(
             "The model has no scores: no image was held out, or none of these has a label. "
-            "Give images of more patients."
+            "Give images of more patients, slides or videos."
         )

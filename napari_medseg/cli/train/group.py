@@ -2,7 +2,7 @@
 
 import typer
 
-from napari_medseg.cli.train import discard, folders, preview, project, resume
+from napari_medseg.cli.train import decide, discard, folders, preview, project, resume
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,5 +16,6 @@ Exit codes: 0 done, 1 failed or not promoted, 2 wrong usage, 3 paused.
 app.command("project")(project.train_on_project)
 app.command("folders")(folders.train_on_folders)
 app.command("resume")(resume.resume_run)
+app.command("decide")(decide.decide_run)
 app.command("discard")(discard.discard_run)
 app.command("preview")(preview.preview_batch)

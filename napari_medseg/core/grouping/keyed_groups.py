@@ -43,9 +43,19 @@ def get_group_label(group: str) -> str:
 
 
 def get_group_noun(group: str) -> str:
-    """Return the first word of a keyed group's label; ``patient`` for any other group."""
-    found = _KEYED.fullmatch(group)
+    """Return the first word of a keyed group's label, with or without its source; ``patient`` for any other group."""
+    found = _KEYED.fullmatch(get_group_of_source(group))
     return found["noun"] if found else "patient"
+
+
+def find_group_noun(groups: Iterable[str]) -> str:
+    """Return what some groups are, patients, slides or videos, in the singular; ``patient`` if no name says so."""
+    return next((get_group_noun(group) for group in groups if is_keyed_group(get_group_of_source(group))), "patient")
+
+
+def count_groups(number: int, noun: str) -> str:
+    """Return a number of groups in words, such as ``1 slide`` or ``1,200 patients``."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def get_group_digest(group: str) -> str:

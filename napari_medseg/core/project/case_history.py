@@ -172,9 +172,21 @@ class ListedCases:
         return decode_rows(self._connection, self._fetch(query, task), _decode_work)
 
     def read_learnt_corrections(self, model: str) -> set[int]:
-        """Return the ids of the corrections that the runs which made a model version have seen."""
-        query = "SELECT i.correction_id FROM run_items AS i JOIN runs AS r ON r.id = i.run_id WHERE r.result_model = ?"
+        """Return the ids of the corrections that the runs which made a model version have read."""
+        query = """SELECT i.correction_id FROM run_items AS i JOIN runs AS r ON r.id = i.run_id
+            WHERE r.result_model = ? AND NOT EXISTS (SELECT 1 FROM unread_corrections AS u
+            WHERE u.run_id = i.run_id AND u.correction_id = i.correction_id)"""
         return {int(correction_id) for (correction_id,) in self._fetch(query, model)}
+
+    def count_images(self, task: str = "") -> int:
+        """Count the images on the list of a task, or all of the project; one that is a case of several counts once."""
+        of_task = f"WHERE c.task = ? AND {_IS_LISTED}" if task else ""
+        query = f"SELECT count(DISTINCT c.content_hash) FROM cases AS c {of_task}"
+        return int(self._fetch(query, *([task] if task else []))[0][0])
+
+    def count_unread_corrections(self) -> dict[str, int]:
+        """Return how many corrections each run was given and did not read; runs that read all are missing."""
+        return dict(self._fetch("SELECT run_id, count(*) FROM unread_corrections GROUP BY run_id"))
 
     def read_notes(self, first_id: int, last_id: int) -> list[CaseNote]:
         """Read the notes of the cases with these ids and those between, earlier notes first."""

@@ -194,6 +194,12 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
             id INTEGER PRIMARY KEY, source TEXT NOT NULL, layout TEXT NOT NULL, created TEXT NOT NULL)""",
         "CREATE INDEX array_layouts_by_source ON array_layouts (source, id)",
     ),
+    (
+        # Corrections of a run that its trainer did not read, for want of time or memory: it learnt nothing from them.
+        """CREATE TABLE unread_corrections (
+            id INTEGER PRIMARY KEY, run_id TEXT NOT NULL REFERENCES runs(id),
+            correction_id INTEGER NOT NULL REFERENCES corrections(id), UNIQUE (run_id, correction_id))""",
+    ),
 )
 
 

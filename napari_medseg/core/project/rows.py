@@ -31,6 +31,7 @@ from napari_medseg.core.records import (
     ReviewState,
     Run,
     RunState,
+    UnreadCorrection,
 )
 from napari_medseg.core.snapshot import Role
 
@@ -53,6 +54,7 @@ Record = TypeVar(
     CaseNote,
     DismissedFinding,
     HoldOutShare,
+    UnreadCorrection,
     Run,
 )
 
@@ -83,6 +85,7 @@ TABLES: dict[type, Table] = {
     CaseNote: Table("case_notes", "case_notes_with_texts", ("note", "reason")),
     DismissedFinding: Table("dismissed_findings", "dismissed_findings"),
     HoldOutShare: Table("hold_out_shares", "hold_out_shares"),
+    UnreadCorrection: Table("unread_corrections", "unread_corrections"),
     Run: Table("runs", "runs"),
 }
 

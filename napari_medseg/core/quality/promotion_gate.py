@@ -11,7 +11,7 @@ from enum import StrEnum
 from statistics import fmean
 from typing import Protocol
 
-from napari_medseg.core.grouping.keyed_groups import get_group_label
+from napari_medseg.core.grouping.keyed_groups import count_groups, find_group_noun, get_group_label
 from napari_medseg.core.quality.case_regressions import CaseRegression, find_regressions
 from napari_medseg.core.quality.confidence import (
     compute_change_interval,
@@ -138,7 +138,11 @@ def compute_allowed_error(n_earlier: int) -> float:
 
 
 def decide_promotion(
-    rows: Sequence[ComparedCase], margin: float = DEFAULT_MARGIN, label_problem: str = "", n_earlier: int = 0
+    rows: Sequence[ComparedCase],
+    margin: float = DEFAULT_MARGIN,
+    label_problem: str = "",
+    n_earlier: int = 0,
+    noun: str = "",
 ) -> Verdict:
     """Decide about a candidate from paired scores; the cases of one group count as one, because they are correlated.
 
@@ -156,10 +160,14 @@ def decide_promotion(
         Why the reference labels are not reliable; then the result is never "better".
     n_earlier
         Number of earlier comparisons on this hold-out (see `repeated_comparisons`).
+    noun
+        What the groups are: patient, slide or video; empty if their names say so.
     """
+    noun = noun or find_group_noun(row.group for row in rows)
     needed = 1.0 - compute_allowed_error(n_earlier)
     if not rows:
-        answer = f"Cannot tell: no corrected case is in the hold-out, cases of {MIN_GROUPS} patients are needed"
+        wanted = count_groups(MIN_GROUPS, noun)
+        answer = f"Cannot tell: no corrected case is in the hold-out, cases of {wanted} are needed"
         figures = "Nothing says whether the new version is better."
         nothing = (0, 0, 0.0, 0.0, 0.0, "", None, MIN_GROUPS)
         return Verdict(Decision.CANNOT_TELL, *nothing, answer, figures, n_earlier, needed)
@@ -173,12 +181,12 @@ def decide_promotion(
         {key: [(row.case, row.new - row.old) for row in its] for key, its in groups.items()}, margin
     )
     reached = 0.0 if len(groups) < MIN_GROUPS else 1.0 - float(compute_gain_p_value(changes))
-    decision, n_needed, answer = _apply_gate_rules(changes, reached, lost, margin, n_earlier)
+    decision, n_needed, answer = _apply_gate_rules(changes, reached, lost, margin, n_earlier, noun)
     if label_problem and decision is Decision.BETTER:
         decision, answer = Decision.CANNOT_TELL, f"Cannot tell: {label_problem}"
     worst = min(rows, key=lambda row: row.new - row.old)
     ci = compute_change_interval(changes, CONFIDENCE)
-    figures = _describe_scores(rows, len(groups), (mean_old, mean_new), ci)
+    figures = _describe_scores(rows, count_groups(len(groups), noun), (mean_old, mean_new), ci)
     figures += _describe_noise(rows, margin) * (not lost) + _describe_confidence(n_earlier, reached) * (ci is not None)
     return Verdict(
         decision=decision,
@@ -199,11 +207,11 @@ def decide_promotion(
 
 
 def _describe_scores(
-    rows: Sequence[ComparedCase], n_groups: int, means: tuple[float, float], ci: tuple[float, float] | None
+    rows: Sequence[ComparedCase], groups: str, means: tuple[float, float], ci: tuple[float, float] | None
 ) -> str:
     worst = min(rows, key=lambda row: row.new - row.old)
     counted = f"{len(rows)} hold-out case{'s' * (len(rows) != 1)}"
-    counted += f" of {_format_patient_count(n_groups)}" * (n_groups != len(rows))
+    counted += f" of {groups}" * (not groups.startswith(f"{len(rows):,} "))
     interval = "" if ci is None else f" ({CONFIDENCE:.0%} interval {ci[0]:+z.3f} to {ci[1]:+z.3f})"
     return (
         f"Mean {worst.metric} {means[0]:.3f} -> {means[1]:.3f} on {counted}, "
@@ -212,7 +220,7 @@ def _describe_scores(
 
 
 def _apply_gate_rules(
-    changes: Sequence[float], reached: float, lost: Sequence[CaseRegression], margin: float, n_earlier: int
+    changes: Sequence[float], reached: float, lost: Sequence[CaseRegression], margin: float, n_earlier: int, noun: str
 ) -> tuple[Decision, int, str]:
     mean, allowed = fmean(changes), compute_allowed_error(n_earlier)
     if lost:
@@ -221,7 +229,7 @@ def _apply_gate_rules(
         return Decision.WORSE, 0, "Worse on average"
     if len(changes) < MIN_GROUPS:
         there = f"there {'is' if len(changes) == 1 else 'are'} {len(changes)}"
-        answer = f"Not enough hold-out cases to tell: {_format_patient_count(MIN_GROUPS)} are needed, {there}"
+        answer = f"Not enough hold-out cases to tell: {count_groups(MIN_GROUPS, noun)} are needed, {there}"
         return Decision.CANNOT_TELL, MIN_GROUPS, answer
     if mean < MIN_GAIN:
         return Decision.CANNOT_TELL, 0, f"No better: the gain is below {MIN_GAIN:g}"
@@ -230,8 +238,8 @@ def _apply_gate_rules(
     needed = max(len(changes) + 1, estimate_required_pairs(changes, 1.0 - 2.0 * allowed))
     if 1.0 - reached <= FIRST_ERROR:
         answer = f"Not enough hold-out cases to tell in the {_format_ordinal(n_earlier + 1)} comparison on them"
-        return Decision.CANNOT_TELL, needed, f"{answer}: about {_format_patient_count(needed)} are needed"
-    answer = f"Not enough hold-out cases to tell so uneven a change: about {_format_patient_count(needed)} are needed"
+        return Decision.CANNOT_TELL, needed, f"{answer}: about {count_groups(needed, noun)} are needed"
+    answer = f"Not enough hold-out cases to tell so uneven a change: about {count_groups(needed, noun)} are needed"
     return Decision.CANNOT_TELL, needed, answer
 
 
@@ -269,8 +277,3 @@ def _format_confidence(confidence: float) -> str:
 def _format_ordinal(number: int) -> str:
     ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{ending}"
-
-
-def _format_patient_count(number: int) -> str:
-    """Format a number of patients; slides and videos are also counted as patients."""
-    return f"{number} patient{'s' * (number != 1)}"

@@ -7,7 +7,7 @@ from qtpy.QtCore import QObject, QPoint, QTimer, Signal
 from qtpy.QtWidgets import QMenu, QWidget
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.grouping.keyed_groups import get_group_label, get_group_noun
+from napari_medseg.core.grouping.keyed_groups import choose_group_noun, get_group_label, get_group_noun
 from napari_medseg.core.records import Case
 from napari_medseg.plugin.case_table.list_panel import ListPanel
 from napari_medseg.plugin.controllers.case_controller import CaseController
@@ -195,9 +195,11 @@ class CaseCommands(QObject):
                 menu.addAction(theme.escape_mnemonic(text), partial(self.set_held_out, groups, held_out))
         menu.addAction(f"Show only {label}", partial(self.group_filter_requested.emit, group))
         if len(chosen) == 1:
-            text = theme.escape_mnemonic(f"Patient of {chosen[0].name}…")
+            noun = get_group_noun(group).capitalize()
+            text = theme.escape_mnemonic(f"{noun} of {chosen[0].name}…")
             menu.addAction(text, partial(self.groups_requested.emit, chosen[0]))
-        menu.addAction("Patients of all images…", partial(self.groups_requested.emit, None))
+        nouns = f"{choose_group_noun(self._worklist.task).capitalize()}s"
+        menu.addAction(f"{nouns} of all images…", partial(self.groups_requested.emit, None))
         menu.addAction("Share of the hold-out…", self.share_requested.emit)
 
     def _put_back(self, removed: Sequence[Case]) -> None:
@@ -211,7 +213,8 @@ class CaseCommands(QObject):
         def take_step() -> None:
             if self._is_closed:
                 return
-            if self._case_controller.work.is_opening:  # which case is open is known only then
+            desk = self._case_controller
+            if desk.work.is_opening or desk.saver.is_running:  # which case is open, or accepted, is known only then
                 QTimer.singleShot(WAIT_MS, take_step)
                 return
             try:

@@ -119,14 +119,14 @@ class ListPanel(QWidget):
         self._search = QLineEdit()
         self._search.setPlaceholderText("search")
         self._search.setClearButtonEnabled(True)
-        self._search.setToolTip("Part of the name, the file name, the patient, the person or the note")
+        self._search.setToolTip("Part of the name, the file name, the group, the person or the note")
         self._kind = theme.CompactComboBox("Show only these cases")
         self._kind.addItems(list(KINDS))
         self._order = theme.CompactComboBox(ORDER_TOOLTIP)
         for order, title in ORDER_TITLES.items():
             self._order.addItem(title, order)
             self._order.setItemData(self._order.count() - 1, ORDER_EXPLANATIONS[order], Qt.ItemDataRole.ToolTipRole)
-        self._group = theme.make_tool_button("", "Show all patients again")
+        self._group = theme.make_tool_button("", "Show all cases again")
         self._group.hide()
         self._filtered_group = ""
         self._move = theme.make_tool_button("window", "")

@@ -1,6 +1,5 @@
 """Controller of the open case: its image and labels in the viewer, and its draft on disk."""
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
 from napari_medseg.core.image import Image
-from napari_medseg.core.project.strokes import Stroke
 from napari_medseg.core.records import Case, Prediction
 from napari_medseg.plugin import layer_reuse, layers
 from napari_medseg.plugin.controllers import labels_tools, open_case
@@ -21,7 +19,8 @@ from napari_medseg.plugin.controllers.review_decision import CaseWork, ReviewDec
 from napari_medseg.plugin.controllers.stroke_recorder import StrokeRecorder
 from napari_medseg.plugin.drafts.closer import DraftCloser
 from napari_medseg.plugin.drafts.preparer import LabelsAhead, LabelsPreparer, PreparedLabels
-from napari_medseg.plugin.widgets.notifications import show_errors
+from napari_medseg.plugin.drafts.save_queue import SaveQueue
+from napari_medseg.plugin.widgets.notifications import show_errors, show_notice
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.workspace import Workspace
 
@@ -34,10 +33,9 @@ class CaseController(QObject):
 
     Notes
     -----
-    `opened` is emitted when another case, or none, is open; `labels_changed` when its labels changed; `state_changed`
-    when the state of a case changed; `leaving` before the open case is accepted or left. `decided` carries a case that
-    was accepted or rejected, `open_failed` one that could not be opened. `work` tells what cannot be done while a case
-    is read or saved.
+    `opened`: another case, or none, is open. `labels_changed`, `state_changed`: of a case. `leaving`: before the open
+    one is accepted or left. `saving_began`: a case was accepted; then it is `decided`, as a rejected one, or
+    `save_failed`, and a draft again. `work` tells what cannot be done while a case is read or saved; `saver` saves.
     """
 
     leaving = Signal()
@@ -45,6 +43,8 @@ class CaseController(QObject):
     open_failed = Signal(object)
     labels_changed = Signal()
     state_changed = Signal()
+    saving_began = Signal(object)
+    save_failed = Signal(object)
     decided = Signal(object)
 
     def __init__(self, viewer: "Viewer", workspace: Workspace) -> None:
@@ -52,35 +52,47 @@ class CaseController(QObject):
         self._viewer = viewer
         self._workspace = workspace
         self.current: OpenCase | None = None
-        self.work = CaseWork(self)
+        self.opening: Case | None = None
+        self.saver = SaveQueue(self)
+        self.saver.changed.connect(self.state_changed)
+        self.work = CaseWork(self, lambda: self.current)
         self.work.began.connect(self.state_changed)
         self.work.ended.connect(self.state_changed)
         self.closer = DraftCloser(self, self._on_labels_changed)
         self.labels_ahead = LabelsAhead()
         self._preparer = LabelsPreparer(workspace, self.work, self.closer, self.labels_ahead)
-        self._decision = ReviewDecision(workspace, self.work, self._remember_tools, self)
-        self._decision.state_changed.connect(self.state_changed)
-        self._decision.decided.connect(self.decided)
+        self._decision = ReviewDecision(workspace, self.work, self.saver, self._remember_tools, self.open, self)
+        for name in ("state_changed", "saving_began", "save_failed", "decided"):
+            getattr(self._decision, name).connect(getattr(self, name))
         self._shown_state = ""
         self._tools: dict[str, dict[str, Any]] = {}  # of each task: a label of one task means nothing in another
         viewer.layers.events.removed.connect(self._on_removed)
 
     @property
     def is_busy(self) -> bool:
-        """Whether an image is being read or labels are being saved."""
-        return self.work.is_running
+        """Whether an image is being read, or the labels of the open case are being saved."""
+        return self.work.is_running or self.work.is_saving
 
     def open(self, case: Case, image: Image | None = None, layer: ImageLayer | None = None) -> None:
-        """Open a case; the current case stays open until the image is read, and until its labels are accepted.
+        """Open a case; the current case stays open until the image is read.
 
-        Without `image`, the image is read in a thread. `layer` is an existing layer that shows the image.
+        Without `image`, the image is read in a thread. `layer` is an existing layer that shows the image. A case whose
+        labels are being saved opens when they are.
         """
         self.leaving.emit()
-        self.work.call_when_free(partial(self._open, case, image, layer))
+        self._stop_opening()
+        if self.current is not None and self.current.case.id == case.id:
+            return
+        self.opening = case
+        if self.saver.is_saving(case):
+            show_notice(f"The labels of {case.name} are being saved. It opens when they are.")
+            self.saver.call_when_saved(case, partial(self.open, case, image, layer))
+        else:
+            self._open(case, image, layer)
 
     def close_case(self) -> None:
         """Save and close the open case and remove its layers. Labels that are being accepted are still recorded."""
-        self.work.stop()
+        self._stop_opening()
         if (current := self.current) is not None:
             current.close_edit_session(self.closer)
             self.current = None
@@ -92,7 +104,7 @@ class CaseController(QObject):
         self.leaving.emit()  # the last stroke and the time at work go into the draft
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self.blockSignals(True)  # no next case opens
-        self.work.finish()
+        self.saver.finish()
         self.work.stop()
         if (current := self.current) is not None:
             current.close_edit_session(self.closer)
@@ -104,7 +116,7 @@ class CaseController(QObject):
     def show_prediction(self, prediction: Prediction | None, labels: NDArray[Any] | None = None) -> None:
         """Show a prediction for correction; `None` starts with empty labels. Edited voxels keep their value."""
         current = self.current
-        if current is None or self.work.must_finish:  # labels that are being saved are final
+        if current is None or self.work.is_saving:  # labels that are being saved are final
             return
         work = current.edit_session
         if work is not None and work.draft.edited.n_voxels and prediction is not None and labels is not None:
@@ -141,7 +153,7 @@ class CaseController(QObject):
         """
         if (current := self.current) is None:
             return
-        if self.work.must_finish or self.work.is_opening:
+        if self.work.is_saving or self.work.is_opening:
             self.work.refuse_while_busy()
             return
         self.work.stop()
@@ -161,38 +173,31 @@ class CaseController(QObject):
 
     def reset(self) -> None:
         """Restore the prediction; undo restores the edits."""
-        if (
-            self.current is not None
-            and (work := self.current.edit_session) is not None
-            and not self.work.refuse_while_saving()
-        ):
-            with show_errors():
-                review.reset(self._workspace, work.draft)
-                work.recorder.show_draft()
+        self._decision.reset(self.current)
 
     def undo(self) -> None:
         """Undo the last stroke and show its slice."""
-        self._step_in_journal(StrokeRecorder.undo)
+        self._decision.step_in_journal(self._viewer, self.current, StrokeRecorder.undo)
 
     def redo(self) -> None:
         """Redo the last undone stroke and show its slice."""
-        self._step_in_journal(StrokeRecorder.redo)
+        self._decision.step_in_journal(self._viewer, self.current, StrokeRecorder.redo)
 
     def _open(self, case: Case, image: Image | None, layer: ImageLayer | None) -> None:
-        if self.current is not None and self.current.case.id == case.id:
-            return
         self.work.opens_case = True
         if image is not None:
             self._show_case(case, image, layer)
         else:
-            load, failed = open_case.load_image(self._workspace, case), partial(self.open_failed.emit, case)
+            load, failed = open_case.load_image(self._workspace, case), partial(self._give_up, case, None, False)
             self.work.run(load, lambda loaded: self._show_case(case, loaded, None), failed)
 
     def _show_case(self, case: Case, image: Image, layer: ImageLayer | None) -> None:
         """Show a case whose image is read, with its draft if it has one."""
-        with show_errors():
+        with show_errors(), ExitStack() as on_failure:
+            on_failure.callback(setattr, self, "opening", None)
             self.closer.wait(case)  # its last changes decide its state
             row = cases.get_case_row(self._workspace, case)
+            on_failure.pop_all()
             show = partial(self._show_prepared, row, image, layer)
             if row.prediction is None and row.review is None:
                 show(None)
@@ -202,7 +207,13 @@ class CaseController(QObject):
 
     def _give_up(self, case: Case, layer: ImageLayer | None, borrowed: bool) -> None:
         open_case.release_image(self._viewer, layer, borrowed)
+        self.opening = None
         self.open_failed.emit(case)
+
+    def _stop_opening(self) -> None:
+        self.work.stop()
+        self.saver.forget_call()
+        self.opening = None
 
     def _show_prepared(
         self, row: cases.CaseRow, image: Image, layer: ImageLayer | None, prepared: PreparedLabels | None
@@ -237,7 +248,7 @@ class CaseController(QObject):
                 shown.name = case.name  # not the file; and napari numbers a second layer of the same name
             layers.show_initial_slice(self._viewer, shown, None if prepared is None else prepared.fullest_plane)
             on_failure.pop_all()
-            self.current = current
+            self.current, self.opening = current, None
             self._on_labels_changed()
             self.opened.emit()
 
@@ -258,27 +269,16 @@ class CaseController(QObject):
 
     def _start_edit_session(self, current: OpenCase, prepared: PreparedLabels) -> None:
         task = self._workspace.tasks.get_task(current.case.task)
-        if (layer := current.labels_layer) is None:
-            layer = current.show_labels(self._viewer, prepared.shown)
-            labels_tools.apply_tools(layer, self._tools.get(task.name, {}), task, prepared.free_number)
+        tools, is_new = self._tools.get(task.name, {}), current.labels_layer is None
+        layer = open_case.show_labels(self._viewer, current, prepared.shown, prepared.free_number, task, tools)
+        if is_new:
             labels_tools.bind_history_keys(layer, self.undo, self.redo)
-        else:
-            layer_reuse.set_data(layer, prepared.shown)  # napari makes a layer with new data editable
-            if task.instances and layer.selected_label:
-                layer.selected_label = prepared.free_number
         current.start_editing(layer, prepared.draft, self._on_labels_changed)
         self._shown_state = ""
 
     def _remember_tools(self, current: OpenCase) -> None:
         if current.edit_session is not None:
             self._tools[current.case.task] = labels_tools.get_tools(current.edit_session.layer)
-
-    def _step_in_journal(self, step: Callable[[StrokeRecorder], Stroke | None]) -> None:
-        current = self.current
-        if current is not None and current.edit_session is not None and not self.work.refuse_while_saving():
-            with show_errors():
-                if (stroke := step(current.edit_session.recorder)) is not None:
-                    layers.show_voxels(self._viewer, current.image_layer, stroke.spans)
 
     def _on_labels_changed(self) -> None:
         current = self.current

@@ -4,6 +4,7 @@ from functools import partial
 
 from qtpy.QtWidgets import QWidget
 
+from napari_medseg.core.grouping.keyed_groups import choose_group_noun, get_group_noun
 from napari_medseg.core.records import Case
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.forms.form_dialog import FormDialog
@@ -35,11 +36,13 @@ class GroupEditor:
             pattern = ws.project.identities.read_pattern()
             plan = partial(plan_groups_by_name, ws)
             form = make_groups_form(plan, self._change, pattern, "Pattern", PATTERN_TOOLTIP)
-            FormDialog("Patients of all images", "Change patients", form, self._parent).show()
+            nouns = f"{choose_group_noun(self._worklist.task)}s"
+            FormDialog(f"{nouns.capitalize()} of all images", f"Change {nouns}", form, self._parent).show()
             return
         group = ws.project.identities.read_groups().get(case.group, case.group)
-        form = make_groups_form(partial(plan_group, ws, [case]), self._change, group, "Patient", GROUP_TOOLTIP)
-        FormDialog(f"Patient of {case.name}", "Change patient", form, self._parent).show()
+        noun = get_group_noun(case.group)
+        form = make_groups_form(partial(plan_group, ws, [case]), self._change, group, noun.capitalize(), GROUP_TOOLTIP)
+        FormDialog(f"{noun.capitalize()} of {case.name}", f"Change {noun}", form, self._parent).show()
 
     def _change(self, plan: GroupPlan) -> None:
         apply_group_plan(self._workspace, plan)

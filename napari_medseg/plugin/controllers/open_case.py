@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import read_roi_labels
 from napari_medseg.core.records import Case, Prediction
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin import layer_reuse, layers
+from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.controllers.stroke_recorder import StrokeRecorder
 from napari_medseg.plugin.drafts.closer import DraftCloser, EditSession
 from napari_medseg.workflow import cases
@@ -193,6 +195,20 @@ def write_accepted(
     proposed = draft.predicted if draft.model else None
     region = draft.review_region
     yield labels, write_accepted_files(folder, task, current.case, labels, current.image, region, proposed)
+
+
+def show_labels(
+    viewer: "Viewer", current: OpenCase, labels: NDArray[Any], free_number: int, task: Task, tools: dict[str, Any]
+) -> Labels:
+    """Show labels to edit in the layer of a case, or in a new one with these tools; return the layer."""
+    if (layer := current.labels_layer) is None:
+        layer = current.show_labels(viewer, labels)
+        labels_tools.apply_tools(layer, tools, task, free_number)
+    else:
+        layer_reuse.set_data(layer, labels)  # napari makes a layer with new data editable
+        if task.instances and layer.selected_label:
+            layer.selected_label = free_number
+    return layer
 
 
 def release_image(viewer: "Viewer", layer: ImageLayer | None, borrowed: bool) -> None:

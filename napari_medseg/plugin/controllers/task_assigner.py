@@ -83,6 +83,11 @@ class TaskAssigner:
         is_open = current is not None and current.case.id in [case.id for case in chosen]
         if is_open and self._case_controller.work.refuse_while_busy():
             return
+        if saved := [case for case in chosen if self._case_controller.saver.is_saving(case)]:
+            show_notice(
+                f"The labels of {list_names(saved)} are being saved. Nothing was changed; try again in a moment."
+            )
+            return
         with show_errors():
             removed = assignment.remove_from_list(self._workspace, chosen)
             stay = assignment.explain_staying(self._workspace, [case for case in chosen if case not in removed])

@@ -15,6 +15,7 @@ from napari_medseg.plugin.case_table.list_reader import ListReader
 from napari_medseg.plugin.controllers.background_prediction import BackgroundPrediction
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue, PredictionRequest
+from napari_medseg.plugin.drafts.after_accept import AfterAccept
 from napari_medseg.plugin.drafts.read_ahead import ReadAhead
 from napari_medseg.plugin.drops.dropped_images import DroppedImages
 from napari_medseg.plugin.drops.image_importer import ImageImporter
@@ -191,9 +192,17 @@ class Worklist(QObject):
         self._case_controller.open(case, image or self._read_ahead.take(case), layer)
 
     def step(self, by: int) -> None:
-        """Go to the next (`by` = 1) or previous (-1) listed case; the list wraps around."""
-        here = self._failed_at or self._get_open_case()  # not before the case that could not be opened
-        if (case := self.case_list.find_beside(None if here is None else here.id, by)) is not None:
+        """Go to the next (`by` = 1) or previous (-1) listed case; the list wraps around.
+
+        From a case that is being opened it goes on: a key that is pressed twice goes two cases on.
+        """
+        # Not before the case that could not be opened.
+        here = self._case_controller.opening or self._failed_at or self._get_open_case()
+        case = self.case_list.find_beside(None if here is None else here.id, by)
+        if case is None or (here is not None and case.id == here.id):
+            where = "list" if self.case_list.case_filter.is_empty else "list as it is filtered; clear the filter"
+            show_notice(f"There is no other case on the {where}.")
+        else:
             self.open(case)
 
     def open_next(self, after: Case | None = None) -> None:
@@ -234,12 +243,14 @@ class Worklist(QObject):
         self._prediction_queue.changed.connect(self._refresh_timer.start)
         self._case_controller.opened.connect(self._on_opened)
         self._case_controller.open_failed.connect(self._on_open_failed)
-        self._case_controller.decided.connect(self._on_decided)
+        self._case_controller.decided.connect(lambda case: self._skipped.discard(case.id))
+        self.after_accept = AfterAccept(self, self._case_controller)
         self._case_controller.state_changed.connect(lambda: self.update_case(self._get_open_case()))
 
     def _list_again(self) -> None:
         before, self._skipped = self.case_list, set()
         self.case_list = CaseList(self._workspace, self.task.name, before.order)
+        self.case_list.being_saved = before.being_saved
         self.case_list.pin(self._get_open_id())
         self.reader.read(self.case_list)
         self._refresh_timer.start()
@@ -272,13 +283,6 @@ class Worklist(QObject):
         self._failed_at = case
         self._unopenable.add(case.id)
         self._refresh_timer.start()
-
-    def _on_decided(self, case: Case) -> None:
-        with show_errors():
-            self._skipped.discard(case.id)
-            self.update_case(case)
-            if not self._case_controller.work.has_call_waiting:  # the user has chosen the next case already
-                self.open_next(case)
 
     def _get_open_case(self) -> Case | None:
         return None if self._case_controller.current is None else self._case_controller.current.case

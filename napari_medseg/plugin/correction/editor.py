@@ -82,7 +82,7 @@ class Editor(QObject):
     @property
     def session(self) -> EditSession | None:
         """The open review whose labels can be changed; `None` if there is none, or while labels are saved."""
-        return None if self._case_controller.work.must_finish else self._session
+        return None if self._case_controller.work.is_saving else self._session
 
     @property
     def layer(self) -> Labels | None:

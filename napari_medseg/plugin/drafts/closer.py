@@ -56,14 +56,15 @@ class DraftCloser(QObject):
         The draft stays open if `keeps_draft`, because its labels are being saved as a correction.
         """
         labels = session.recorder.disconnect()
+        if keeps_draft:
+            return  # a thread reads it; and what is changed after Accept belongs to no correction
         is_as_before = labels.shape == session.draft.labels.shape
-        if is_as_before and labels.size > MAX_VOXELS_AT_ONCE and not keeps_draft:
+        if is_as_before and labels.size > MAX_VOXELS_AT_ONCE:
             self._close_in_thread(session.draft, labels)
             return
         with show_errors():
             session.recorder.record_last_changes()
-        if not keeps_draft:
-            session.draft.close()
+        session.draft.close()
 
     def wait(self, case: Case) -> None:
         """Block until the draft of a case is closed, in any thread."""

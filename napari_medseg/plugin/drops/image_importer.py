@@ -13,13 +13,11 @@ from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtGui import QDropEvent, QGuiApplication
 from qtpy.QtWidgets import QWidget
 
-from napari_medseg.core import formats
 from napari_medseg.core.containers.image_source import FoundImages, ImageSource
-from napari_medseg.core.containers.zip_archive import is_zip
-from napari_medseg.core.dicom.bare_files import is_directory_file
-from napari_medseg.core.formats import ReadFailure, ReadNote, ReadProgress, read_found, read_images, search_images
+from napari_medseg.core.formats import ReadFailure, ReadNote, ReadProgress, read_found, read_images
 from napari_medseg.core.image import Image
 from napari_medseg.plugin import layers
+from napari_medseg.plugin.drops.searched_drop import SearchedDrop, may_hold_images, search_drop
 from napari_medseg.plugin.widgets.notifications import show_notice
 from napari_medseg.plugin.widgets.worker import Worker
 
@@ -149,7 +147,7 @@ class ImageImporter(QObject):
         """Read the dropped files; return whether at least one of them can be read."""
         chooses = QGuiApplication.keyboardModifiers() & Qt.KeyboardModifier.AltModifier
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-        if chooses or not any(formats.can_read(path) for path in paths):
+        if chooses or not may_hold_images(paths):
             return False
         event.acceptProposedAction()
         QTimer.singleShot(0, lambda: self.read(paths))
@@ -199,8 +197,7 @@ class ImageImporter(QObject):
         def ended() -> None:
             self._splitter = None
             if worker in self._workers and images:  # not if it was cancelled
-                is_alone = len(paths) == 1 and paths[0].is_file()
-                self._search(images, self._take_image if is_alone else None)
+                self._search(images, self._take_image if len(paths) == 1 else None)
                 self._workers.remove(worker)
             else:
                 self._on_ended(worker)
@@ -211,23 +208,24 @@ class ImageImporter(QObject):
 
     def _search(self, paths: Sequence[Path], take_image: Callable[[Image], bool] | None) -> None:
         """Find the images in a thread; read them, or ask first what they do not say."""
-        found: list[Any] = []
+        results: list[Any] = []
 
         def ended() -> None:
-            if worker not in self._workers or not found:  # cancelled, or refused as a whole
+            if worker not in self._workers or not results:  # cancelled, or refused as a whole
                 self._on_ended(worker)
                 return
-            sources = found[0].sources
-            asks_which = found[0].asks_which and (_is_searched(paths) or any(source.whole for source in sources))
+            drop: SearchedDrop = results[0]
+            found, sources = drop.found, drop.found.sources
+            asks_which = found.asks_which and (drop.is_searched or any(source.whole for source in sources))
             if self._ask is None or not (asks_which or any(source.asks_axes for source in sources)):
-                self._run(read_found(found[0], paths, sources), take_image)
+                self._run(read_found(found, paths, sources), take_image if drop.is_alone else None)
                 self._workers.remove(worker)
                 return
             self._on_ended(worker)
-            self._ask(sources, asks_which, lambda chosen: self._read_chosen(found[0], paths, chosen))
+            self._ask(sources, asks_which, lambda chosen: self._read_chosen(found, paths, chosen))
 
-        worker = Worker(_search_images(paths), self)
-        self._start(worker, found.append, ended)
+        worker = Worker(search_drop(paths), self)
+        self._start(worker, results.append, ended)
 
     def _read_chosen(self, found: FoundImages, paths: Sequence[Path], chosen: Sequence[ImageSource]) -> None:
         self.began.emit()
@@ -283,15 +281,6 @@ def _wait_for_window(work: Generator[Item], get_worker: Callable[[], Worker]) ->
             while get_worker().n_waiting >= MAX_WAITING and not get_worker().is_stopped:
                 time.sleep(WAIT_S)
             yield item
-
-
-def _search_images(paths: Sequence[Path]) -> Generator[FoundImages]:
-    yield search_images(paths)
-
-
-def _is_searched(paths: Sequence[Path]) -> bool:
-    """Whether images are found that nobody named: in a folder, an archive or a DICOM directory."""
-    return any(path.is_dir() or is_zip(path) or is_directory_file(path) for path in paths)
 
 
 def _is_slice_of_several(layer: Layer, others: Sequence[Layer]) -> bool:

@@ -16,7 +16,7 @@ EXPORT_FORMATS = tuple(
     if one.name not in _TWINS
 )
 
-EXPORT_NAMES = (("patient and case: patient-12_case-3", "group"), ("file of the image", "stem"))
+EXPORT_NAMES = (("group and case, such as patient-12_case-3", "group"), ("file of the image", "stem"))
 
 
 @dataclass(frozen=True)

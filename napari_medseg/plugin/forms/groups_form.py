@@ -9,8 +9,9 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.workflow.hold_out.groups import GroupPlan
 
 PATTERN_TOOLTIP = (
-    "Where the patient stands in the file name. * is any text, # is a number: {patient}_# or scan_{patient}_*. With / "
-    "the folder counts: {patient}/*. A regular expression is possible, too. Empty: the rule for file names"
+    "Where the patient, slide or video stands in the file name, written {patient}. * is any text, # is a number: "
+    "{patient}_# or scan_{patient}_*. With / the folder counts: {patient}/*. A regular expression is possible, too. "
+    "Empty: the rule for file names"
 )
 GROUP_TOOLTIP = "Patient, slide or video. Cases with the same name are on the same side, training or evaluation"
 

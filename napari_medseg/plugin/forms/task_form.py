@@ -39,8 +39,8 @@ from napari_medseg.plugin.widgets.collapsible_section import make_row
 SIZE_PX = (440, 430)
 N_INITIAL_ROWS = 3
 COLOUR_COLUMN, NAME_COLUMN, REMOVE_COLUMN = range(3)
-ImageChoice = tuple[str, tuple[Case, ...]]
-"""A text, such as ``12 images of the last drop``, and the cases of these images."""
+ImageChoice = tuple[str, Callable[[], Sequence[Case]]]
+"""A text, such as ``12 images of the last drop``, and what reads the cases of these images."""
 
 
 class TaskDialog(QDialog):
@@ -101,10 +101,10 @@ class TaskDialog(QDialog):
         """The error in the current input; empty if there is none."""
         return self._problem.text()
 
-    @property
-    def chosen_cases(self) -> tuple[Case, ...]:
-        """The cases whose images the task shall have."""
-        return self._images.get(self.images.value, ())
+    def read_chosen_cases(self) -> Sequence[Case]:
+        """Read the cases whose images the task shall have."""
+        read = self._images.get(self.images.value)
+        return () if read is None else read()
 
     def add_label(self, name: str = "", colour: str = "") -> None:
         """Add a row for a label. Without `colour`, the next colour of the palette is used."""

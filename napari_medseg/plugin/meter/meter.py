@@ -98,10 +98,9 @@ class Meter(QObject):
         """Read the figures again if the page is shown; what is not measured yet is measured in a thread."""
         if self.page is None or not self.page.isVisible():
             return
-        if self._worker is not None:
-            self._is_stale = True
+        self._is_stale = self._worker is not None
+        if self._is_stale:
             return
-        self._is_stale = False
         with show_errors():
             self._start(read_meter(self._workspace, self._worklist.task.name))
 
@@ -112,8 +111,9 @@ class Meter(QObject):
 
     def ask_name(self, prompt: InlinePrompt) -> None:
         """Ask who corrects, once: if second readings are made in this project and no name was given."""
-        if self._workspace.second_readings.are_made and not self._workspace.reader.is_named and not prompt.text:
-            text = f"Second readings are made here. Who corrects now? (your account: {self._workspace.reader.name})"
+        reader = self._workspace.reader
+        if self._workspace.second_readings.are_made and not reader.is_named and not prompt.text:
+            text = f"Second readings are made here. Who corrects now? (your account: {reader.name})"
             prompt.ask_lasting(text, [("Give a name…", self.show_readers_form), ("Later", lambda: None)])
 
     def change_reader(self, name: str) -> None:
@@ -124,9 +124,9 @@ class Meter(QObject):
         MedSegError
             If the name is none, or while labels are being saved: they are of the person before.
         """
-        reader, work = self._workspace.reader, self._case_controller.work
-        if work.must_finish and clean_name(name) != reader.name:
-            raise MedSegError(f"{work.busy_reason}, as those of {reader.name}. Change the person in a moment.")
+        reader, saver = self._workspace.reader, self._case_controller.saver
+        if saver.is_running and clean_name(name) != reader.name:
+            raise MedSegError(f"{saver.busy_reason}, as those of {reader.name}. Change the person in a moment.")
         before = reader.name, reader.label
         reader.set_name(name)
         if (reader.name, reader.label) != before:

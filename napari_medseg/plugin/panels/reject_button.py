@@ -11,6 +11,7 @@ from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from napari_medseg.plugin.widgets.notifications import show_errors
+from napari_medseg.plugin.widgets.speaking_button import SpeakingToolButton
 from napari_medseg.workflow.case_notes import notes
 from napari_medseg.workflow.case_notes.rejection_reasons import list_rejection_reasons
 from napari_medseg.workflow.workspace import Workspace
@@ -19,7 +20,7 @@ TOOLTIP = "Not usable: close this case without a correction (R). The arrow: give
 FLAG_TEXT = "Flag: ask a colleague"
 
 
-class RejectButton(QToolButton):
+class RejectButton(SpeakingToolButton):
     """Rejects, and keeps what a person says about the case.
 
     Parameters

@@ -6,6 +6,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QApplication, QMenu, QWidget
 from superqt import QElidingLabel
 
+from napari_medseg.core.grouping.keyed_groups import choose_group_noun
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.plugin.controllers.run_monitor import RunMonitor
 from napari_medseg.plugin.forms.form_dialog import FormDialog
@@ -20,6 +21,7 @@ from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.hold_out.held_out_groups import describe_hold_out_shortage
 from napari_medseg.workflow.meter import effort
 from napari_medseg.workflow.retrain import CandidateComparison
+from napari_medseg.workflow.run_outcome import find_waiting_comparison, list_undecided_runs
 from napari_medseg.workflow.run_plan import RunRequest
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import Event, Failed
@@ -31,8 +33,8 @@ RUN_TOPIC = "training run for {}"
 """Of one task: the message of a run that waits does not replace that of another task."""
 OPTIONS_TOOLTIP = "Choose the start version, the seed, or a custom recipe"
 FIRST_MODEL_HINT = (
-    "The first model is trained on accepted cases, if possible of several patients, slides or videos. "
-    "It goes live only if it beats empty labels on the hold-out."
+    "The first model is trained on accepted cases, if possible of several {}s. It goes live only if it beats empty "
+    "labels on the hold-out."
 )
 
 
@@ -88,10 +90,10 @@ class RetrainPanel(CollapsibleSection):
             self.findings.check(self._task)
             why_not = why_not or self.findings.blocking_reason
             n_judging = retrain.count_hold_out_groups(self._workspace, self._task)
-            short = describe_hold_out_shortage(n_judging, self._workspace.tasks.get_task(self._task))
-            self._hint_page.setText(
-                f"{RETRAIN_HINT if live else FIRST_MODEL_HINT} {short and f'{short[0].upper()}{short[1:]}.'}".strip()
-            )
+            task = self._workspace.tasks.get_task(self._task)
+            short, hint = describe_hold_out_shortage(n_judging, task), FIRST_MODEL_HINT.format(choose_group_noun(task))
+            short = short and f"{short[0].upper()}{short[1:]}."
+            self._hint_page.setText(f"{RETRAIN_HINT if live else hint} {short}".strip())
             what = f"Fine-tune {live}" if live else "Train the first model of this task"
             tooltip = f"{what} on {waiting} corrections, in a separate process; you can continue working"
             theme.set_enabled(self._retrain, not why_not, tooltip, why_not)
@@ -229,7 +231,7 @@ class RetrainPanel(CollapsibleSection):
                 title = self._workspace.tasks.get_task(paused.task).title
                 text = f"A training run for {title} is paused."
                 show_result(text, [("Show", partial(self._show_run, paused))], RUN_TOPIC.format(paused.task))
-            for run in retrain.list_undecided_runs(self._workspace):
+            for run in list_undecided_runs(self._workspace):
                 if run.task != self._task and run.task in self._workspace.tasks:
                     self._announce(run, retrain.read_comparison(self._workspace, run))
 
@@ -260,8 +262,11 @@ class RetrainPanel(CollapsibleSection):
     def _get_run_blocker(self) -> str:
         if self._watch.is_running:
             return "A training run is under way"
-        waits = run_control.find_paused_run(self._workspace, self._task) is not None
-        return "A run is paused: continue or discard it first" if waits else ""
+        if run_control.find_paused_run(self._workspace, self._task) is not None:
+            return "A run is paused: continue or discard it first"
+        if find_waiting_comparison(self._workspace, self._task) is not None:
+            return "A new version waits: promote it or keep the old one; then the next run begins with the better one"
+        return ""
 
     def _show_comparison(self, run: Run, view: CandidateComparison) -> None:
         live = self._workspace.registry.find_live_card(run.task)

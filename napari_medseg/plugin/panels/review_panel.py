@@ -89,7 +89,7 @@ class ReviewPanel(CollapsibleSection):
     def refresh(self) -> None:
         """Update the buttons and the status line."""
         current = self._case_controller.current
-        why_not = _get_review_blocker(current, self._case_controller.work.busy_reason)
+        why_not = _get_review_blocker(current)
         again = "Already accepted; change a label or the review region to accept it again" * (
             _is_accepted_unchanged(current)
         )
@@ -99,7 +99,7 @@ class ReviewPanel(CollapsibleSection):
             f"Make these labels a correction, open the next case (A); reviewed: {self._review_region.summary}",
             why_not or again,
         )
-        self._reject.set_blocked(why_not, current is not None and not self._case_controller.work.busy_reason)
+        self._reject.set_blocked(why_not, current is not None)
         changed = current is not None and current.is_edited
         nothing = why_not or ("" if changed else "Nothing was changed: these are the labels of the model")
         theme.set_enabled(
@@ -125,17 +125,21 @@ class ReviewPanel(CollapsibleSection):
         self._show_progress()
 
     def accept(self) -> None:
-        """Accept the case if the button is enabled; ask before about labels layers that the user added."""
-        if not self._is_refused() and self._accept.isEnabled():
+        """Accept the case, or say why not; ask before about labels layers that the user added."""
+        if self._is_refused():
+            return
+        if self._accept.isEnabled():
             self._added_labels.call_when_settled(self._accept_labels)
+        else:
+            show_notice(f"{self._accept.toolTip()}.")
 
     def reject(self, reason: str = "") -> None:
-        """Reject the case if that is possible, and keep the reason."""
+        """Reject the case if that is possible, and keep the reason; else say why not."""
         current = self._case_controller.current
-        if current is None or self._is_refused():
+        if self._is_refused():
             return
-        if self._reject.why_not:
-            show_notice(self._reject.why_not)
+        if current is None or self._reject.why_not:
+            show_notice(f"{self._reject.why_not}.")
             return
         with show_errors():
             self._write_seconds()
@@ -143,7 +147,7 @@ class ReviewPanel(CollapsibleSection):
             self._case_controller.reject()
 
     def _is_refused(self) -> bool:
-        """Tell a user who pressed a key why the button is grey, if that passes by itself."""
+        """Tell a user who pressed a key or a button why nothing is done now, if that passes by itself."""
         return self._case_controller.current is not None and self._case_controller.work.refuse_while_busy()
 
     def _accept_labels(self) -> None:
@@ -193,14 +197,14 @@ class ReviewPanel(CollapsibleSection):
             self._unwritten_s = 0.0
 
 
-def _get_review_blocker(current: OpenCase | None, busy_reason: str) -> str:
+def _get_review_blocker(current: OpenCase | None) -> str:
+    """Return why the case can be neither accepted nor rejected, if that does not pass by itself."""
     if current is None:
         return "Open a case first: drop an image"
-    if busy_reason:
-        return busy_reason
     if current.edit_session is None and current.saved_state in ("accepted", "rejected"):
         return f"This case is {current.saved_state}; choose a label to edit it again"
-    return "" if current.labels_layer is not None else "There are no labels yet: predict, or choose a label and paint"
+    has_labels = current.labels_layer is not None
+    return "" if has_labels else "There are no labels yet: predict (G), or choose a label and paint"
 
 
 def _is_accepted_unchanged(current: OpenCase | None) -> bool:

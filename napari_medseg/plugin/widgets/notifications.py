@@ -59,10 +59,10 @@ class SettledMessages(Notification):
         self.topic = topic
 
 
-def show_problem(problem: MedSegError | str, topic: str = "") -> None:
+def show_problem(problem: MedSegError | str, topic: str = "", actions: Sequence[MessageAction] = ()) -> None:
     """Show an error message. A cancelled prediction is not reported, and neither is an error without a text."""
     if not isinstance(problem, PredictionCancelled) and str(problem):
-        notification_manager.dispatch(DockMessage(str(problem), MessageKind.ERROR, topic=topic))
+        notification_manager.dispatch(DockMessage(str(problem), MessageKind.ERROR, actions, topic))
 
 
 def show_notice(text: str) -> None:

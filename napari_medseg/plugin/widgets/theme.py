@@ -5,6 +5,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QComboBox, QPushButton, QToolButton, QWidget
 
+from napari_medseg.plugin.widgets.speaking_button import SpeakingButton, SpeakingToolButton
+
 DRAFT = "#E69F00"
 BUTTON_HEIGHT_PX = 26
 
@@ -108,7 +110,7 @@ def escape_mnemonic(text: str) -> str:
 
 def make_button(text: str, tooltip: str, *, main: bool = False) -> QPushButton:
     """Make a push button. A click does not take the keyboard focus from the canvas."""
-    made = QPushButton(text)
+    made = SpeakingButton(text)
     made.setToolTip(tooltip)
     made.setProperty("main", main)
     made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
@@ -131,7 +133,7 @@ def set_style_property(widget: QWidget, name: str, value: bool | str) -> None:
 
 def make_tool_button(text: str, tooltip: str, object_name: str = "medseg-tool") -> QToolButton:
     """Make a small button. `object_name` selects its style; ``medseg-plain`` has no background."""
-    made = QToolButton()
+    made = SpeakingToolButton()
     made.setObjectName(object_name)
     made.setText(text)
     made.setToolTip(tooltip)

@@ -187,47 +187,19 @@ class SingleWork(QObject):
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self._worker: Worker | None = None
-        self._must_finish = False
-        self._waiting: Callable[[], None] | None = None
 
     @property
     def is_running(self) -> bool:
         """Whether a result is awaited."""
         return self._worker is not None
 
-    @property
-    def must_finish(self) -> bool:
-        """Whether the work under way must finish, such as the saving of labels."""
-        return self._worker is not None and self._must_finish
-
-    @property
-    def has_call_waiting(self) -> bool:
-        """Whether a call waits for the end of work that must finish."""
-        return self._waiting is not None
-
-    def call_when_free(self, call: Callable[[], None]) -> None:
-        """Stop the work and call `call`; if the work must finish, `call` waits for its end."""
-        if self._worker is not None and self._must_finish:
-            self._waiting = call
-        else:
-            self.stop()
-            call()
-
-    def run(
-        self,
-        work: Generator[Any],
-        then: Callable[[Any], None],
-        on_failure: Callable[[], None],
-        *,
-        must_finish: bool = False,
-    ) -> None:
+    def run(self, work: Generator[Any], then: Callable[[Any], None], on_failure: Callable[[], None]) -> None:
         """Run `work`, which yields one item; then call `then` with it, or show the error and call `on_failure`.
 
-        Other work is stopped. Do not call it during work that must finish: that would be delivered, too.
+        Other work is stopped.
         """
         self.stop()
         worker = Worker(work, self)
-        self._must_finish = must_finish
 
         def let_go() -> None:
             if self._worker is worker:
@@ -244,9 +216,6 @@ class SingleWork(QObject):
         def ended() -> None:
             let_go()
             self.ended.emit()
-            if self._waiting is not None and must_finish:
-                call, self._waiting = self._waiting, None
-                self.call_when_free(call)
 
         worker.yielded.connect(delivered)
         worker.failed.connect(failed)
@@ -254,15 +223,8 @@ class SingleWork(QObject):
         self._worker = worker.start()
         self.began.emit()
 
-    def finish(self) -> None:
-        """Block until work that must finish has ended, and deliver its result; drop the call that waits for it."""
-        self._waiting = None
-        if self._worker is not None and self._must_finish:
-            self._worker.finish()
-
     def stop(self) -> None:
-        """Deliver nothing of the work that is under way unless it must finish; drop the call that waits for its end."""
-        self._waiting = None
-        if self._worker is not None and not self._must_finish:
+        """Deliver nothing of the work that is under way."""
+        if self._worker is not None:
             self._worker.stop()
             self._worker = None

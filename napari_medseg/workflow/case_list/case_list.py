@@ -33,8 +33,8 @@ SortKey = Callable[[CaseRow], Any]
 class CaseList:
     """All cases of a task with their state. A change of one case reads one row.
 
-    The open case keeps its place and stays listed while a person works on it and until it is left (`pin`): the row
-    that a person looks at must not move away, and the next case is the one below.
+    The open case keeps its place and stays listed until it is left (`pin`): a row that a person looks at must not move
+    away, and the next case is the one below. Nobody is sent to cases in `being_saved`, which were accepted.
 
     Parameters
     ----------
@@ -60,7 +60,8 @@ class CaseList:
         self._filter = CaseFilter()
         self._sort_key: SortKey | None = None
         self._is_descending = False
-        self._ranks = ColumnRanks()  # of the sorted column
+        self._ranks = ColumnRanks()
+        self.being_saved: frozenset[int] = frozenset()
         self._clear()
         self.read_step()
 
@@ -201,8 +202,7 @@ class CaseList:
         """Return the next undecided cases in the order in which they will be opened, without the open one."""
         if (following := self.find_next(case_id, skipped)) is None:
             return []
-        ids = self._list_undecided(case_id)
-        begin = int(np.flatnonzero(ids == following.id)[0])
+        begin = int(np.flatnonzero((ids := self._list_undecided(case_id)) == following.id)[0])
         return [self._rows[self._place_of[int(n)]] for n in np.roll(ids, -begin)[:n_cases]]
 
     def find_accepted_before(self, case_id: int | None) -> Case | None:
@@ -236,7 +236,8 @@ class CaseList:
     def _list_undecided(self, without: int | None) -> NDArray[np.int64]:
         """Return the ids of the listed cases that are undecided, in their order, without one."""
         undecided = self._features["id"][~is_decided(self._features)]
-        return np.asarray(self.shown_ids[np.isin(self.shown_ids, undecided) & (self.shown_ids != (without or 0))])
+        wanted = np.isin(self.shown_ids, undecided) & ~np.isin(self.shown_ids, [without or 0, *self.being_saved])
+        return self.shown_ids[wanted]
 
     def _find_position(self, case_id: int) -> tuple[int, bool]:
         """Return where a case is among the listed ones, or would be, and whether it is listed."""
@@ -246,8 +247,7 @@ class CaseList:
     def _count_above(self, case_id: int, ids: NDArray[np.int64]) -> int:
         """Return how many of some cases are above a case, which may be hidden by the filter."""
         ordered = self._features["id"][self._get_ordered()]
-        above = ordered[: int(np.flatnonzero(ordered == case_id)[0])]
-        return int(np.isin(ids, above).sum())
+        return int(np.isin(ids, ordered[: int(np.flatnonzero(ordered == case_id)[0])]).sum())
 
     def _get_ordered(self) -> Places:
         if self._ordered is None:

@@ -49,8 +49,8 @@ ORDER_TITLES = {
     CaseOrder.RANDOM: "random",
 }
 ORDER_EXPLANATIONS = {
-    CaseOrder.USEFUL: "One case of every patient before a second of any; unlike images first, then the highest "
-    "uncertainty per minute of work",
+    CaseOrder.USEFUL: "One case of every patient, slide or video before a second of any; unlike images first, then the "
+    "highest uncertainty per minute of work",
     CaseOrder.LISTED: "In the order in which the images were added",
     CaseOrder.OLDEST_DRAFT: "Drafts that were begun first, then the others as they were added",
     CaseOrder.HARDEST: "Unlike images first, then the highest uncertainty of the model",

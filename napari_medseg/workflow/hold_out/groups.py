@@ -111,7 +111,7 @@ def plan_groups_by_name(ws: Workspace, pattern: str) -> GroupPlan:
     if cases and len(unmatched) == len(cases):
         raise MedSegError(
             f"the pattern {pattern!r} matches none of the {len(cases)} cases, such as {cases[0].file_name!r}. "
-            "Write the name of an image with {patient} in place of the patient, such as {patient}_*."
+            "Write the name of an image with {patient} in place of the patient, slide or video, such as {patient}_*."
         )
     group_of = {case.id: named[case.id] or present.get(case.group, case.group) for case in cases}
     return _make_plan(ws, cases, group_of, unmatched, parsed.text if parsed else "")
@@ -126,7 +126,7 @@ def plan_group(ws: Workspace, chosen: Sequence[Case], group: str) -> GroupPlan:
         If the name of the group is empty.
     """
     if not group.strip():
-        raise MedSegError("a group needs a name, such as the number of the patient.")
+        raise MedSegError("a group needs a name, such as the number of the patient, slide or video.")
     cases = tuple(ws.project.read_records(Case))
     present = ws.project.identities.read_groups()
     labelled = {text: clear for keyed, clear in present.items() for text in (keyed, get_group_label(keyed))}
@@ -185,8 +185,8 @@ def _find_renamed_groups(ws: Workspace, pattern: GroupPattern | None, present: M
             found.setdefault(named, {})[case.group] = case.held_out
     if doubtful := [groups for groups in found.values() if len(set(groups.values())) > 1]:
         logger.warning(
-            "images of one patient are both in the hold-out and in the training set: %s. medseg groups change puts "
-            "them together",
+            "images of one patient, slide or video are both in the hold-out and in the training set: %s. "
+            "medseg groups change puts them together",
             "; ".join(" and ".join(map(get_group_label, sorted(groups))) for groups in doubtful),
         )
     chosen = {named: min(groups, key=lambda group: (groups[group], group)) for named, groups in found.items()}

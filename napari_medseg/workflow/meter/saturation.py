@@ -107,7 +107,9 @@ def find_retrain_pair(ws: Workspace, task: str) -> RetrainPair | None:
     if len(latest) < 2:
         return None
     before, last = list(latest.values())[-2:]
-    return RetrainPair(str(before.result_model), str(last.result_model), before.n_corrections, last.n_corrections)
+    unread = ws.project.listed.count_unread_corrections()
+    n_older, n_newer = (run.n_corrections - unread.get(run.id, 0) for run in (before, last))
+    return RetrainPair(str(before.result_model), str(last.result_model), n_older, n_newer)
 
 
 def list_to_compare(ws: Workspace, pair: RetrainPair, waiting: Sequence[WaitingCase]) -> list[ToCompare]:

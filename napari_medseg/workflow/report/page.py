@@ -115,7 +115,18 @@ def _build_retrain_table(report: TaskReport) -> Table | None:
                 "" if one.seconds is None else format_seconds(one.seconds),
             ]
         )
-    header = ["started", "before", "after", "decision", "old", "new", "change", "worst case", "compared", "corrections"]
+    header = [
+        "started",
+        "before",
+        "after",
+        "decision",
+        "old",
+        "new",
+        "change",
+        "worst case",
+        "compared",
+        "corrections read",
+    ]
     return Table([*header, "duration"], rows) if rows else None
 
 

@@ -117,7 +117,11 @@ def _read_task(
     scan = yield from label_scan.scan_labels(folder, task, _list_accepted(project, task.name))
     problems += scan.problems
     figures = yield from _measure(ws, folder, task.name)
-    runs = project.read_records(Run, "task", task.name)
+    unread = project.listed.count_unread_corrections()
+    runs = [
+        replace(run, n_corrections=run.n_corrections - unread.get(run.id, 0))
+        for run in project.read_records(Run, "task", task.name)
+    ]
     known = None if names.are_clear else {case.name for case in project.read_records(Case)}
     needed = [card for card in list_needed_versions(project, registry).cards if card.task == task.name]
     live = registry.find_live_card(task.name)

@@ -353,13 +353,14 @@ def colour_image() -> Image:
     return Image(pixels, "YXC", units="rgb", group="slide", name="slide")
 
 
-def test_another_case_opens_only_when_the_accepted_labels_are_saved(opened: SimpleNamespace, qtbot: QtBot) -> None:
+def test_another_case_opens_while_the_accepted_labels_are_saved(opened: SimpleNamespace, qtbot: QtBot) -> None:
     other, _, _ = predicted(opened.ws, phantom(1))
     predicted(opened.ws, phantom(2))
     opened.case_controller.accept()
     opened.case_controller.open(other, phantom(1))
-    assert opened.case_controller.current.case.id == opened.case.id
-    qtbot.waitUntil(lambda: opened.case_controller.current.case.id == other.id)
+    assert opened.case_controller.current.case.id == other.id
+    qtbot.waitUntil(lambda: not opened.case_controller.saver.is_running)
+    assert opened.case_controller.current.case.id == other.id
     assert state_of(opened.ws, opened.case) == "accepted"
 
 

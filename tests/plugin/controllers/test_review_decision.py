@@ -20,9 +20,11 @@ from napari_medseg.plugin.controllers import open_case
 from napari_medseg.plugin.controllers.added_labels import AddedLabels
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.task_assigner import TaskAssigner
-from napari_medseg.plugin.drafts import preparer
+from napari_medseg.plugin.drafts import after_accept, preparer
 from napari_medseg.plugin.meter.meter import Meter
+from napari_medseg.plugin.widgets.message_line import MessageLine
 from napari_medseg.workflow import cases, review
+from napari_medseg.workflow.case_list.filters import CaseFilter
 from napari_medseg.workflow.workspace import Workspace
 
 
@@ -105,7 +107,7 @@ def test_an_accept_that_began_is_recorded_whatever_is_pressed_while_files_are_wr
     edited.desk.accept()
     try:
         PRESSED[pressed](edited)
-        assert edited.desk.is_busy
+        assert edited.desk.saver.is_running
     finally:
         goes_on.set()
     qtbot.waitUntil(lambda: bool(edited.ws.project.read_records(Correction)))
@@ -128,24 +130,93 @@ def test_the_case_that_was_chosen_while_labels_were_saved_opens(
     check_recorded(edited)
 
 
-def test_labels_that_are_being_saved_are_lent_to_no_other_case(
-    edited: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("closes", [False, True])
+def test_the_next_case_can_be_edited_while_labels_are_saved_and_shares_no_array_with_them(
+    edited: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, closes: bool
 ) -> None:
     goes_on = hold_back(monkeypatch, "write_accepted")
     array = edited.layer.data
     edited.desk.accept()
-    edited.desk.close_case()
+    if closes:
+        edited.desk.close_case()
     edited.desk.open(edited.cases[1], phantom(1))
-    assert edited.layer.data is array
-    assert not edited.layer.editable
-    goes_on.set()
-    qtbot.waitUntil(lambda: edited.desk.current is not None and edited.desk.current.labels_layer is not None)
     current = edited.desk.current
     assert current.case.id == edited.cases[1].id
-    assert edited.layer not in (current.labels_layer, current.empty_layer)
+    assert current.labels_layer.editable
     assert not np.shares_memory(current.labels_layer.data, array)
     current.labels_layer.paint((40, 60), 2)
+    goes_on.set()
+    qtbot.waitUntil(lambda: not edited.desk.saver.is_running)
     check_recorded(edited)
+    assert (edited.desk.current, edited.desk.current.state) == (current, "draft")
+
+
+def test_the_next_case_opens_at_once_if_the_labels_are_large(
+    edited: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(after_accept, "MAX_VOXELS_AT_ONCE", 100)
+    goes_on = hold_back(monkeypatch, "write_accepted")
+    edited.desk.accept()
+    qtbot.waitUntil(lambda: edited.desk.current.case.id == edited.cases[1].id)
+    edited.desk.accept()
+    qtbot.waitUntil(lambda: edited.desk.current.case.id == edited.cases[2].id)
+    edited.desk.accept()
+    edited.worklist.step(1)
+    assert edited.desk.saver.n_cases == 3
+    assert edited.desk.current.case.id == edited.cases[2].id, "two images beside the open one are enough in memory"
+    goes_on.set()
+    qtbot.waitUntil(lambda: not edited.desk.saver.is_running)
+    assert len(edited.ws.project.read_records(Correction)) == 3
+
+
+def test_a_case_that_is_being_saved_opens_when_it_is(
+    edited: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, told: Texts
+) -> None:
+    goes_on = hold_back(monkeypatch, "write_accepted")
+    edited.desk.accept()
+    edited.desk.open(edited.cases[1], phantom(1))
+    edited.desk.open(edited.cases[0], phantom(0))
+    assert "It opens when they are" in told
+    assert edited.desk.current.case.id == edited.cases[1].id
+    goes_on.set()
+    qtbot.waitUntil(lambda: edited.desk.current.case.id == edited.cases[0].id)
+    assert edited.desk.current.state == "accepted"
+    assert np.array_equal(edited.desk.current.labels_layer.data, edited.seen)
+
+
+def test_labels_that_cannot_be_saved_are_a_draft_again_after_the_next_case_was_opened(
+    edited: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = MessageLine()
+    qtbot.addWidget(line)
+    monkeypatch.setattr(after_accept, "MAX_VOXELS_AT_ONCE", 100)
+    edited.layer.data[:] = np.where(edited.layer.data == 1, 2, np.where(edited.layer.data == 2, 1, 0))  # sides swapped
+    swapped = edited.layer.data.copy()
+    goes_on = hold_back(monkeypatch, "write_accepted")
+    edited.desk.accept()
+    qtbot.waitUntil(lambda: edited.desk.current.case.id == edited.cases[1].id)
+    goes_on.set()
+    qtbot.waitUntil(lambda: any("is a draft again" in text for text in line.texts))
+    assert not edited.ws.project.read_records(Correction)
+    assert [case.id for case in review.list_draft_cases(edited.ws)] == [edited.cases[0].id]
+    assert edited.worklist.case_list.get_row(edited.cases[0].id).state == "draft"
+    line.press_action(f"Open {edited.cases[0].name}")
+    qtbot.waitUntil(lambda: edited.desk.current.case.id == edited.cases[0].id)
+    assert np.array_equal(edited.desk.current.labels_layer.data, swapped)
+    assert edited.desk.current.labels_layer.editable
+
+
+def test_next_pressed_twice_while_an_image_is_read_goes_two_cases_on(
+    edited: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, told: Texts
+) -> None:
+    goes_on = hold_back(monkeypatch, "load_image")
+    edited.worklist.step(1)
+    edited.worklist.step(1)
+    goes_on.set()
+    qtbot.waitUntil(lambda: edited.desk.current.case.id == edited.cases[2].id)
+    edited.worklist.case_list.set_filter(CaseFilter(text="case 3"))
+    edited.worklist.step(1)
+    assert "There is no other case on the list as it is filtered" in told
 
 
 def test_closing_waits_for_the_accept_that_began(ws: Workspace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:

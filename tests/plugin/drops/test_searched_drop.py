@@ -1,0 +1,27 @@
+"""Dropped paths are looked at without the window waiting for a slow disk."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from napari_medseg.core import formats
+from napari_medseg.plugin.drops import searched_drop
+
+
+def test_a_share_that_does_not_answer_holds_up_no_drop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on = threading.Event()
+
+    def hang(_path: Path) -> bool:
+        return goes_on.wait(60)
+
+    monkeypatch.setattr(formats, "can_read", hang)
+    assert searched_drop.may_hold_images([tmp_path / "a.png"]), "known by its name"
+    assert searched_drop.may_hold_images([tmp_path / "series"]), "read in a thread, which reports what it is"
+    goes_on.set()
+
+
+def test_what_is_no_image_is_left_to_napari(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    assert not searched_drop.may_hold_images([tmp_path / "notes.txt"])
+    assert not searched_drop.may_hold_images([])
