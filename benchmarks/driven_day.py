@@ -18,7 +18,7 @@ import statistics
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QAbstractSpinBox
-from real_hands import RealHands
+from real_hands import Point, RealHands
 
 from napari_medseg.plugin.demo.demo import open_window
 from napari_medseg.workflow.meter.rows import list_meter_rows
@@ -231,7 +231,7 @@ class Day:
         self.hands.key("n")
         ends = (rows.min() - 3, middle), (rows.max() + 3, middle)
         size = np.array([self.hands.canvas.width(), self.hands.canvas.height()])
-        self.hands.drag([tuple(self._on_canvas(np.array(end)) / size) for end in ends])
+        self.hands.drag([tuple(self._on_canvas(end) / size) for end in ends])
         self.hands.wait(0.3)
         self.check("a line cuts an object in two", len(np.unique(layer.data)) > len(values) + 1)
         self.hands.key("Escape")
@@ -262,7 +262,9 @@ class Day:
 
     def flag(self) -> None:
         """Flag the case."""
-        self.check("a case can be flagged", self.hands.choose_in_menu(self.dock.review_panel._reject, "Flag", self._arrow()))
+        self.check(
+            "a case can be flagged", self.hands.choose_in_menu(self.dock.review_panel._reject, "Flag", self._arrow())
+        )
 
     def list_window(self) -> None:
         """Unfold the list, search, hold two cases out, and show it as a window."""
@@ -422,11 +424,11 @@ class Day:
         reject = self.dock.review_panel._reject
         return reject.width() - 8, reject.height() / 2
 
-    def _on_canvas(self, pixel: np.ndarray) -> np.ndarray:
+    def _on_canvas(self, pixel: Sequence[float]) -> Point:
         world = np.asarray(self.current.labels_layer.data_to_world(tuple(pixel)))[-2:]
         camera, canvas = self.hands.viewer.scene.camera, self.hands.canvas
         y, x = (world - np.asarray(camera.center)[-2:]) * camera.zoom
-        return np.array([canvas.width() / 2 + x, canvas.height() / 2 + y])
+        return float(canvas.width() / 2 + x), float(canvas.height() / 2 + y)
 
     def _is_ready(self) -> bool:
         current = self.current

@@ -3,6 +3,7 @@
 Needs an X server (Xvfb), xdotool and the window manager openbox.
 """
 
+import itertools
 import subprocess
 import sys
 import time
@@ -130,7 +131,7 @@ class RealHands:
             self.send(f"keydown {held}")
         self.move(self.canvas, tuple(corners[0]))
         self.send("mousedown 1")
-        for start, end in zip(corners[:-1], corners[1:], strict=True):
+        for start, end in itertools.pairwise(corners):
             for share in np.linspace(0, 1, steps)[1:]:
                 self.move(self.canvas, tuple(start + share * (end - start)))
         self.send("mouseup 1")

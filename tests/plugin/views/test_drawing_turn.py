@@ -11,7 +11,7 @@ from napari_medseg.workflow.cases import add_cases
 
 
 def test_the_canvas_waits_for_one_turn_and_never_stays_held(window: SimpleNamespace, qtbot: QtBot) -> None:
-    turn, canvas, desk = DrawingTurn(window.case_controller), QWidget(), window.case_controller
+    turn, canvas, desk = DrawingTurn(window.viewer, window.case_controller), QWidget(), window.case_controller
     qtbot.addWidget(canvas)
     window.worklist.set_predicts_automatically(False)
     images = [phantom(number) for number in range(3)]
@@ -27,6 +27,11 @@ def test_the_canvas_waits_for_one_turn_and_never_stays_held(window: SimpleNamesp
     qtbot.waitUntil(canvas.updatesEnabled)
     desk.current.labels_layer.paint((2, 2), 1)
     assert canvas.updatesEnabled(), "strokes are drawn at once"
+    seen: list[bool] = []
+    window.viewer.layers.events.inserted.connect(lambda: seen.append(canvas.updatesEnabled()), position="first")
+    window.viewer.add_points(name="another plugin's")
+    assert seen == [False], "napari still adds the layer"
+    qtbot.waitUntil(canvas.updatesEnabled)
     desk.open(third, images[2])
     turn.close()
     assert canvas.updatesEnabled()
