@@ -380,11 +380,12 @@ class Day:
     def train(self) -> None:
         """Start a training run."""
         self.hands.press("Retrain", self.widget)
-        self.hands.wait(3)
+        self.hands.wait_until(lambda: self.dock.run_monitor.is_running, 4)
         self.picture("retrain")
         if not self.dock.run_monitor.is_running:
-            self.hands.press("Retrain anyway", self.widget)
-            self.hands.wait(2)
+            self.check("Retrain shows why not", self.hands.press("Retrain anyway", self.widget))
+            self.hands.wait_until(lambda: self.dock.run_monitor.is_running, 8)
+            self.picture("retrain-anyway")
         self.check("a run is training", self.dock.run_monitor.is_running)
         self.hands.rest()
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QEvent, QMimeData, QPoint, Qt, QTimer, QUrl
 from qtpy.QtGui import QDrag, QMouseEvent
-from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QLabel, QMenu, QWidget
+from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QLabel, QMenu, QScrollArea, QWidget
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -23,6 +23,7 @@ Point = tuple[float, float]
 SOURCE_PX = (50, 22)
 TITLE_PX = 24
 TURN_S = 0.004
+MAX_TURNS = 20
 
 
 class RealHands:
@@ -165,8 +166,22 @@ class RealHands:
         button = self.find_button(text, inside)
         if button is None or not button.isEnabled():
             return False
+        self.reveal(button)
         self.click(button)
         return True
+
+    def reveal(self, widget: QWidget) -> None:
+        """Turn the wheel over the scroll area of a widget until it is in view, as a person does."""
+        area = widget.parentWidget()
+        while area is not None and not isinstance(area, QScrollArea):
+            area = area.parentWidget()
+        for _ in range(MAX_TURNS if area is not None else 0):
+            view = area.viewport()
+            top = widget.mapTo(view, QPoint(0, 0)).y()
+            if top >= 0 and top + widget.height() <= view.height():
+                return
+            self.move(view, (4, view.height() / 2))
+            self.send(f"click {4 if top < 0 else 5}")
 
     def choose(self, box: QComboBox, text: str) -> None:
         """Choose an entry of a combo box; `ValueError` if it has no such entry."""

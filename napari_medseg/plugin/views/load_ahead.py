@@ -1,7 +1,7 @@
 """What napari loads and computes for its first layers, done in steps after the window has opened.
 
-Else it is done at the first drop and at its first labels, while a person waits: 520 modules, units, templates
-of shaders, the controls of a layer, and the patterns of dashed lines, which vispy computes for the outline of a polygon.
+Else it is done at the first drop and at its first labels, while a person waits: 520 modules, units, templates of
+shaders, the controls of a layer, and the patterns of dashed lines, which vispy computes for the outline of a polygon.
 """
 
 import threading

@@ -98,7 +98,8 @@ def test_a_result_takes_one_line_after_a_while_and_all_of_it_comes_back(
     show_result(text, [("Open folder", lambda: pressed.append("open"))])
     qtbot.waitUntil(line._more.isVisible)
     short = line._text.text()
-    assert short.startswith("Exported 14 files") and short.endswith(" …")
+    assert short.startswith("Exported 14 files")
+    assert short.endswith(" …")
     assert text.startswith(short[:-2])
     assert line._text.fontMetrics().horizontalAdvance(short) < line.width()
     with pytest.raises(ValueError, match="no button"):
