@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QWidget
 
 from napari_medseg.plugin.controllers.case_controller import CaseController
@@ -19,6 +19,9 @@ class DrawingTurn(QObject):
     takes 20 ms more without a graphics card, and 100 ms for a large image. A new layer would be drawn twice while
     napari still adds it, because its controls change the size of the canvas.
 
+    Meanwhile the canvas keeps its picture: its paint events are dropped. (With updates disabled it would be blank for a
+    moment, whenever Qt paints what lies around it.)
+
     Parameters
     ----------
     viewer
@@ -33,6 +36,7 @@ class DrawingTurn(QObject):
         self._case_controller = case_controller
         self._canvas: QWidget | None = None
         self._shown: tuple[int, bool] | None = None
+        self.is_held = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
@@ -53,6 +57,10 @@ class DrawingTurn(QObject):
         self._draw()
         self._canvas = None
 
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Drop the paint events of the canvas."""
+        return event.type() == QEvent.Type.Paint
+
     def _hold_if_other(self) -> None:
         """Hold the drawing if another case is shown, or the first labels of the open one."""
         current, before = self._case_controller.current, self._shown
@@ -61,10 +69,13 @@ class DrawingTurn(QObject):
             self._hold()
 
     def _hold(self, _event: object = None) -> None:
-        if self._canvas is not None and isalive(self._canvas):
-            self._canvas.setUpdatesEnabled(False)
+        if self._canvas is not None and isalive(self._canvas) and not self.is_held:
+            self.is_held = True
+            self._canvas.installEventFilter(self)
             self._timer.start()
 
     def _draw(self) -> None:
-        if self._canvas is not None and isalive(self._canvas):
-            self._canvas.setUpdatesEnabled(True)
+        was_held, self.is_held = self.is_held, False
+        if was_held and self._canvas is not None and isalive(self._canvas):
+            self._canvas.removeEventFilter(self)
+            self._canvas.update()
