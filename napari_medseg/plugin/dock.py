@@ -237,8 +237,8 @@ class Dock(QWidget):
         self.retrain_panel.live_changed.connect(self._on_live_changed)
         self.retrain_panel.row_chosen.connect(self._comparison_overlay.show_row)
         self.retrain_panel.run_requested.connect(self.worklist.choose_task)
-        self.case_controller.decided.connect(self.retrain_panel.refresh)
-        self.case_controller.decided.connect(lambda case: settle_messages(case.name))
+        for react in (self.retrain_panel.refresh, lambda case: settle_messages(case.name), self.prompt.forget_undo):
+            self.case_controller.decided.connect(react)
         self.worklist.changed.connect(self._on_list_changed)
         self.worklist.drops.sorted_by_task.connect(self.prompt.ask)
         self.worklist.drops.question_settled.connect(self.prompt.withdraw)

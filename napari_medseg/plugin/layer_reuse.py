@@ -4,7 +4,7 @@ A layer is used again only if it is ours and the user changed nothing of its loo
 """
 
 import re
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -65,7 +65,7 @@ def can_show_image(viewer: "Viewer", layer: ImageLayer, case: Case, image: Image
         and layer.blending == layer.metadata[layers.METADATA_KEY][layers.BLENDING_KEY]
         and layer.rgb == image.axes.endswith("C")  # it decides which controls napari makes
         and layer.colormap.name == "gray"
-        and _looks_new(viewer, layer, _get_new_image_look(layer.ndim))
+        and _looks_new(viewer, layer, get_new_image_look(layer.ndim))
     )
 
 
@@ -75,7 +75,7 @@ def can_show_labels(viewer: "Viewer", layer: Labels, case: Case, above: ImageLay
         layer.name.startswith(f"{case.task}: {case.name}")
         and layer.blending == "translucent"
         and not layer._block_history  # a stroke is being drawn: its rest must not go into the next case
-        and _looks_new(viewer, layer, _get_new_labels_look(layer.ndim))
+        and _looks_new(viewer, layer, get_new_labels_look(layer.ndim))
         and viewer.layers.index(layer) > viewer.layers.index(above)
     )
 
@@ -183,27 +183,16 @@ def _looks_new(viewer: "Viewer", layer: Layer, look: dict[str, Any]) -> bool:
     )
 
 
-def load_napari_layers() -> Generator[None]:
-    """Load what napari loads for its first layers: modules, units, colours; in steps, as it takes a second.
-
-    It makes layers that are in no viewer, and remembers the look of new ones. Not in a thread: units are unknown to the
-    main thread while another one reads their registry.
-    """
-    for ndim in (2, 3):
-        _get_new_image_look(ndim)
-        yield
-        _get_new_labels_look(ndim)
-        yield
-
-
 @cache
-def _get_new_image_look(ndim: int) -> dict[str, Any]:
+def get_new_image_look(ndim: int) -> dict[str, Any]:
+    """Return the attributes of `IMAGE_LOOK` of a new layer."""
     layer = ImageLayer(np.zeros((1,) * ndim, np.uint8), units=("mm",) * ndim)
     return {name: getattr(layer, name) for name in IMAGE_LOOK}
 
 
 @cache
-def _get_new_labels_look(ndim: int) -> dict[str, Any]:
+def get_new_labels_look(ndim: int) -> dict[str, Any]:
+    """Return the attributes of `LABELS_LOOK` of a new layer."""
     layer = Labels(np.zeros((1,) * ndim, np.uint8))
     return {name: getattr(layer, name) for name in LABELS_LOOK}
 

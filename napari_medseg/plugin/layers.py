@@ -22,6 +22,7 @@ from napari_medseg.plugin.label_colours import (
     make_colormap,
     make_uncertainty_colormap,
 )
+from napari_medseg.plugin.views.contours import use_fast_contours
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -159,7 +160,9 @@ def get_image(layer: Layer | None) -> Image | None:
 
 def add_labels(viewer: "Viewer", labels: NDArray[Any], beside: ImageLayer, case: Case) -> Labels:
     """Add a layer that edits these integer labels, (y, x) or (z, y, x), on the grid of the image layer `beside`."""
-    return viewer.add_labels(labels, **make_labels_arguments(beside, case))
+    layer = viewer.add_labels(labels, **make_labels_arguments(beside, case))
+    use_fast_contours(layer)
+    return layer
 
 
 def make_labels_arguments(beside: ImageLayer, case: Case) -> dict[str, Any]:

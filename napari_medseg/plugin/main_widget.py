@@ -23,12 +23,12 @@ from qtpy.QtWidgets import (
 )
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.plugin import layer_reuse
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.gl_context import CanvasContext
 from napari_medseg.plugin.learning.learning_at_accept import add_switch
 from napari_medseg.plugin.project.project_window import ProjectWindow
 from napari_medseg.plugin.reader_preference import prefer_our_reader
+from napari_medseg.plugin.views.load_ahead import load_for_first_layers
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
 from napari_medseg.plugin.widgets.key_forwarder import KeyForwarder
@@ -229,7 +229,7 @@ class MedSegWidget(QWidget):
         self._key_forwarder = KeyForwarder(window, self._find_canvas)
         self._watch_window(window)
         QTimer.singleShot(0, self._exempt_from_garbage_collection)
-        self._loading = layer_reuse.load_napari_layers()
+        self._loading = load_for_first_layers()
         QTimer.singleShot(LOAD_AFTER_MS, self._load_for_first_layers)
         read_files = self.workspace is None or read_preferences(self.workspace.registry).read_medical_files
         if read_files and prefer_our_reader():
@@ -251,7 +251,7 @@ class MedSegWidget(QWidget):
             gc.freeze()
 
     def _load_for_first_layers(self) -> None:
-        """Take a step of `load_napari_layers`, until it has ended or the window is closed."""
+        """Take a step of `load_for_first_layers`, until it has ended or the window is closed."""
         if self._window is None:
             return
         for _step in self._loading:

@@ -1,8 +1,5 @@
 """The next case is shown in the layers of the case before, and looks as in new ones."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -222,21 +219,6 @@ def test_a_layer_that_napari_numbered_is_used_again(opened: SimpleNamespace) -> 
     before = layers_of(opened)
     show(opened, phantom(1))
     assert layers_of(opened) == before
-
-
-def test_napari_has_loaded_all_that_its_first_layers_need() -> None:
-    """In a process of its own, as other tests load it, too."""
-    code = """
-import sys
-from napari.layers import Image, Labels
-from napari_medseg.plugin import layer_reuse
-import numpy as np
-for _ in layer_reuse.load_napari_layers(): pass
-loaded = set(sys.modules)
-Image(np.zeros((9, 9)), units="mm"), Labels(np.zeros((3, 9, 9), int), units=("mm",) * 3)
-assert not set(sys.modules) - loaded, set(sys.modules) - loaded
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "QT_QPA_PLATFORM": "offscreen"})
 
 
 def test_contrast_is_that_of_the_new_image_in_both_directions(opened: SimpleNamespace) -> None:

@@ -15,7 +15,7 @@ from plugin_phantoms import phantom, phantom_card
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent, QWheelEvent
-from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QHBoxLayout, QLabel, QPushButton, QWidget
 
 from napari_medseg.core.errors import report_damage
 from napari_medseg.core.image import Image
@@ -27,6 +27,7 @@ from napari_medseg.plugin.panels.model_card_view import ModelCardDialog, render_
 from napari_medseg.plugin.panels.training_curve import TrainingCurve
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection, PageStack
+from napari_medseg.plugin.widgets.eliding_button import ElidingButton
 from napari_medseg.plugin.widgets.idle_timer import IDLE_AFTER_S, IdleTimer
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from napari_medseg.plugin.widgets.notifications import DamageNotifier
@@ -87,6 +88,31 @@ def test_a_lasting_question_comes_back_until_it_is_answered(qtbot: QtBot) -> Non
     assert question.text == "Who corrects now?"
     question.press_answer("Give a name")
     assert (called, question.text) == (["undo", "name"], "")
+
+
+def test_an_offer_to_undo_ends_when_a_person_goes_on(qtbot: QtBot) -> None:
+    question = InlinePrompt()
+    qtbot.addWidget(question)
+    question.ask_lasting("3 removed", [("Undo", print), ("OK", print)])
+    question.ask_lasting("Who corrects?", [("Give a name…", print), ("Later", print)])
+    question.ask_lasting("patient 8: held out", [("Undo", print), ("OK", print)])
+    question.forget_undo()
+    assert question.text == "Who corrects?", "a question that is no undo stays, and no other undo comes back"
+    question.forget_undo()
+    assert question.text == "Who corrects?"
+    question.press_answer("Later")
+    assert question.text == ""
+
+
+def test_a_long_name_does_not_widen_its_button(qtbot: QtBot) -> None:
+    row, button = QWidget(), ElidingButton("4   " + "anterior basal segment of the left lower lobe " * 2)
+    qtbot.addWidget(row)
+    QHBoxLayout(row).addWidget(button)
+    row.resize(200, 40)
+    row.show()
+    qtbot.waitExposed(row)
+    assert button.width() <= 200 < button.sizeHint().width()
+    assert ElidingButton("ok").minimumSizeHint().width() < button.minimumSizeHint().width()
 
 
 def test_a_reason_must_be_typed(qtbot: QtBot) -> None:

@@ -97,7 +97,7 @@ def test_lesions_are_shown_as_a_share_of_the_lungs(
     qtbot.waitUntil(lambda: "%" in dock.labels_panel._sizes[1].text())
     assert "all lungs" in dock.labels_panel._sizes[1].toolTip()
     effusion = dock.labels_panel._sizes[3]
-    assert effusion.text() == "the model never draws it", "the network has no class for it"
+    assert effusion.text() == "never predicted", "the network has no class for it"
     assert "No training image of covid-unet@1 had this label" in effusion.toolTip()
     case = dock.case_controller.current.case
     prediction = next(row.prediction for row in dock.worklist.rows if row.case.id == case.id)

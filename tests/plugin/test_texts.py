@@ -21,10 +21,12 @@ from napari_medseg.core.project.database import Project
 from napari_medseg.core.quality.label_checks import Finding
 from napari_medseg.core.quality.promotion_gate import decide_promotion
 from napari_medseg.core.records import Case, Run, RunState
+from napari_medseg.core.tasks.bundled_tasks import TASKS
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.forms.task_form import TaskDialog
 from napari_medseg.plugin.main_widget import WIDTH_PX
+from napari_medseg.plugin.panels.labels_panel import NEVER_DRAWN
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.message_line import MessageLine
 from napari_medseg.plugin.widgets.notifications import show_problem, show_result
@@ -67,6 +69,11 @@ def show_states(dock: Dock, messages: MessageLine) -> Iterator[tuple[str, QWidge
     """Bring the dock into its states, and open its forms, one after the other."""
     improve = dock.retrain_panel
     yield "empty", dock
+    dock.labels_panel.set_task(TASKS["covid"])
+    for value, size in dock.labels_panel._sizes.items():
+        size.setText(NEVER_DRAWN if value == 3 else "123,456 px, 18.6 %")
+    yield "lesions", dock
+    dock.labels_panel.set_task(TASKS["lungs"])
     improve.progress.begin("Instruments (endoscopy)")
     improve.progress.show_event(Started(128, 16, 1, 3, "cpu", 90.0, time.time()))
     improve._show_page(improve.progress)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_medseg.core.label_places.place import Place, make_place
+from napari_medseg.core.label_places.place import Place, find_bounding_box, make_place
 
 SPECK_SHARE = 0.002
 """A piece below this share of its label is a speck, and so is a single voxel."""
@@ -59,7 +59,7 @@ def find_holes(labels: NDArray[Any], value: int) -> tuple[list[Place], int]:
 
 def _crop(labels: NDArray[Any], value: int) -> tuple[NDArray[np.bool_], tuple[int, ...]]:
     inside = labels == value
-    box: tuple[slice, ...] = ndimage.find_objects(inside.astype(np.uint8))[0]
+    box = find_bounding_box(inside)
     return inside[box], tuple(side.start for side in box)
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_medseg.core.image import Image
-from napari_medseg.core.label_places.place import Place, make_place
+from napari_medseg.core.label_places.place import Place, find_bounding_box, make_place
 from napari_medseg.core.label_places.specks_and_holes import MAX_PLACES, find_holes, find_specks
 from napari_medseg.core.quality.instance_checks import find_fragmented_objects, find_merged_objects
 from napari_medseg.core.quality.object_counts import count_object_pixels, iterate_objects
@@ -143,18 +143,14 @@ def _find_objects(labels: NDArray[Any], numbers: NDArray[Any]) -> tuple[Place, .
 
 def _find_all(labels: NDArray[Any], inside: NDArray[np.bool_]) -> tuple[Place, ...]:
     """Return where the true voxels are, as one place."""
-    box = _find_bounding_box(inside)
+    box = find_bounding_box(inside)
     return (make_place(labels, box, inside[box]),)
 
 
 def _check_outside_image(labels: NDArray[Any], image: Image) -> list[Finding]:
     """Find labels on the uniform frame around the image content, such as that of a rotated or padded image."""
     grey = image.pixels.max(axis=-1) if image.axes.endswith("C") else image.pixels
-    n_off = sum(
-        int(np.count_nonzero(plane_labels[_find_empty_frame(plane)]))
-        for plane, plane_labels in zip(_split_planes(grey), _split_planes(labels), strict=True)
-        if plane_labels.any()
-    )
+    n_off = sum(map(_count_on_empty_frame, _split_planes(grey), _split_planes(labels)))
     share = n_off / max(1, int(np.count_nonzero(labels)))
     if share <= _OUTSIDE_SHARE:
         return []
@@ -165,18 +161,20 @@ def _split_planes(array: NDArray[Any]) -> NDArray[Any]:
     return array.reshape(-1, *array.shape[-2:])
 
 
-def _find_empty_frame(plane: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return pixels of the most frequent border value that are connected to the border; none in a uniform plane."""
-    if plane.min() == plane.max():
-        return np.zeros(plane.shape, bool)
+def _count_on_empty_frame(plane: NDArray[Any], labels: NDArray[Any]) -> int:
+    """Count labels on the most frequent border value, where it is connected to the border; 0 in a uniform plane."""
+    if not labels.any() or plane.min() == plane.max():
+        return 0
     border = np.concatenate([plane[0], plane[-1], plane[:, 0], plane[:, -1]])
     values, counts = np.unique(border, return_counts=True)
-    pieces, n_pieces = ndimage.label(plane == values[counts.argmax()])
+    may_be_frame = plane == values[counts.argmax()]
+    if not (labelled := may_be_frame & (labels != 0)).any():
+        return 0  # as in nearly each plane; finding what is connected takes longer
+    pieces, n_pieces = ndimage.label(may_be_frame)
     at_border = np.zeros(n_pieces + 1, bool)
     at_border[np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]])] = True
     at_border[0] = False
-    frame: NDArray[np.bool_] = at_border[pieces]
-    return frame
+    return int(np.count_nonzero(at_border[pieces[labelled]]))
 
 
 def _count_voxels(labels: NDArray[Any], task: Task) -> dict[int, int]:
@@ -227,11 +225,6 @@ def _find_specks_and_holes(labels: NDArray[Any], label: Label) -> list[Finding]:
         text = f"{label.name} has {_format_count(n_holes, 'hole')}"
         findings.append(Finding("holes", text, False, label.value, tuple(holes)))
     return findings
-
-
-def _find_bounding_box(inside: NDArray[np.bool_]) -> tuple[slice, ...]:
-    box: tuple[slice, ...] = ndimage.find_objects(inside.astype(np.uint8))[0]
-    return box
 
 
 def _format_object_count(number: int, name: str) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.label_places.place import find_bounding_box
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def compute_surface_distances(a: NDArray[Any], b: NDArray[Any], spacing: Sequenc
         return SurfaceDistances(distance, distance)
     if n_both == n_a == n_b:
         return SurfaceDistances(0.0, 0.0)
-    box = _find_bounding_box((a != 0) | (b != 0))
+    box = find_bounding_box((a != 0) | (b != 0))
     surface_a, surface_b = _extract_surface(a[box] != 0), _extract_surface(b[box] != 0)
     to_b = ndimage.distance_transform_edt(~surface_b, sampling=spacing)[surface_a]
     to_a = ndimage.distance_transform_edt(~surface_a, sampling=spacing)[surface_b]
@@ -167,15 +168,6 @@ def _check_shapes(a: NDArray[Any], b: NDArray[Any]) -> None:
         raise MedSegError(
             f"labels of shape {a.shape} cannot be compared with {b.shape}; both must belong to the same image."
         )
-
-
-def _find_bounding_box(inside: NDArray[np.bool_]) -> tuple[slice, ...]:
-    box = []
-    for axis in range(inside.ndim):
-        others = tuple(other for other in range(inside.ndim) if other != axis)
-        steps = np.flatnonzero(inside.any(axis=others))
-        box.append(slice(int(steps[0]), int(steps[-1]) + 1))
-    return tuple(box)
 
 
 def _extract_surface(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -36,6 +36,8 @@ NEW_TOOLS: dict[str, Any] = {
     "preserve_labels": False,
 }
 """Those of a new labels layer, beside its look; a layer that is used again starts with them too."""
+FITTED_CONTOUR = "fitted contour"
+"""Whether the contour has the width that fits the size of its image; another one was chosen."""
 TRANSFORM_MODE = "transform"  # moves the layer off its image, so it is no tool of ours
 
 
@@ -55,7 +57,8 @@ def start_painting(viewer: "Viewer", layer: Labels, value: int) -> None:
 def get_tools(layer: Labels) -> dict[str, Any]:
     """Return the current tool, brush, label and appearance of a layer."""
     tools = {name: getattr(layer, name) for name in TOOL_ATTRIBUTES}
-    return {**tools, "mode": "pan_zoom" if layer.mode == TRANSFORM_MODE else layer.mode}
+    is_fitted = layer.contour == get_contour_px(layer.data.shape)
+    return {**tools, FITTED_CONTOUR: is_fitted, "mode": "pan_zoom" if layer.mode == TRANSFORM_MODE else layer.mode}
 
 
 def apply_tools(layer: Labels, tools: dict[str, Any], task: Task, free_number: int = 1) -> None:
@@ -65,6 +68,8 @@ def apply_tools(layer: Labels, tools: dict[str, Any], task: Task, free_number: i
     """
     first = {**NEW_TOOLS, "contour": get_first_contour_px(task, layer.data.shape)}
     first["opacity"] = get_opacity(task, first["contour"])
+    if tools.get(FITTED_CONTOUR):  # contours of a small image would be dotted on a large one
+        tools = {**tools, "contour": get_contour_px(layer.data.shape)}
     for name in TOOL_ATTRIBUTES:
         wanted = tools.get(name, first.get(name))
         if name != "selected_label" and getattr(layer, name) != wanted:  # napari draws again for each change

@@ -21,7 +21,17 @@ N_RUNNING = 9
 BAR_WIDTH = 0.6
 BAR_ALPHA, DOT_ALPHA = 130, 190
 """Of 255: the interval is seen on its bar, and dots on the background."""
-SECONDS_PER_MINUTE, SECONDS_PER_HOUR = 60.0, 3600.0
+SECONDS_PER_MINUTE = 60.0
+UNITS = {"seconds": 1.0, "minutes": SECONDS_PER_MINUTE, "hours": 3600.0}
+MAX_UNITS = 120.0
+"""More of a unit than this is hard to read; then the next larger one is used."""
+
+
+def choose_unit(longest_s: float) -> tuple[str, float]:
+    """Return the name of the unit of an axis that ends at so many seconds, and the seconds of one unit."""
+    fitting = (name for name, seconds in UNITS.items() if longest_s <= MAX_UNITS * seconds)
+    name = next(fitting, "hours")
+    return name, UNITS[name]
 
 
 class MeterPlot(pg.PlotWidget):
@@ -52,8 +62,12 @@ class MeterPlot(pg.PlotWidget):
         for name, label in (("left", self._left), ("bottom", self._bottom)):
             item.getAxis(name).setTextPen(text)
             item.getAxis(name).setPen(text)
-            item.getAxis(name).setLabel(label, color=text)
+            self.name_axis(name, label)
         self.draw()
+
+    def name_axis(self, name: str, label: str) -> None:
+        """Write a label at the left or the bottom axis."""
+        self.getPlotItem().getAxis(name).setLabel(label, color=theme.get_text_colour(self.theme_name))
 
     def draw(self) -> None:
         """Draw the content again; a subclass adds its own to the empty plot."""
@@ -76,11 +90,11 @@ class MeterPlot(pg.PlotWidget):
 
 
 class TrendPlot(MeterPlot):
-    """Minutes of each case in the order of acceptance, with a running median; a line stands where a version begins."""
+    """Time of each case in the order of acceptance, with a running median; a line stands where a version begins."""
 
     def __init__(self, theme_name: str) -> None:
         self._rows: list[MeterRow] = []
-        super().__init__("Minutes per case", "minutes", "case", theme_name)
+        super().__init__("Time per case", "minutes", "case", theme_name)
 
     def show_rows(self, rows: Sequence[MeterRow]) -> None:
         """Show the timed rows of one kind of image."""
@@ -93,20 +107,21 @@ class TrendPlot(MeterPlot):
         self.write_missing("" if self._rows else "no timed case yet")
         if not self._rows:
             return
-        minutes = np.array([row.correction.seconds / SECONDS_PER_MINUTE for row in self._rows])
-        order = np.arange(1, minutes.size + 1)
+        seconds = np.array([row.correction.seconds for row in self._rows])
+        highest_s = float(np.percentile(seconds, 98)) * 1.25
+        unit, unit_s = choose_unit(highest_s)
+        self.name_axis("left", unit)
+        times, order = seconds / unit_s, np.arange(1, seconds.size + 1)
         dots, line = theme.get_curve_colours(self.theme_name)
-        self.plot(
-            order, minutes, pen=None, symbol="o", symbolSize=5, symbolPen=None, symbolBrush=_fade(dots, DOT_ALPHA)
-        )
-        if minutes.size >= MIN_CASES:
-            self.plot(order, _compute_running_median(minutes), pen=pg.mkPen(line, width=2))
+        self.plot(order, times, pen=None, symbol="o", symbolSize=5, symbolPen=None, symbolBrush=_fade(dots, DOT_ALPHA))
+        if times.size >= MIN_CASES:
+            self.plot(order, _compute_running_median(times), pen=pg.mkPen(line, width=2))
         text = theme.get_text_colour(self.theme_name)
         begins = {row.model: number for number, row in reversed(list(zip(order, self._rows, strict=True)))}
         for model, number in begins.items():
             self.addItem(_make_version_line(number - 0.5, model, text))
-        self.getPlotItem().setYRange(0, float(np.percentile(minutes, 98)) * 1.25 or 1.0, padding=0)
-        self.getPlotItem().setXRange(0, minutes.size + 1, padding=0)
+        self.getPlotItem().setYRange(0, highest_s / unit_s or 1.0, padding=0)
+        self.getPlotItem().setXRange(0, times.size + 1, padding=0)
 
 
 class SavingPlot(MeterPlot):
@@ -147,12 +162,12 @@ class SavingPlot(MeterPlot):
 
 
 class ForecastPlot(MeterPlot):
-    """Cases done by hours of work, then the range in which the rest of the list will be done."""
+    """Cases done by time of work, then the range in which the rest of the list will be done."""
 
     def __init__(self, theme_name: str) -> None:
         self._done: list[float] = []
         self._forecast: Forecast | None = None
-        super().__init__("The rest of the list", "cases", "hours of work", theme_name)
+        super().__init__("The rest of the list", "cases", "minutes of work", theme_name)
 
     def show_forecast(self, rows: Sequence[MeterRow], forecast: Forecast) -> None:
         """Show the timed rows and what is left of all kinds."""
@@ -170,16 +185,19 @@ class ForecastPlot(MeterPlot):
         if forecast is None or forecast.seconds is None:
             return
         past, future = theme.get_curve_colours(self.theme_name)
-        hours = np.concatenate([[0.0], np.cumsum(self._done)]) / SECONDS_PER_HOUR
-        self.plot(hours, np.arange(hours.size), pen=pg.mkPen(past, width=2))
-        n_done, n_all = hours.size - 1, hours.size - 1 + forecast.n_left - forecast.n_unknown
-        ends = [hours[-1] + seconds / SECONDS_PER_HOUR for seconds in (forecast.seconds.low, forecast.seconds.high)]
-        early, late = (pg.PlotDataItem([hours[-1], end], [n_done, n_all], pen=_fade(future)) for end in ends)
+        worked_s = np.concatenate([[0.0], np.cumsum(self._done)])
+        unit, unit_s = choose_unit(worked_s[-1] + forecast.seconds.high)
+        self.name_axis("bottom", f"{unit} of work")
+        times = worked_s / unit_s
+        self.plot(times, np.arange(times.size), pen=pg.mkPen(past, width=2))
+        n_done, n_all = times.size - 1, times.size - 1 + forecast.n_left - forecast.n_unknown
+        ends = [times[-1] + seconds / unit_s for seconds in (forecast.seconds.low, forecast.seconds.high)]
+        early, late = (pg.PlotDataItem([times[-1], end], [n_done, n_all], pen=_fade(future)) for end in ends)
         self.addItem(early)
         self.addItem(late)
         self.addItem(pg.FillBetweenItem(early, late, brush=_fade(future)))
-        middle = hours[-1] + forecast.seconds.value / SECONDS_PER_HOUR
-        self.plot([hours[-1], middle], [n_done, n_all], pen=pg.mkPen(future, width=2, style=Qt.PenStyle.DashLine))
+        middle = times[-1] + forecast.seconds.value / unit_s
+        self.plot([times[-1], middle], [n_done, n_all], pen=pg.mkPen(future, width=2, style=Qt.PenStyle.DashLine))
 
 
 def _compute_running_median(values: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from napari.layers import Labels, Layer
 from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtWidgets import QButtonGroup, QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QButtonGroup, QCheckBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.quality.measurements import Measurement
@@ -16,13 +16,14 @@ from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.keymap import N_LABEL_KEYS
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection
+from napari_medseg.plugin.widgets.eliding_button import ElidingButton
 from napari_medseg.plugin.widgets.worker import Worker
 
 if TYPE_CHECKING:
     from napari import Viewer
 
 MEASURE_AFTER_MS = 120
-NEVER_DRAWN = "the model never draws it"
+NEVER_DRAWN = "never predicted"
 SWATCH_PX = 12
 PAINTING_MODES = ("paint", "fill", "polygon")
 """Tools of napari that use the chosen label; with others, its button has an outline only."""
@@ -136,7 +137,7 @@ class LabelsPanel(CollapsibleSection):
 
     def _make_label_row(self, index: int, label: Label) -> QWidget:
         row = QWidget()
-        name = QPushButton(f"{index + 1}   {label.name}")
+        name = ElidingButton(f"{index + 1}   {label.name}")
         name.setObjectName("medseg-label")
         name.setCheckable(True)
         name.setFocusPolicy(Qt.FocusPolicy.TabFocus)

@@ -34,7 +34,7 @@ class CaseViews:
         self.planes = PlanesDock(viewer, workspace, case_controller, self.display_window)
         self._drag = WindowDrag(self.display_window)
         self._anchor = ViewAnchor(viewer)
-        self._drawing = DrawingTurn(case_controller)
+        self._drawing = DrawingTurn(viewer, case_controller)
 
     def add_to(self, section: CollapsibleSection) -> None:
         """Add the combo box of the window to the header of a section, and the box for the planes below."""

@@ -13,6 +13,7 @@ PromptAnswer = tuple[str, Callable[[], None] | Sequence[tuple[str, Sequence[Choi
 """The text of a button, and what it calls, or the sections of its menu: a title and choices each."""
 
 SPACING_PX = 4
+UNDO = "Undo"
 MAX_LASTING = 3
 """Of questions that come back; nobody clicks through a longer row of them."""
 
@@ -28,6 +29,7 @@ class InlinePrompt(QFrame):
         self._reason.textChanged.connect(self._on_typed)
         self._reason.returnPressed.connect(self._on_return)
         self._may_be_empty = False
+        self._offers_undo = False
         self._lasting: list[tuple[str, Sequence[PromptAnswer]]] = []
         self._buttons = QFlowLayout()  # long answers take a second line; in a row they would widen the dock
         self._buttons.setHorizontalSpacing(SPACING_PX)
@@ -82,6 +84,12 @@ class InlinePrompt(QFrame):
         if self.text == text:
             self._hide_and_call(lambda: None)()
 
+    def forget_undo(self) -> None:
+        """Hide the questions that offer to take a command back: a person who decides the next case has gone on."""
+        self._lasting = [one for one in self._lasting if one[1][0][0] != UNDO]
+        if not self.isHidden() and self._offers_undo:
+            self.withdraw(self.text)
+
     def press_answer(self, label: str) -> None:
         """Click the answer with this label; raise `ValueError` if there is none."""
         for index in range(self._buttons.count()):
@@ -115,6 +123,7 @@ class InlinePrompt(QFrame):
             item.widget().hide()  # deleted only later, and until then it would lie over the new answers
             item.widget().deleteLater()
         self._text.setText(text)
+        self._offers_undo = bool(answers) and answers[0][0] == UNDO
         for index, (label, answer) in enumerate(answers):
             pressed = theme.make_button(label, "", main=index == 0)
             if callable(answer):

@@ -17,7 +17,7 @@ from napari_medseg.plugin.widgets.notifications import DockMessage, MessageKind,
 from napari_medseg.plugin.widgets.wrapped_label import WrappedLabel
 
 MAX_IN_MENU = 90
-MAX_IN_SHORT = 28
+MIN_IN_SHORT = 28
 SHORTEN_AFTER_MS = 20_000
 """A result that was seen so long takes one line, until it is dismissed: the dock is full in height."""
 FADE_MS = 6000
@@ -63,7 +63,7 @@ class MessageLine(QFrame):
         self._dismiss = theme.make_tool_button("✕", "Dismiss this message", "medseg-plain")
         self._dismiss.clicked.connect(self.dismiss)
         self._buttons = QHBoxLayout()
-        top = QHBoxLayout()
+        self._top = top = QHBoxLayout()
         top.addWidget(self._text, stretch=1)
         top.addWidget(self._more, alignment=Qt.AlignmentFlag.AlignTop)
         top.addWidget(self._others, alignment=Qt.AlignmentFlag.AlignTop)
@@ -194,13 +194,13 @@ class MessageLine(QFrame):
         message = self._messages[-1].message
         text = _capitalise(message.message)
         is_short = self._messages[-1] in self._short
-        self._text.setText(shorten_text(text.replace("\n", " "), MAX_IN_SHORT) if is_short else shorten_text(text))
         self._more.setVisible(is_short)
         self._text.setToolTip(text)
         n_others = len(self._messages) - 1
         self._others.setVisible(n_others > 0)
         self._others.setText(f"+{n_others} ▾")
         self._others.setToolTip(f"{n_others} more below this one: read or dismiss them")
+        self._text.setText(self._fit_into_line(text.replace("\n", " ")) if is_short else shorten_text(text))
         actions = () if is_short else message.actions
         for index, (label, call) in enumerate(actions):
             button = theme.make_button(label, "", main=index == 0)
@@ -210,6 +210,16 @@ class MessageLine(QFrame):
             self._buttons.addStretch(1)
         theme.set_style_property(self, "kind", message.kind.value)
         self.show()
+
+    def _fit_into_line(self, text: str) -> str:
+        """Return as many words of a text as fit beside the buttons."""
+        buttons = [button for button in (self._more, self._others, self._dismiss) if not button.isHidden()]
+        width = self.width() - sum(button.sizeHint().width() + self._top.spacing() for button in buttons)
+        margins = self.layout().contentsMargins()
+        width -= margins.left() + margins.right()
+        measure = self._text.fontMetrics().horizontalAdvance
+        fitting = (n for n in range(len(text), MIN_IN_SHORT, -1) if measure(shorten_text(text, n)) <= width)
+        return shorten_text(text, next(fitting, MIN_IN_SHORT))
 
     def _list_others(self) -> None:
         """List the messages below the shown one, which come to the top by a click, and offer to dismiss all."""

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from napari_medseg.core.label_places.place import compute_digest
+from napari_medseg.core.label_places.place import compute_digest, find_bounding_box
 from napari_medseg.core.label_places.specks_and_holes import MAX_PLACES, find_holes, find_specks
 
 
@@ -69,3 +70,12 @@ def test_one_piece_has_neither() -> None:
     labels[2:5, 2:5] = 1
     assert find_specks(labels, 1) == ([], 0, 0)
     assert find_holes(labels, 1) == ([], 0)
+
+
+@pytest.mark.parametrize("shape", [(1,), (5, 7), (4, 1, 9), (6, 5, 4)])
+def test_the_bounding_box_is_that_of_scipy(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        inside = np.zeros(shape, bool)
+        inside[tuple(rng.integers(0, side, 3) for side in shape)] = True
+        assert find_bounding_box(inside) == ndimage.find_objects(inside.astype(np.uint8))[0]

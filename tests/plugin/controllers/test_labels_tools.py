@@ -57,3 +57,15 @@ def test_a_layer_of_16_bits_becomes_wider_when_all_its_numbers_are_used() -> Non
     layer = Labels(np.arange(2**16, dtype=np.uint16).reshape(256, 256))
     assert labels_tools.find_free_object_value(layer) == 2**16
     assert layer.data.dtype == np.uint32
+
+
+def test_contours_fit_the_size_of_the_next_image_and_a_chosen_width_stays() -> None:
+    small, large = (Labels(np.zeros((side, side), np.uint8)) for side in (300, 900))
+    labels_tools.apply_tools(small, {}, TASKS["nuclei"])
+    for before, after, expected in ((small, large, 2), (large, small, 1)):
+        labels_tools.apply_tools(after, labels_tools.get_tools(before), TASKS["nuclei"])
+        assert after.contour == expected
+    for chosen in (0, 5):
+        small.contour = chosen
+        labels_tools.apply_tools(large, labels_tools.get_tools(small), TASKS["nuclei"])
+        assert large.contour == chosen

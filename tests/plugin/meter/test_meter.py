@@ -16,8 +16,10 @@ from napari_medseg.inference.events import PredictionResult
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.forms.preferences_form import make_preferences_form
-from napari_medseg.plugin.meter.plots import ForecastPlot, SavingPlot, TrendPlot
+from napari_medseg.plugin.meter.plots import MAX_UNITS, ForecastPlot, SavingPlot, TrendPlot, choose_unit
 from napari_medseg.workflow.cases import add_cases, get_case_row, list_current_corrections
+from napari_medseg.workflow.meter.statistics import Estimate
+from napari_medseg.workflow.meter.trend import Forecast
 from napari_medseg.workflow.preferences import Preferences, read_preferences
 from napari_medseg.workflow.review import accept, open_review, record_prediction
 from napari_medseg.workflow.workspace import Workspace
@@ -192,3 +194,19 @@ def test_plots_say_why_they_are_empty_and_follow_the_theme(qtbot: QtBot) -> None
         plot.set_theme("light")
         assert plot.backgroundBrush().color().name() != before
         assert plot.missing
+
+
+@pytest.mark.parametrize(
+    ("longest_s", "unit"), [(0, "seconds"), (5, "seconds"), (121, "minutes"), (7_000, "minutes"), (9e4, "hours")]
+)
+def test_an_axis_of_time_has_a_unit_that_can_be_read(longest_s: float, unit: str) -> None:
+    name, seconds = choose_unit(longest_s)
+    assert (name, longest_s / seconds <= MAX_UNITS) == (unit, True)
+
+
+def test_the_rest_of_a_short_list_is_told_in_seconds(qtbot: QtBot) -> None:
+    plot = ForecastPlot("dark")
+    qtbot.addWidget(plot)
+    for seconds, unit in ((40.0, "seconds"), (3000.0, "minutes")):
+        plot.show_forecast([], Forecast(5, 0, Estimate(seconds, seconds, 2 * seconds)))
+        assert plot.getPlotItem().getAxis("bottom").labelText == f"{unit} of work"

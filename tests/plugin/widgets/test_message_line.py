@@ -93,10 +93,15 @@ def test_a_result_takes_one_line_after_a_while_and_all_of_it_comes_back(
     monkeypatch.setattr(message_line, "SHORTEN_AFTER_MS", 0)
     monkeypatch.setattr(message_line, "FADE_MS_PER_CHARACTER", 0)
     pressed: list[str] = []
-    text = "Exported 14 files to /data/ward 7/exports of November"
+    text = "Exported 14 files to /data/ward 7/exports of November in the year of the new scanner"
+    line.resize(340, 20)
     show_result(text, [("Open folder", lambda: pressed.append("open"))])
     qtbot.waitUntil(line._more.isVisible)
-    assert line._text.text() == "Exported 14 files to …"
+    short = line._text.text()
+    assert short.startswith("Exported 14 files")
+    assert short.endswith(" …")
+    assert text.startswith(short[:-2])
+    assert line._text.fontMetrics().horizontalAdvance(short) < line.width()
     with pytest.raises(ValueError, match="no button"):
         line.press_action("Open folder")
     line._more.click()
