@@ -152,7 +152,8 @@ def _read_array(
     others = [axis for axis in range(values.ndim) if axis not in first]
     lying = values.transpose(*first, *others)
     volumes: NDArray[Any] = lying.reshape(-1, *lying.shape[len(first) :])
-    return volumes[number - 1].copy()
+    chosen: NDArray[Any] = volumes[number - 1].copy()
+    return chosen
 
 
 def read_fields(file: SizedFile) -> dict[str, str]:

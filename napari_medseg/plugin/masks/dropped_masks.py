@@ -51,6 +51,7 @@ class DroppedMasks(QWidget):
             viewer, workspace, case_controller, prediction_queue, lambda: worklist.open_task, self.question
         )
         self.pair_import = PairImport(workspace, worklist, self.question, self._leave_case_of)
+        self.open_case_mask.import_second = self.pair_import.import_open_case
         stack_widgets(self, self.question, self.pair_import)
         case_controller.opened.connect(self._on_opened)
         case_controller.open_failed.connect(self._forget_waiting)

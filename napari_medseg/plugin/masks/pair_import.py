@@ -14,7 +14,8 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.detection import detect_task
 from napari_medseg.plugin.controllers.worklist import Worklist
-from napari_medseg.plugin.masks.mask_question import MaskQuery, MaskQuestion
+from napari_medseg.plugin.masks import second_reading
+from napari_medseg.plugin.masks.mask_question import MaskAnswer, MaskQuery, MaskQuestion
 from napari_medseg.plugin.masks.pair_worker import (
     FirstPair,
     OtherGrid,
@@ -132,22 +133,33 @@ class PairImport(QWidget):
             text = f"{count} for {task.title}."
             text += "" if proposed.is_certain else f" What do the values of {pairs[0].mask.title} mean?"
             run = partial(self._start, pairs, task, proposed)
-            self._question.ask(
-                MaskQuery(text, task, first.counts, proposed),
-                [
-                    ("As draft" + "s" * (len(pairs) > 1), "Import the masks as labels to correct", partial(run, False)),
-                    ("Accept", "Import the masks as accepted corrections: they train models", partial(run, True)),
-                    (
-                        "Images only" if len(pairs) > 1 else "Image only",
-                        "Open without the mask" + "s" * (len(pairs) > 1),
-                        lambda _meaning: images_only(),
-                    ),
-                    ("Cancel", "Do nothing", lambda _meaning: None),
-                ],
-            )
+            several = "s" * (len(pairs) > 1)
+            answers: list[MaskAnswer] = [
+                (f"As draft{several}", "Import the masks as labels to correct", partial(run, False, "")),
+                ("Accept", "Import the masks as accepted corrections: they train models", partial(run, True, "")),
+                (f"Image{several} only", f"Open without the mask{several}", lambda _meaning: images_only()),
+                ("Cancel", "Do nothing", lambda _meaning: None),
+            ]
+            if second_reading.can_be_second(self._workspace, first.image, task):
+                answers.insert(2, second_reading.make_answer(partial(run, True), self._ask_who))
+            self._question.ask(MaskQuery(text, task, first.counts, proposed), answers)
+
+    def import_open_case(self, pair: MaskPair, task: Task, meaning: MaskMeaning) -> None:
+        """Ask whose second reading a mask of the open case is, and import it."""
+        certain = ProposedMeaning(meaning, "names", is_certain=False, names={})
+        self._ask_who(lambda name: self._start([pair], task, certain, True, name, meaning))
+
+    def _ask_who(self, take: Callable[[str], None]) -> None:
+        self.who_dialog = second_reading.ask_who(self, self._workspace, take)
 
     def _start(
-        self, pairs: Sequence[MaskPair], task: Task, proposed: ProposedMeaning, accepts: bool, meaning: MaskMeaning
+        self,
+        pairs: Sequence[MaskPair],
+        task: Task,
+        proposed: ProposedMeaning,
+        accepts: bool,
+        second_reader: str,
+        meaning: MaskMeaning,
     ) -> None:
         with show_errors():
             said: MaskMeaning | None = meaning
@@ -157,7 +169,7 @@ class PairImport(QWidget):
             if said is not None and not proposed.is_certain:
                 self._to_remember = task.name, _get_source(pairs[0]), said
             self._outcomes = []
-            self._run(pairs, MaskSettings(task, said), accepts)
+            self._run(pairs, MaskSettings(task, said, second_reader=second_reader), accepts)
 
     def _run(self, pairs: Sequence[MaskPair], settings: MaskSettings, accepts: bool) -> None:
         self._other_grid = []
@@ -190,7 +202,14 @@ class PairImport(QWidget):
         try:
             with translate_errors():
                 self._leave_case_of(item.image)
-                begun = begin_import(self._workspace, item.image, settings.task, item.read.labels, accepts=accepts)
+                begun = begin_import(
+                    self._workspace,
+                    item.image,
+                    settings.task,
+                    item.read.labels,
+                    accepts=accepts,
+                    second_reader=settings.second_reader,
+                )
         except MedSegError as error:
             self._add(ImportOutcome(item.pair.name, "refused", str(error)))
             return None
@@ -254,7 +273,8 @@ class PairImport(QWidget):
     def _finish(self) -> None:
         """Say what became of the pairs, and open the first one."""
         counts = Counter(outcome.state for outcome in self._outcomes)
-        words = {"draft": "imported as drafts", "accepted": "accepted", "already there": "there already"}
+        words = {"draft": "imported as drafts", "accepted": "accepted", "second reading": "imported as second readings"}
+        words["already there"] = "there already"
         parts = [f"{counts[state]} {text}" for state, text in words.items() if counts[state]]  # type: ignore[index]
         if parts:
             show_result(f"Masks: {', '.join(parts)}", topic=IMPORT_TOPIC)

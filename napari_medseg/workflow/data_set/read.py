@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core import formats
+from napari_medseg.core.containers.inner_files import name_inner_paths
+from napari_medseg.core.containers.zip_archive import UnpackedArchive
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.grouping.keyed_groups import choose_group_noun, get_group_label
 from napari_medseg.core.image import Image
@@ -52,7 +54,9 @@ def adopt_task(ws: Workspace, card: DataCard) -> Task:
     return known
 
 
-def import_data_set(ws: Workspace, folder: Path, card: DataCard, *, force: bool = False) -> Iterator[ImportOutcome]:
+def import_data_set(
+    ws: Workspace, folder: Path, card: DataCard, *, force: bool = False, archive: UnpackedArchive | None = None
+) -> Iterator[ImportOutcome]:
     """Import the cases of a data set as accepted corrections; one that cannot be imported is refused, others go on.
 
     Cases keep their group and their side: what the data set holds out is held out. It can be repeated.
@@ -63,6 +67,8 @@ def import_data_set(ws: Workspace, folder: Path, card: DataCard, *, force: bool 
         Open project, the data set, and its card.
     force
         Whether to add images that modality, body part or view rule out for the task.
+    archive
+        The archive in which the folder was; the cases find their images there again.
     """
     task = adopt_task(ws, card)
     checksums = read_checksums(folder)
@@ -70,7 +76,8 @@ def import_data_set(ws: Workspace, folder: Path, card: DataCard, *, force: bool 
         try:
             with translate_errors():
                 digest = _check_files(folder, case, checksums)
-                outcome = _import_case(ws, folder, case, task, digest, force=force)
+                image = _read_image(folder, case, archive)
+                outcome = _import_case(ws, folder, case, task, image, digest, force=force)
         except MedSegError as error:
             outcome = ImportOutcome(case.name, "refused", str(error))
         yield outcome
@@ -86,9 +93,15 @@ def _check_files(folder: Path, case: CardCase, checksums: Mapping[str, str]) -> 
     return digest.hexdigest()
 
 
-def _import_case(ws: Workspace, folder: Path, case: CardCase, task: Task, digest: str, *, force: bool) -> ImportOutcome:
+def _read_image(folder: Path, case: CardCase, archive: UnpackedArchive | None) -> Image:
     image = formats.read(folder / case.image)
-    image = replace(image, name=case.name, group=case.group, modality=image.modality or case.modality)
+    image = image if archive is None else name_inner_paths(image, archive)
+    return replace(image, name=case.name, group=case.group, modality=image.modality or case.modality)
+
+
+def _import_case(
+    ws: Workspace, folder: Path, case: CardCase, task: Task, image: Image, digest: str, *, force: bool
+) -> ImportOutcome:
     labels = formats.read_labels(folder / case.labels, image, expected_shape=image.spatial_shape)
     _keep_side(ws, image, case, task)
     begun = begin_import(ws, image, task, labels, accepts=True, force=force)
