@@ -179,7 +179,7 @@ def _import_data_set(
     console = make_progress_console(quiet=as_json)
     card = read_data_card(opened.path)
     with open_workspace(project, registry) as ws:
-        task = adopt_task(ws, card)
+        task = adopt_task(ws, card.task_definition)
         found = import_data_set(ws, opened.path, card, force=force, archive=opened.archive)
         outcomes = []
         for outcome in track(found, description=task.title, total=len(card.cases), console=console):

@@ -163,7 +163,7 @@ def test_burnt_in_text_is_told_and_what_is_no_dicom_is_left_out(ws: Workspace, t
     formats.write_image(tmp_path / "b.tif", Image(noise((40, 30)), "YX", (1.0, 1.0), name="b"))
     items = [drop(ws, tmp_path / "a"), drop(ws, tmp_path / "b.tif")]
     shared = share_cases(items, tmp_path / "out", make_pseudonyms(ws))
-    assert "burnt into the pixels" in shared.warnings[0]
+    assert "burnt into the pixels" in shared.remarks[0]
     assert "not from DICOM" in shared.refused[0]
     with pytest.raises(MedSegError, match=r"no case can be shared.*not from DICOM"):
         share_cases(items[1:], tmp_path / "none", make_pseudonyms(ws))
