@@ -1,7 +1,6 @@
 """Import of dropped images with their masks: one question, then one pair after the other in a thread."""
 
 import queue
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,6 +14,7 @@ from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.detection import detect_task
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.masks import second_reading
+from napari_medseg.plugin.masks.import_result import show_outcomes
 from napari_medseg.plugin.masks.mask_question import MaskAnswer, MaskQuery, MaskQuestion
 from napari_medseg.plugin.masks.pair_worker import (
     FirstPair,
@@ -26,7 +26,7 @@ from napari_medseg.plugin.masks.pair_worker import (
 )
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
-from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem, show_result
+from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow.masks.import_masks import (
     ImportOutcome,
@@ -47,10 +47,8 @@ from napari_medseg.workflow.masks.pairs import MaskPair
 from napari_medseg.workflow.masks.read_pair import MaskSettings
 from napari_medseg.workflow.workspace import Workspace
 
-MAX_REASONS = 4
 CLOSE_S = 2.0
 """Of waiting for the pair at work when the window closes."""
-IMPORT_TOPIC = "import of masks"
 
 
 class PairImport(QWidget):
@@ -272,18 +270,7 @@ class PairImport(QWidget):
 
     def _finish(self) -> None:
         """Say what became of the pairs, and open the first one."""
-        counts = Counter(outcome.state for outcome in self._outcomes)
-        words = {"draft": "imported as drafts", "accepted": "accepted", "second reading": "imported as second readings"}
-        words["already there"] = "there already"
-        parts = [f"{counts[state]} {text}" for state, text in words.items() if counts[state]]  # type: ignore[index]
-        if parts:
-            show_result(f"Masks: {', '.join(parts)}", topic=IMPORT_TOPIC)
-        if refused := [f"{one.name}: {one.text}" for one in self._outcomes if one.state == "refused"]:
-            more = f"\nand {len(refused) - MAX_REASONS} more" if len(refused) > MAX_REASONS else ""
-            show_problem("Not imported:\n" + "\n".join(refused[:MAX_REASONS]) + more)
-        first = next((outcome.case for outcome in self._outcomes if outcome.case is not None), None)
-        if first is not None:
-            self._worklist.open(first)
+        show_outcomes(self._outcomes, self._worklist)
 
 
 def _get_source(pair: MaskPair) -> Path:
