@@ -16,7 +16,7 @@ from napari_medseg.plugin.masks.mask_question import MaskQuestion
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
-from napari_medseg.plugin.widgets.worker import Worker
+from napari_medseg.plugin.widgets.worker import SingleWork, Worker
 from napari_medseg.workflow.data_set.card import DataCard, read_data_card
 from napari_medseg.workflow.data_set.read import DatabaseStep, adopt_task, import_in_steps
 from napari_medseg.workflow.masks.import_masks import ImportOutcome, ImportStart, withdraw_import
@@ -58,6 +58,7 @@ class DataSetImport(QWidget):
         super().__init__(parent)
         self._workspace, self._worklist = workspace, worklist
         self._question, self._leave_case = question, leave_case
+        self._opener = SingleWork(self)
         self._worker: Worker | None = None
         self._replies: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
         self._begun: ImportStart | None = None
@@ -77,11 +78,7 @@ class DataSetImport(QWidget):
         if self._worker is not None:
             show_notice("A data set is being imported. Drop this one again when that has ended, or press Stop.")
             return
-        self._worker = Worker(_open(path), self)
-        self._worker.yielded.connect(partial(self._ask, path.name))
-        self._worker.failed.connect(show_problem)
-        self._worker.ended.connect(self._forget_worker)
-        self._worker.start()
+        self._opener.run(_open(path), partial(self._ask, path.name), lambda: None)
 
     def stop(self) -> None:
         """Stop after the case at work."""
@@ -92,6 +89,7 @@ class DataSetImport(QWidget):
     def close_down(self) -> None:
         """Stop, because the window closes: a case at work leaves no open review."""
         self.stop()
+        self._opener.stop()
         worker, self._worker = self._worker, None
         if worker is not None and worker.wait(timeout_s=CLOSE_S):
             self._withdraw_unfinished()
@@ -143,14 +141,11 @@ class DataSetImport(QWidget):
             self._begun = answer[0]
 
     def _on_ended(self) -> None:
-        self._forget_worker()
+        self._worker = None
         self.hide()
         self._withdraw_unfinished()
         self._worklist.reload_cases()
         show_outcomes(self._outcomes, self._worklist)
-
-    def _forget_worker(self) -> None:
-        self._worker = None
 
     def _withdraw_unfinished(self) -> None:
         begun, self._begun = self._begun, None
