@@ -45,8 +45,7 @@ def export(
     for remark in exported.remarks:
         echo_notice(remark)
     if is_bundle:
-        echo(
-            f"{card.id} is in {output}. There: python -m monai.bundle run --config_file {INFERENCE_FILE} --image scan.nii.gz --output labels.nii.gz"
-        )
+        run = f"python -m monai.bundle run --config_file {INFERENCE_FILE} --image scan.nii.gz --output labels.nii.gz"
+        echo(f"{card.id} is in {output}. There: {run}")
         return
     echo(f"{card.id} is in {output}: python {output / 'predict.py'} IMAGE.npy LABELS.npy")
