@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from napari_medseg.core.tasks.bundled_tasks import Task
     from napari_medseg.workflow.masks.import_masks import ImportOutcome, OutcomeState
     from napari_medseg.workflow.masks.meaning import MaskMeaning
+    from napari_medseg.workflow.masks.packed_folders import OpenedFolder
     from training.from_folders.mask_pairing import Mismatch
 
 MAX_LISTED = 20
@@ -42,18 +43,18 @@ MAX_LISTED = 20
 FolderArgument = Annotated[
     Path | None,
     typer.Argument(
-        help="Data set of medseg dataset, or folder with imagesTr and labelsTr of nnU-Net.", show_default=""
+        help="Data set of medseg dataset, or imagesTr and labelsTr of nnU-Net: folder or zip.", show_default=""
     ),
 ]
 ImagesOption = Annotated[
-    Path | None, typer.Option("--images", help="Folder of images; a DICOM series is a folder in it.")
+    Path | None, typer.Option("--images", help="Folder or zip of images; a DICOM series is a folder in it.")
 ]
 MasksOption = Annotated[
     Path | None,
     typer.Option(
         "--masks",
-        help="Masks named like the images: a folder of NIfTI, TIFF or PNG, of folders with one file for each label, or "
-        "a COCO file. It may be the folder of the images.",
+        help="Masks named like the images: a folder or zip of NIfTI, TIFF or PNG, of folders with one file for each "
+        "label, of DICOM-SEG or RTSTRUCT, or a COCO file. It may be the folder of the images.",
     ),
 ]
 TaskOption = Annotated[
@@ -62,6 +63,14 @@ TaskOption = Annotated[
 ]
 AcceptOption = Annotated[
     bool, typer.Option("--accept", help="Accept the labels as corrections at once, instead of making drafts.")
+]
+SecondReadingOption = Annotated[
+    str,
+    typer.Option(
+        "--second-reading",
+        help="Import the masks as the second reading of accepted cases, by the person of this name.",
+        show_default="",
+    ),
 ]
 OthersOption = Annotated[
     bool,
@@ -91,6 +100,7 @@ def import_masks(
     project: ProjectOption = None,
     task: TaskOption = None,
     accept: AcceptOption = False,
+    second_reading: SecondReadingOption = "",
     values: ValuesOption = "",
     binarise: BinariseOption = False,
     others_background: OthersOption = False,
@@ -115,15 +125,17 @@ def import_masks(
     from napari_medseg.workflow.cases import find_last_task
     from napari_medseg.workflow.masks.import_masks import import_pairs
     from napari_medseg.workflow.masks.meaning import recall_meaning, remember_meaning
+    from napari_medseg.workflow.masks.packed_folders import open_folder
     from napari_medseg.workflow.masks.pairs import find_pairs
     from napari_medseg.workflow.masks.read_pair import MaskSettings
 
     refuse_unwritable_folder(get_project_dir(project))
-    if folder is not None and (folder / CARD_FILE).is_file() and images is None and masks is None:
-        _import_data_set(folder, project, registry, force=force, as_json=as_json)
+    opened = None if folder is None else open_folder(folder)
+    if opened is not None and (opened.path / CARD_FILE).is_file() and images is None and masks is None:
+        _import_data_set(opened, project, registry, force=force, as_json=as_json)
         return
-    images, masks = _choose_folders(folder, images, masks)
-    pairs, lacking = find_pairs(images, masks)
+    images, masks = _choose_folders(None if opened is None else opened.path, images, masks)
+    pairs, lacking = find_pairs(images, masks, None if opened is None else opened.archive)
     console = make_progress_console(quiet=as_json)
     outcomes = []
     with open_workspace(project, registry) as ws:
@@ -132,7 +144,8 @@ def import_masks(
         meaning = said or recall_meaning(ws, wanted.name, masks)
         if meaning is not None:
             console.print(f"Values of the masks: {meaning.describe(wanted)}", highlight=False, markup=False)
-        settings = MaskSettings(wanted, meaning, MaskPlacement(mask_orientation, same_voxels), resample)
+        placement = MaskPlacement(mask_orientation, same_voxels)
+        settings = MaskSettings(wanted, meaning, placement, resample, second_reading.strip())
         found = import_pairs(ws, pairs, settings, accepts=accept, force=force)
         for outcome in track(found, description=wanted.title, total=len(pairs), console=console):
             outcomes.append(outcome)
@@ -158,14 +171,16 @@ def _tell(task: "Task", outcomes: "Sequence[ImportOutcome]", lacking: "Sequence[
         raise typer.Exit(1)
 
 
-def _import_data_set(folder: Path, project: Path | None, registry: Path | None, *, force: bool, as_json: bool) -> None:
+def _import_data_set(
+    opened: "OpenedFolder", project: Path | None, registry: Path | None, *, force: bool, as_json: bool
+) -> None:
     from napari_medseg.workflow.data_set.read import adopt_task, import_data_set
 
     console = make_progress_console(quiet=as_json)
-    card = read_data_card(folder)
+    card = read_data_card(opened.path)
     with open_workspace(project, registry) as ws:
-        task = adopt_task(ws, card)
-        found = import_data_set(ws, folder, card, force=force)
+        task = adopt_task(ws, card.task_definition)
+        found = import_data_set(ws, opened.path, card, force=force, archive=opened.archive)
         outcomes = []
         for outcome in track(found, description=task.title, total=len(card.cases), console=console):
             outcomes.append(outcome)
@@ -219,6 +234,7 @@ def _format_result(outcomes: "Sequence[ImportOutcome]", lacking: "Sequence[Misma
     states = Counter(outcome.state for outcome in outcomes)
     texts: dict[OutcomeState, str] = {
         "accepted": "accepted as corrections",
+        "second reading": "imported as second readings",
         "draft": "imported as drafts",
         "already there": "there already",
         "refused": "refused",

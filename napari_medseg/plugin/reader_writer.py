@@ -18,9 +18,13 @@ from napari_medseg.core.label_files.registry import find_format_of_file
 from napari_medseg.core.tasks.bundled_tasks import TASKS, Label, Task
 from napari_medseg.core.tasks.custom_task import get_default_colour
 from napari_medseg.plugin import layers
-from napari_medseg.plugin.widgets.notifications import show_problem
+from napari_medseg.plugin.widgets.notifications import show_notice, show_problem
 
 _MAX_REASONS = 5
+_NAMES_PATIENT = (
+    "{} holds name and ID of the patient, study and UIDs, as its DICOM series does, so that viewers place it there. "
+    "To pass labels on without them, accept the case and choose Export…, or use medseg share."
+)
 LayerData = tuple[Any, dict[str, Any], str]
 NO_LAYERS: list[tuple[None]] = [(None,)]  # npe2 convention: the file was read, but there is no layer to show
 
@@ -60,7 +64,10 @@ def write_labels(path: str, data: NDArray[Any], meta: dict[str, Any]) -> list[st
     image = _get_reference_image(labels, meta)
     ours = meta.get("metadata", {}).get(layers.METADATA_KEY, {})
     task = TASKS.get(ours.get("task", "")) or _make_task(labels, meta)
-    find_format_of_file(target.name).write(target, labels, image, LabelDescription(task, image_file=image.name))
+    wanted = find_format_of_file(target.name)
+    wanted.write(target, labels, image, LabelDescription(task, image_file=image.name))
+    if wanted.names_patient:
+        show_notice(_NAMES_PATIENT.format(target.name))
     return [str(target)]
 
 

@@ -97,8 +97,8 @@ def add_cases(ws: Workspace, images: Sequence[Image], task: str, *, force: bool 
         noun = choose_group_noun(wanted)
         groups = [ws.project.identities.key_group(group, noun) for group in choose_groups(ws, images)]
         pairs = list(zip(images, groups, strict=True))
-        assign_sides(ws, [group for image, group in pairs if _find_image_case(ws, image, task) is None])
-        added = [_find_image_case(ws, image, task) or _add_case(ws, image, task, group) for image, group in pairs]
+        assign_sides(ws, [group for image, group in pairs if find_image_case(ws, image, task) is None])
+        added = [find_image_case(ws, image, task) or _add_case(ws, image, task, group) for image, group in pairs]
         removed = ws.project.read_removed_case_ids()
         ws.project.set_removed([case for case in added if case.id in removed], removed=False)
         return added
@@ -174,7 +174,7 @@ def find_case(ws: Workspace, content_hash: str, task: str) -> Case | None:
     return next((case for case in found if case.task == task), None)
 
 
-def _find_image_case(ws: Workspace, image: Image, task: str) -> Case | None:
+def find_image_case(ws: Workspace, image: Image, task: str) -> Case | None:
     """Return the case of an image, also of one that an older version of the program read with other values."""
     known = find_case(ws, image.content_hash, task)
     if known is not None or not image.may_have_earlier_hash:

@@ -1,6 +1,7 @@
 """`medseg import`: a folder of images and one of masks become cases with labels."""
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,3 +62,23 @@ def test_what_has_no_partner_is_listed_and_wrong_options_are_refused(
     assert "missing image: 1\n  q.png has no image\n2 pairs: 2 accepted as corrections" in out
     code, _, err = medseg(*arguments, "--values", "10")
     assert (code, "--values names 1 values for 2 labels" in err) == (1, True)
+
+
+def test_a_second_reading_and_an_archive_with_nnunet_folders(
+    medseg: Run, arguments: list[object], open_workspace: Callable[[], Workspace], tmp_path: Path
+) -> None:
+    ws = open_workspace()
+    ws.reader.set_name("Anna")
+    ws.close()
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for kind, folder in (("images", "imagesTr"), ("masks", "labelsTr")):
+            for file in (tmp_path / kind).iterdir():
+                archive.write(file, f"Dataset001/{folder}/{file.name}")
+    at = arguments[-4:]
+    code, out, err = medseg("import", tmp_path / "set.zip", *at, "--values", "10,20", "--task", "lungs", "--accept")
+    assert (code, out) == (0, "2 pairs: 2 accepted as corrections\n"), err
+    code, out, _ = medseg(*arguments, "--values", "10,20", "--second-reading", "Ben")
+    assert (code, out) == (0, "2 pairs: 2 imported as second readings\n")
+    code, _, err = medseg(*arguments, "--values", "10,20", "--second-reading", "Anna")
+    assert code == 1
+    assert "read this case first" in err

@@ -123,6 +123,17 @@ def test_outlines_are_saved_for_other_programs(tmp_path: Path, name: str, key: s
     assert len(json.loads(Path(written).read_text())[key]) == 2
 
 
+def test_saving_dicom_says_that_it_names_the_patient(tmp_path: Path, told: Texts) -> None:
+    pytest.importorskip("highdicom")
+    image = formats.read(CT[0])
+    arguments = {"metadata": reader_writer.make_layer_data(image)[1]["metadata"], "name": "labels"}
+    reader_writer.write_labels(str(tmp_path / "a.dcm"), np.ones(image.spatial_shape, np.uint8), arguments)
+    assert "a.dcm holds name and ID of the patient" in " ".join(map(str, told))
+    before = len(told)
+    reader_writer.write_labels(str(tmp_path / "a.nii.gz"), np.ones(image.spatial_shape, np.uint8), arguments)
+    assert len(told) == before
+
+
 def test_the_manifest_offers_every_format_and_a_wrong_one_lists_them(tmp_path: Path) -> None:
     manifest = PluginManifest.from_file(Path(layers.__file__).parents[1] / "napari.yaml")
     (writer,) = manifest.contributions.writers

@@ -221,7 +221,7 @@ def test_another_mask_is_another_snapshot_and_a_changed_file_is_refused(ws: Work
     with pytest.raises(MedSegError, match="changed after the snapshot was frozen"):
         reader().read_image(item)
     with pytest.raises(MedSegError, match=r"with the reviewed area of .* is damaged"):
-        read_export_items(ws, [(case, correction, "") for case, _, _ in list_accepted_rows(ws, "lungs")])
+        list(read_export_items(ws, [(case, correction, "") for case, _, _ in list_accepted_rows(ws, "lungs")]))
 
 
 def test_a_damaged_area_says_what_to_do(ws: Workspace, caplog: pytest.LogCaptureFixture) -> None:

@@ -28,7 +28,7 @@ def read_inner(path: InnerPath, read: Callable[[Path], Image]) -> Image:
         file = unpacked.find_file(path.inner)
         if not any(each.is_file() for each in (file, *file.parents)):
             raise MedSegError(f"{path.file.name} holds no {path.inner}. It was changed, or the name is wrong.")
-        return _name_inner_paths(read(file), unpacked)
+        return name_inner_paths(read(file), unpacked)
     image = read_part(path.file, path.inner)
     # All parts of a file are of one patient, whatever they are called.
     return image if image.group else replace(image, group=find_group(path.file, is_volume=image.axes.startswith("Z")))
@@ -38,7 +38,7 @@ def read_archived_series(archive: Path, paths: Sequence[Path]) -> Image:
     """Read the files of a DICOM series in an archive; `paths` lead into it."""
     inner = [path.relative_to(archive) for path in paths]
     unpacked = unpack(archive, only=inner)
-    return _name_inner_paths(read_series([unpacked.find_file(each) for each in inner]), unpacked)
+    return name_inner_paths(read_series([unpacked.find_file(each) for each in inner]), unpacked)
 
 
 @contextmanager
@@ -65,11 +65,12 @@ def open_inner_files(paths: Sequence[Path]) -> Iterator[list[Path]]:
 def give_source_paths(image: Image, source: ImageSource) -> Image:
     """Return an image of a source under the paths of the source, which lead into a file."""
     if source.archive is not None:
-        image = _name_inner_paths(image, source.archive)
+        image = name_inner_paths(image, source.archive)
     return replace(image, sources=source.paths) if len(source.paths) == 1 else image
 
 
-def _name_inner_paths(image: Image, unpacked: UnpackedArchive) -> Image:
+def name_inner_paths(image: Image, unpacked: UnpackedArchive) -> Image:
+    """Return an image of unpacked files under its paths in the archive, where it is found again."""
     inner = replace(image, sources=tuple(unpacked.get_inner_path(path) for path in image.sources))
     if not image.series:  # the folder for temporary files says nothing about the patient
         whole = get_whole_path(inner.sources[0])

@@ -1,17 +1,48 @@
-"""The parts of one file or series that are images of their own: volumes of NIfTI, phases of DICOM."""
+"""The parts of one file or series that are images of their own: volumes of four dimensions, DICOM phases, arrays."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_medseg.core.containers.array_layout import ArrayHeader, ArrayLayout, parse_array_part
 from napari_medseg.core.containers.image_source import ImageSource
 from napari_medseg.core.containers.part_paths import make_part_path, parse_part_name
+from napari_medseg.core.containers.several_volumes import VOLUME
 from napari_medseg.core.decoded_size.sized_file import SizedFile
 from napari_medseg.core.dicom.headers import DicomHeader, read_header
 from napari_medseg.core.dicom.series import PHASE, split_frames, split_phases
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
+
+
+@dataclass(frozen=True)
+class VolumeReader:
+    """What lists the titles of the volumes of a file, and reads one of them by its number, from 1 on."""
+
+    list_titles: Callable[[Path], Sequence[str]]
+    read: Callable[[Path, int], Image]
+
+
+def find_volume_reader(path: Path) -> VolumeReader:
+    """Return what reads the volumes of a file that may hold several: MetaImage, NRRD, TIFF, else NIfTI."""
+    from napari_medseg.core.formats import discovery
+
+    suffix = discovery.get_suffix(path)
+    if suffix in discovery.METAIMAGE_SUFFIXES:
+        from napari_medseg.core.volumes.metaimage import list_metaimage_volumes, read_metaimage
+
+        return VolumeReader(list_metaimage_volumes, read_metaimage)
+    if suffix in discovery.NRRD_SUFFIXES:
+        from napari_medseg.core.volumes.nrrd import list_nrrd_volumes, read_nrrd
+
+        return VolumeReader(list_nrrd_volumes, read_nrrd)
+    if suffix in (*discovery.TIFF_SUFFIXES, *discovery.TIFF_VARIANT_SUFFIXES):
+        from napari_medseg.core.formats.tiff import list_tiff_volumes, read_tiff_volume
+
+        return VolumeReader(list_tiff_volumes, read_tiff_volume)
+    from napari_medseg.core.nifti.reader import list_volumes, read_nifti
+
+    return VolumeReader(list_volumes, lambda file, number: read_nifti(file, volume=number))
 
 
 def list_parts(path: Path, list_titles: Callable[[Path], Sequence[str]], what: str) -> list[ImageSource]:
@@ -92,11 +123,10 @@ def read_part(path: Path, inner: Path) -> Image:
     MedSegError
         If the file has no such part.
     """
-    from napari_medseg.core.nifti.reader import VOLUME, read_nifti
     from napari_medseg.core.volumes.numpy_arrays import read_numpy_array
 
     if (number := parse_part_name(inner, VOLUME)) is not None:
-        image = read_nifti(path, volume=number)
+        image = find_volume_reader(path).read(path, number)
         return replace(image, name=f"{image.name} volume {number}", sources=(path / inner,))
     if (number := parse_part_name(inner, PHASE)) is not None:
         return _read_phase(path, inner, number)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from napari_medseg.core.containers.image_source import FoundImages, ImageSource
 from napari_medseg.core.containers.part_paths import find_inner_path
-from napari_medseg.core.containers.parts import list_arrays, list_parts, make_series_sources
+from napari_medseg.core.containers.parts import find_volume_reader, list_arrays, list_parts, make_series_sources
+from napari_medseg.core.containers.several_volumes import VOLUME
 from napari_medseg.core.containers.zip_archive import is_zip, unpack
 from napari_medseg.core.decoded_size.header_length import has_magic_word
 from napari_medseg.core.decoded_size.sized_file import SizedFile
@@ -46,6 +47,10 @@ NON_DICOM_SUFFIXES = frozenset(
     }
 )
 """Of files that are never DICOM; a DICOM file may have any other suffix, or none."""
+_MAY_HOLD_VOLUMES = (
+    *(NIFTI_SUFFIXES + NIFTI_PAIR_SUFFIXES + TIFF_SUFFIXES + TIFF_VARIANT_SUFFIXES),
+    *(suffix for suffix in VOLUME_SUFFIXES if suffix != ".seg.nrrd"),
+)
 # Data sets often keep labels in these folders beside the images; they are not images to segment.
 _LABEL_FOLDERS = {"labels", "masks"}
 # Folders in which other programs keep one image as many chunks; their files are not images of ours.
@@ -137,16 +142,14 @@ def _sort_files(files: Sequence[Path], named: Collection[Path], problems: Sequen
 
 
 def _list_parts(path: Path) -> list[ImageSource]:
-    """Return the volumes of a NIfTI file, the arrays of a NumPy file, or the file itself."""
+    """Return the volumes of a file, the arrays of a NumPy file, or the file itself."""
     if get_suffix(path) in ARRAY_SUFFIXES:
         from napari_medseg.core.volumes.numpy_arrays import read_array_headers
 
         return list_arrays(path, read_array_headers)
-    if get_suffix(path) not in (*NIFTI_SUFFIXES, *NIFTI_PAIR_SUFFIXES):
+    if get_suffix(path) not in _MAY_HOLD_VOLUMES:
         return [ImageSource(path.name, (path,))]
-    from napari_medseg.core.nifti.reader import VOLUME, list_volumes
-
-    return list_parts(path, list_volumes, VOLUME)
+    return list_parts(path, find_volume_reader(path).list_titles, VOLUME)
 
 
 def _has_header(voxels: Path, files: Collection[Path]) -> bool:

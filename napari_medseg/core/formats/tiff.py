@@ -25,6 +25,7 @@ from napari_medseg.core.tiff.ome import read_ome_annotation, refuse_unsafe_ome
 from napari_medseg.core.tiff.photometric import Colours, convert_to_grey_or_rgb, keep_numbers, read_colours
 from napari_medseg.core.tiff.samples import compute_sample_bytes, read_samples, refuse_larger_codestreams
 from napari_medseg.core.tiff.spacing import read_spacing_zyx
+from napari_medseg.core.tiff.times import choose_time, find_main_series, list_times
 
 _IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
 COMPRESSION_LEVEL = 1
@@ -54,11 +55,28 @@ def read_tiff(path: Path, expected_bytes: int | None = None) -> Image:
 
     Raises
     ------
+    SeveralImagesError
+        If it has several time points, see `read_tiff_volume`.
     MedSegError
-        If it is damaged, strips are missing, or it would take too much memory; if it has channels or time points, has
-        colours without an exact conversion (CIELab, RGB of floats), or holds NaN.
+        If it is damaged, strips are missing, or it would take too much memory; if it has channels, has colours
+        without an exact conversion (CIELab, RGB of floats), or holds NaN.
     """
-    raster = _read_raster(path, expected_bytes)
+    return _read_image(path, expected_bytes, None)
+
+
+def read_tiff_volume(path: Path, volume: int) -> Image:
+    """Read one time point, from 1 on, of a file of several; errors as of `read_tiff`."""
+    return _read_image(path, None, volume)
+
+
+def list_tiff_volumes(path: Path) -> tuple[str, ...]:
+    """Return the titles of the time points of a file; none if it has one. Raises `MedSegError` if it is damaged."""
+    with translate_decode_errors(path, "TIFF"):
+        return list_times(path)
+
+
+def _read_image(path: Path, expected_bytes: int | None, volume: int | None) -> Image:
+    raster = _read_raster(path, expected_bytes, volume)
     with translate_decode_errors(path, "TIFF"):
         pixels, units = reduce_to_grey(convert_to_grey_or_rgb(raster.values, raster.colours, path.name))
     return _make_image(path, raster, pixels, units)
@@ -130,11 +148,11 @@ def write_tiff(path: Path, pixels: NDArray[Any], image: Image, storage: StorageL
         tifffile.imwrite(temporary, lying, metadata=metadata, **options)
 
 
-def _read_raster(path: Path, expected_bytes: int | None) -> _Raster:
+def _read_raster(path: Path, expected_bytes: int | None, volume: int | None = None) -> _Raster:
     with translate_decode_errors(path, "TIFF"), tifffile.TiffFile(path) as tiff:
         refuse_broken_chain(path)
         refuse_unsafe_ome(path, tiff)
-        series = _find_main_series(tiff)
+        series = choose_time(find_main_series(tiff), path, volume)
         page = series.keyframe
         if 0 in series.shape:
             raise MedSegError(f"{path.name} has no pixels (its size is {series.shape}). Export it again.")
@@ -155,12 +173,6 @@ def _read_raster(path: Path, expected_bytes: int | None) -> _Raster:
             notes=colours.notes + ((more,) if len(tiff.series) > 1 else ()),
             is_plain=tiff.is_imagej or str(page.software).startswith("tifffile"),
         )
-
-
-def _find_main_series(tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
-    """Return the first image that is neither a thumbnail nor a transparency mask."""
-    whole = (each for each in tiff.series if not (each.keyframe.is_reduced or each.keyframe.is_mask))
-    return next(whole, tiff.series[0])
 
 
 def _make_image(path: Path, raster: _Raster, pixels: NDArray[Any], units: str) -> Image:

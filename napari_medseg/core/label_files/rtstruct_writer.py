@@ -57,11 +57,7 @@ def write_rtstruct(path: Path, labels: NDArray[Any], image: Image, described: La
         objects.
     """
     source = read_dicom_source(image, "a structure set")
-    if source.slices is None:
-        raise MedSegError(
-            f"{image.name} does not say where it lies in the patient, and contours are points in the patient. "
-            "Choose DICOM-SEG or .png."
-        )
+    refuse_without_place(source, image)
     lying = np.ascontiguousarray(lay_in_slices(labels, image))
     segments = described.list_segments(labels)
     if len(segments) > MAX_STRUCTURES:
@@ -83,6 +79,15 @@ def write_rtstruct(path: Path, labels: NDArray[Any], image: Image, described: La
     built.RTROIObservationsSequence = [_make_observation(number, segment, described) for number, segment in numbered]
     with atomic_write(path) as temporary:
         built.save_as(temporary, enforce_file_format=True)
+
+
+def refuse_without_place(source: DicomSource, image: Image) -> None:
+    """Raise `MedSegError` if a series does not say where it lies: contours are points in the patient."""
+    if source.slices is None:
+        raise MedSegError(
+            f"{image.name} does not say where it lies in the patient, and contours are points in the patient. "
+            "Choose DICOM-SEG or .png."
+        )
 
 
 def _make_header(source: DicomSource, described: LabelDescription, seed: tuple[str, ...]) -> Dataset:

@@ -9,7 +9,7 @@ import numpy as np
 from nibabel.volumeutils import apply_read_scaling
 from numpy.typing import NDArray
 
-from napari_medseg.core.containers.part_paths import SeveralImagesError, make_part_path
+from napari_medseg.core.containers.several_volumes import check_volume, list_titles
 from napari_medseg.core.decoded_size.bounded_stream import BoundedStream
 from napari_medseg.core.decoded_size.limit import DEFLATE_MAX_RATIO, format_bytes, refuse_above_limit
 from napari_medseg.core.decoded_size.pair_stream import START_BYTES, PairStream, find_pair
@@ -28,10 +28,6 @@ _MAX_HEADER_BYTES = 2**20
 """Room for the extensions of a header, beside the voxels of an expected size."""
 _RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 _RGBA = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1"), ("A", "u1")])
-VOLUME = "volume"
-_FURTHER_AXES = (VOLUME, "component", "sixth axis", "seventh axis")
-MAX_VOLUMES = 20_000
-"""Of one file. A series of functional MRI has some hundreds."""
 
 
 def read_nifti(path: Path, expected_bytes: int | None = None, volume: int | None = None) -> Image:
@@ -56,10 +52,10 @@ def read_nifti(path: Path, expected_bytes: int | None = None, volume: int | None
     """
     with translate_decode_errors(path, "NIfTI"), _open(path, expected_bytes) as stream:
         source = _find_kind(stream).from_stream(stream)
-        _check_volume(source.shape, path, volume)
+        number = check_volume(path, source.shape, _count_volumes(source.shape), volume)
         shape, normal = _find_spatial_shape(source.shape, path.name)
         _refuse_by_size(_compute_bytes(source, shape), path, expected_bytes)
-        values, colour = _read_values(source, _read_raw(source, stream, shape, volume or 1))
+        values, colour = _read_values(source, _read_raw(source, stream, shape, number))
         stream.read_to_end()  # to where gzip keeps checksum and length; nibabel stops before them
         pixels = values.reshape((*shape, 3) if colour else shape)
         affine = np.array(source.affine, dtype=np.float64)
@@ -87,34 +83,11 @@ def list_volumes(path: Path) -> tuple[str, ...]:
     """
     with translate_decode_errors(path, "NIfTI"), _open(path, None) as stream:
         shape = _find_kind(stream).from_stream(stream).shape
-    if _count_volumes(shape) == 1:
-        return ()
-    _refuse_many(_count_volumes(shape), path.name)
-    axes = [(name, length) for name, length in zip(_FURTHER_AXES, shape[3:], strict=False) if length > 1]
-    places = np.unravel_index(np.arange(_count_volumes(shape)), [length for _, length in axes], order="F")
-    numbers = np.transpose(places) + 1
-    return tuple(", ".join(f"{name} {n}" for (name, _), n in zip(axes, each, strict=True)) for each in numbers.tolist())
+    return list_titles(shape[3:], path.name)
 
 
 def _count_volumes(shape: tuple[int, ...]) -> int:
     return math.prod(map(int, shape[3:]))
-
-
-def _refuse_many(n_volumes: int, name: str) -> None:
-    if not 0 < n_volumes <= MAX_VOLUMES:
-        raise MedSegError(
-            f"{name} announces {n_volumes:,} volumes; 1 to {MAX_VOLUMES:,} are expected. Export it again."
-        )
-
-
-def _check_volume(shape: tuple[int, ...], path: Path, volume: int | None) -> None:
-    n_volumes = _count_volumes(shape)
-    _refuse_many(n_volumes, path.name)
-    if volume is None and n_volumes > 1:
-        lengths = " x ".join(map(str, shape))
-        raise SeveralImagesError(path, n_volumes, "volumes", f" ({lengths})", make_part_path(path, VOLUME, 1))
-    if volume is not None and not 1 <= volume <= n_volumes:
-        raise MedSegError(f"{path.name} has no volume {volume}; it has {n_volumes}. Choose another one.")
 
 
 def _read_raw(source: nib.Nifti1Image, stream: BoundedStream, shape: tuple[int, int, int], volume: int) -> NDArray[Any]:

@@ -1,5 +1,6 @@
 """MetaImage (.mha, .mhd), the format of ITK: https://itk.org/Wiki/ITK/MetaIO/Documentation."""
 
+import math
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core.atomic_io import atomic_write
+from napari_medseg.core.containers.several_volumes import check_volume, list_titles
 from napari_medseg.core.decoded_size.sized_file import SizedFile
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
 from napari_medseg.core.formats.grid_metadata import GRID_KEY, make_grid_json
 from napari_medseg.core.image import Image
 from napari_medseg.core.volumes.lps_grid import LpsGrid, lay_in_file_order
-from napari_medseg.core.volumes.packed_values import read_values
+from napari_medseg.core.volumes.packed_values import Part, read_values
 from napari_medseg.core.volumes.stored_volume import StoredVolume, make_image, make_stored_volume
 
 _MAX_HEADER_BYTES = 1 << 20
@@ -40,18 +42,32 @@ _LEVEL = 1
 _LOCAL = "LOCAL"
 
 
-def read_metaimage(path: Path) -> Image:
-    """Read a volume or a plane.
+def read_metaimage(path: Path, volume: int | None = None) -> Image:
+    """Read a volume or a plane; of a file of more than three dimensions, one of its volumes, counted from 1 on.
+
+    Raises
+    ------
+    SeveralImagesError
+        If it holds several volumes and none is chosen.
+    MedSegError
+        If it is damaged, would take too much memory, has no such volume, or names a data file elsewhere.
+    """
+    return make_image(path, read_metaimage_values(path, volume=volume))
+
+
+def list_metaimage_volumes(path: Path) -> tuple[str, ...]:
+    """Return the titles of the volumes of a file of more than three dimensions; none if it holds one image.
 
     Raises
     ------
     MedSegError
-        If it is damaged, would take too much memory, has more than three dimensions, or names a data file elsewhere.
+        If the header is damaged.
     """
-    return make_image(path, read_metaimage_values(path))
+    with translate_decode_errors(path, "MetaImage"), SizedFile(path) as file:
+        return list_titles([int(word) for word in _read_fields(file)["DimSize"].split()][3:], path.name)
 
 
-def read_metaimage_values(path: Path, expected_bytes: int | None = None) -> StoredVolume:
+def read_metaimage_values(path: Path, expected_bytes: int | None = None, volume: int | None = None) -> StoredVolume:
     """Read the voxels in file order with all fields of the header; errors as of `read_metaimage`."""
     with translate_decode_errors(path, "MetaImage"), SizedFile(path) as file:
         fields = _read_fields(file)
@@ -59,15 +75,17 @@ def read_metaimage_values(path: Path, expected_bytes: int | None = None) -> Stor
         n_channels = int(fields.get("ElementNumberOfChannels", "1"))
         _refuse_shape(sizes, n_channels, path.name)
         dtype = _find_type(fields)
+        n_volumes = math.prod(sizes[3:])
+        part = Part(check_volume(path, sizes, n_volumes, volume), n_volumes)
         shape = (*[*sizes, 1, 1, 1][:3][::-1], *([n_channels] if n_channels > 1 else []))
         is_packed = fields.get("CompressedData", "False").lower() == "true"
         encoding, data_file = "zlib" if is_packed else "raw", fields["ElementDataFile"]
         if data_file == _LOCAL:
-            values = read_values(file, path.name, dtype, shape, encoding, expected_bytes)
+            values = read_values(file, path.name, dtype, shape, encoding, expected_bytes, part)
         else:
             with SizedFile(find_data_file(path, data_file)) as data:
-                skip_header(data, int(fields.get("HeaderSize", "0")), dtype, shape)
-                values = read_values(data, path.name, dtype, shape, encoding, expected_bytes)
+                skip_header(data, int(fields.get("HeaderSize", "0")), dtype, (n_volumes, *shape))
+                values = read_values(data, path.name, dtype, shape, encoding, expected_bytes, part)
         return make_stored_volume(values, _read_grid(fields, len(sizes)), fields)
 
 
@@ -172,11 +190,6 @@ def _find_type(fields: Mapping[str, str]) -> np.dtype[Any]:
 def _refuse_shape(sizes: list[int], n_channels: int, name: str) -> None:
     if not sizes or any(size < 1 for size in sizes):
         raise MedSegError(f"{name} has no pixels (its size is {sizes}). Export it again.")
-    if any(size > 1 for size in sizes[3:]):
-        raise MedSegError(
-            f"{name} has {len(sizes)} dimensions {tuple(sizes)}; a volume (x, y, z) is expected. "
-            "Save one time point or channel as a separate file."
-        )
     if n_channels not in (1, 3):
         raise MedSegError(
             f"{name} has {n_channels} values for each voxel; 1 or 3 (RGB) are expected. Save one of them."

@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core.atomic_io import atomic_write
+from napari_medseg.core.containers.several_volumes import check_volume, list_titles
 from napari_medseg.core.decoded_size.sized_file import SizedFile
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
@@ -18,7 +19,8 @@ from napari_medseg.core.formats.grid_metadata import GRID_KEY, make_grid_json
 from napari_medseg.core.image import Image
 from napari_medseg.core.volumes.lps_grid import LpsGrid, lay_in_file_order
 from napari_medseg.core.volumes.metaimage import find_data_file, skip_header
-from napari_medseg.core.volumes.packed_values import ZLIB_OR_GZIP, read_values
+from napari_medseg.core.volumes.nrrd_axes import NrrdAxes, find_axes, split_vectors
+from napari_medseg.core.volumes.packed_values import WHOLE, ZLIB_OR_GZIP, Part, read_values
 from napari_medseg.core.volumes.stored_volume import MAX_HEADER_BYTES, StoredVolume, make_image, make_stored_volume
 
 _MAGIC = b"NRRD000"
@@ -44,7 +46,6 @@ _SPACES = {
     "left-anterior-superior": (1, -1, 1),
     "las": (1, -1, 1),
 }
-_COLOURS = ("rgb-color", "3-color", "rgba-color", "4-color", "vector", "list", "point", "3-vector", "covariant-vector")
 _LEVEL = 1
 
 
@@ -57,54 +58,102 @@ class LayeredVolume:
     fields: dict[str, str]
 
 
-def read_nrrd(path: Path) -> Image:
-    """Read a volume or a plane.
+def read_nrrd(path: Path, volume: int | None = None) -> Image:
+    """Read a volume or a plane; of a file of several volumes, one of them, counted from 1 on.
+
+    Raises
+    ------
+    SeveralImagesError
+        If it holds several volumes and none is chosen.
+    MedSegError
+        If it is damaged, would take too much memory, has no such volume, or names a data file elsewhere.
+    """
+    return make_image(path, read_nrrd_values(path, volume=volume))
+
+
+def list_nrrd_volumes(path: Path) -> tuple[str, ...]:
+    """Return the titles of the volumes of a file, such as time points; none if it holds one image.
 
     Raises
     ------
     MedSegError
-        If it is damaged, would take too much memory, has more than three dimensions, or names a data file elsewhere.
+        If the header is damaged.
     """
-    return make_image(path, read_nrrd_values(path))
+    with translate_decode_errors(path, "NRRD"), SizedFile(path) as file:
+        fields = read_fields(file)
+        axes = find_axes(fields, _find_type(fields) == np.uint8, path.name).split_lists()
+    return list_titles(axes.further_sizes, path.name)
 
 
-def read_nrrd_values(path: Path, expected_bytes: int | None = None) -> StoredVolume:
+def read_nrrd_values(path: Path, expected_bytes: int | None = None, volume: int | None = None) -> StoredVolume:
     """Read the voxels in file order with all fields of the header; errors as of `read_nrrd`."""
-    stored = read_nrrd_layers(path, expected_bytes)
-    n_layers = len(stored.layers)
-    if n_layers not in (1, 3, 4) or (n_layers > 1 and stored.layers[0].dtype != np.uint8):
-        raise MedSegError(
-            f"{path.name} has {n_layers} values for each voxel; 1 or 3 (RGB) are expected. "
-            "Save one time point or channel as a separate file."
-        )
-    values = stored.layers[0] if n_layers == 1 else np.stack(stored.layers[:3], axis=-1)
+    stored = _read_layers(path, expected_bytes, volume, NrrdAxes.split_lists)
+    values = stored.layers[0] if len(stored.layers) == 1 else np.stack(stored.layers[:3], axis=-1)
     return make_stored_volume(values, stored.grid, stored.fields)
 
 
 def read_nrrd_layers(path: Path, expected_bytes: int | None = None) -> LayeredVolume:
-    """Read a file that may have several layers: segments that overlap, or colours; errors as of `read_nrrd`."""
+    """Read a file that may have several layers, as of segments that overlap; errors as of `read_nrrd`."""
+    return _read_layers(path, expected_bytes, None, lambda axes: axes)
+
+
+def _read_layers(
+    path: Path, expected_bytes: int | None, volume: int | None, choose: Callable[[NrrdAxes], NrrdAxes]
+) -> LayeredVolume:
     with translate_decode_errors(path, "NRRD"), SizedFile(path) as file:
         fields = read_fields(file)
-        sizes = [int(word) for word in fields["sizes"].split()]
-        list_axis, spatial = _find_axes(fields, sizes, path.name)
-        code = _CODE_OF.get(fields["type"].lower())
-        encoding = _ENCODINGS.get(fields["encoding"].lower())
-        if code is None or encoding is None:
-            raise ValueError(f"type {fields['type']} with encoding {fields['encoding']} is not supported")
-        dtype = np.dtype(code).newbyteorder(">" if fields.get("endian", "little").lower() == "big" else "<")
-        shape = tuple(sizes[::-1])
-        name = fields.get("data file", fields.get("datafile"))
-        if name is None:
-            values = read_values(file, path.name, dtype, shape, encoding, expected_bytes)
-        else:
-            with SizedFile(find_data_file(path, name)) as data:
-                skip_header(data, int(fields.get("byte skip", fields.get("byteskip", "0"))), dtype, shape)
-                values = read_values(data, path.name, dtype, shape, encoding, expected_bytes)
-        grid = _read_grid(fields, spatial, len(sizes))
-        layered = values[np.newaxis] if list_axis is None else np.moveaxis(values, len(sizes) - 1 - list_axis, 0)
+        dtype = _find_type(fields)
+        axes = choose(find_axes(fields, dtype == np.uint8, path.name))
+        number = check_volume(path, axes.sizes, axes.n_volumes, volume)
+        values = _read_array(path, file, fields, dtype, axes, number, expected_bytes)
+        kept = [axis for axis in range(len(axes.sizes)) if axis not in axes.further]
+        place = None if axes.layers is None else len(kept) - 1 - kept.index(axes.layers)
+        layered = values[np.newaxis] if place is None else np.moveaxis(values, place, 0)
         missing = 4 - layered.ndim
         layers = tuple(layer.reshape((1,) * missing + layer.shape) for layer in layered)
-        return LayeredVolume(layers, grid, fields)
+        return LayeredVolume(layers, _read_grid(fields, list(axes.spatial), len(axes.sizes)), fields)
+
+
+def _find_type(fields: Mapping[str, str]) -> np.dtype[Any]:
+    code = _CODE_OF.get(fields["type"].lower())
+    if code is None:
+        raise ValueError(f"type {fields['type']} is not supported")
+    return np.dtype(code).newbyteorder(">" if fields.get("endian", "little").lower() == "big" else "<")
+
+
+def _read_array(
+    path: Path,
+    file: SizedFile,
+    fields: Mapping[str, str],
+    dtype: np.dtype[Any],
+    axes: NrrdAxes,
+    number: int,
+    expected_bytes: int | None,
+) -> NDArray[Any]:
+    """Return the values of one volume, its slowest axis first; `file` stands behind the header."""
+    encoding = _ENCODINGS.get(fields["encoding"].lower())
+    if encoding is None:
+        raise ValueError(f"encoding {fields['encoding']} is not supported")
+    part, sizes = WHOLE, axes.sizes
+    if axes.lie_in_a_row:
+        part, sizes = Part(number, axes.n_volumes), sizes[: len(sizes) - len(axes.further)]
+    shape = tuple(sizes[::-1])
+    name = fields.get("data file", fields.get("datafile"))
+    if name is None:
+        values = read_values(file, path.name, dtype, shape, encoding, expected_bytes, part)
+    else:
+        with SizedFile(find_data_file(path, name)) as data:
+            n_skipped = int(fields.get("byte skip", fields.get("byteskip", "0")))
+            skip_header(data, n_skipped, dtype, (part.count, *shape))
+            values = read_values(data, path.name, dtype, shape, encoding, expected_bytes, part)
+    if axes.lie_in_a_row:
+        return values
+    first = [values.ndim - 1 - axis for axis in reversed(axes.further)]
+    others = [axis for axis in range(values.ndim) if axis not in first]
+    lying = values.transpose(*first, *others)
+    volumes: NDArray[Any] = lying.reshape(-1, *lying.shape[len(first) :])
+    chosen: NDArray[Any] = volumes[number - 1].copy()
+    return chosen
 
 
 def read_fields(file: SizedFile) -> dict[str, str]:
@@ -180,36 +229,20 @@ def write_nrrd(path: Path, pixels: NDArray[Any], image: Image, keys: Mapping[str
         file.write(packer.flush())
 
 
-def _find_axes(fields: Mapping[str, str], sizes: list[int], name: str) -> tuple[int | None, list[int]]:
-    """Return the axis of colours or layers, or `None`, and the spatial axes, in the order of the file."""
-    if not sizes or len(sizes) != int(fields["dimension"]) or any(size < 1 for size in sizes):
-        raise MedSegError(f"{name} has no pixels (its size is {sizes}). Export it again.")
-    kinds = [word.lower() for word in fields.get("kinds", "").split()]
-    vectors = _split_vectors(fields.get("space directions", ""))
-    listed = [axis for axis, kind in enumerate(kinds) if kind in _COLOURS]
-    listed = listed or [axis for axis, vector in enumerate(vectors) if vector is None]
-    spatial = [axis for axis in range(len(sizes)) if axis not in listed]
-    if len(listed) > 1 or len(spatial) not in (2, 3):
-        raise MedSegError(
-            f"{name} has {len(sizes)} dimensions {tuple(sizes)}; a volume (x, y, z) is expected. "
-            "Save one time point or channel as a separate file."
-        )
-    return (listed[0] if listed else None), spatial
-
-
 def _read_grid(fields: Mapping[str, str], spatial: list[int], n_axes: int) -> LpsGrid | None:
     units = set(re.findall(r'"([^"]*)"', fields.get("space units", fields.get("units", ""))))
     if units - {"mm", "millimeter", ""}:
         raise ValueError(f"it is measured in {', '.join(sorted(units))}; millimetres are expected")
-    signs = _SPACES.get(fields.get("space", "").lower())
-    vectors = _split_vectors(fields.get("space directions", ""))
+    space = fields.get("space", "").lower()
+    signs = _SPACES.get(space.removesuffix("-time")) or _SPACES.get(space.removesuffix("t"))
+    vectors = split_vectors(fields.get("space directions", ""))
     matrix = np.eye(4)
     if len(vectors) == n_axes and len(spatial) == 3 and all(vectors[axis] is not None for axis in spatial):
-        matrix[:3, :3] = np.array([vectors[axis] for axis in spatial]).T
-        origin = _split_vectors(fields.get("space origin", "(0,0,0)"))[0]
-        matrix[:3, 3] = origin if origin is not None else 0.0
-        if signs is None:  # a space without anatomy, such as 3D-right-handed, as ITK takes it
-            return LpsGrid(matrix, has_place="space" in fields)
+        matrix[:3, :3] = np.array([(vectors[axis] or [])[:3] for axis in spatial]).T
+        origin = split_vectors(fields.get("space origin", "(0,0,0)"))[0]
+        matrix[:3, 3] = origin[:3] if origin is not None else 0.0
+        if signs is None:  # a space without anatomy, such as 3D-right-handed, or ITK's of four dimensions: as ITK's own
+            return LpsGrid(matrix, has_place="space" in fields or fields.get("space dimension", "3") != "3")
         return LpsGrid(np.diag([*signs, 1.0]) @ matrix, has_place=True)
     steps = [float(word) for word in fields.get("spacings", "").split()]
     if len(vectors) == n_axes and len(spatial) < 3:  # a plane, whose vectors lie in the plane
@@ -218,11 +251,6 @@ def _read_grid(fields: Mapping[str, str], spatial: list[int], n_axes: int) -> Lp
         return None
     matrix[range(len(spatial)), range(len(spatial))] = [abs(steps[axis]) for axis in spatial]
     return LpsGrid(matrix, has_place=False)
-
-
-def _split_vectors(text: str) -> list[list[float] | None]:
-    found = re.findall(r"none|\(([^)]*)\)", text)
-    return [[float(word) for word in one.split(",")] if one else None for one in found]
 
 
 def _format_vector(numbers: NDArray[np.float64]) -> str:

@@ -4,6 +4,7 @@ import bz2
 import math
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,10 +18,27 @@ ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
 """Window bits with which zlib finds out itself which of the two it is."""
 
 
+@dataclass(frozen=True)
+class Part:
+    """Which one of `count` equal arrays that lie one behind the other, from 1 on."""
+
+    number: int = 1
+    count: int = 1
+
+
+WHOLE = Part()
+
+
 def read_values(
-    file: SizedFile, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], encoding: str, expected_bytes: int | None
+    file: SizedFile,
+    name: str,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    encoding: str,
+    expected_bytes: int | None,
+    part: Part = WHOLE,
 ) -> NDArray[Any]:
-    """Read an array from where a file stands.
+    """Read an array from where a file stands; of several that it holds, one, and only that one is in memory.
 
     Parameters
     ----------
@@ -34,6 +52,8 @@ def read_values(
         ``"raw"``, ``"zlib"`` (also gzip) or ``"bzip2"``.
     expected_bytes
         What the pixels take at most, if that is known; see `compute_limit`.
+    part
+        Which array of the file it is.
 
     Raises
     ------
@@ -47,17 +67,21 @@ def read_values(
     on_disk = file.seek(0, 2)
     file.seek(start)
     refuse_above_limit(n_bytes, on_disk, name, expected_bytes=expected_bytes)
-    if encoding == "raw" and on_disk - start < n_bytes:
-        raise ValueError(f"its header announces {n_bytes:,} bytes of voxels, but {on_disk - start:,} follow")
+    total, begin = n_bytes * part.count, n_bytes * (part.number - 1)
+    if encoding == "raw" and on_disk - start < total:
+        raise ValueError(f"its header announces {total:,} bytes of voxels, but {on_disk - start:,} follow")
     content = bytearray(n_bytes)
-    filled = 0
+    passed = begin if encoding == "raw" else 0
+    file.seek(start + passed)
     for chunk in _iterate_chunks(file, n_bytes, encoding):
-        if filled + len(chunk) > n_bytes:
-            raise ValueError(f"more voxels follow than the {n_bytes:,} bytes that its header announces")
-        content[filled : filled + len(chunk)] = chunk
-        filled += len(chunk)
-    if filled < n_bytes:
-        raise ValueError(f"its header announces {n_bytes:,} bytes of voxels, but {filled:,} follow")
+        if passed + len(chunk) > total:
+            raise ValueError(f"more voxels follow than the {total:,} bytes that its header announces")
+        first, last = max(passed, begin), min(passed + len(chunk), begin + n_bytes)
+        if first < last:
+            content[first - begin : last - begin] = chunk[first - passed : last - passed]
+        passed += len(chunk)
+    if passed < (begin + n_bytes if encoding == "raw" else total):
+        raise ValueError(f"its header announces {total:,} bytes of voxels, but {passed:,} follow")
     return np.frombuffer(content, dtype).reshape(shape)
 
 

@@ -60,6 +60,6 @@ def _find_function(source: str, name: str) -> str:
     return text + "\n"
 
 
-def read_script() -> str:
-    """Return the text of `predict.py`."""
-    return (_HERE / "predict.py.txt").read_text("utf-8")
+def read_script(name: str = "predict.py") -> str:
+    """Return the text of a script of an export."""
+    return (_HERE / f"{name}.txt").read_text("utf-8")

@@ -1,5 +1,6 @@
 """Write a model version as a folder that predicts without this program."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,25 +47,36 @@ def export_version(
     MedSegError
         If the target has files, a region of interest is needed and not given, or the version is damaged.
     """
+    exported = begin_folder(target, card, roi)
+    write_version(folder, card, target, exported, with_onnx=with_onnx)
+    if roi is not None and card.field is not None:
+        write_version(roi[0], roi[1], target / ROI_FOLDER, exported, with_onnx=with_onnx)
+    write_texts(exported, {"README.md": _format_readme(card, exported)})
+    return exported
+
+
+def begin_folder(target: Path, card: ModelCard, roi: "tuple[Path, ModelCard] | None") -> ExportedModel:
+    """Make the folder of an export; raise `MedSegError` if it has files, or a region of interest is missing."""
     if card.field is not None and roi is None:
         raise MedSegError(f"{card.id} needs a model of {card.field.task!r}, and none is live. Promote one first.")
     if target.exists() and any(target.iterdir()):
         raise MedSegError(f"{target} holds files already. Choose a new folder; nothing is overwritten.")
     target.mkdir(parents=True, exist_ok=True)
-    exported = ExportedModel(target)
-    _write_version(folder, card, target, exported, with_onnx=with_onnx)
-    if roi is not None and card.field is not None:
-        _write_version(roi[0], roi[1], target / ROI_FOLDER, exported, with_onnx=with_onnx)
+    return ExportedModel(target)
+
+
+def write_texts(exported: ExportedModel, others: Mapping[str, str]) -> None:
+    """Write the script with the steps that it needs, and other texts by their names; then list all files."""
+    target = exported.folder
     texts = {f"{STEPS_FOLDER}/{name}": text for name, text in make_copies().items()}
-    texts |= {"predict.py": read_script(), "requirements.txt": _REQUIRED, "README.md": _format_readme(card, exported)}
-    for name, text in texts.items():
+    for name, text in (texts | {"predict.py": read_script(), "requirements.txt": _REQUIRED} | dict(others)).items():
         (target / name).parent.mkdir(exist_ok=True)
         atomic_write_text(target / name, text)
     exported.files.extend(path.relative_to(target).as_posix() for path in sorted(target.rglob("*")) if path.is_file())
-    return exported
 
 
-def _write_version(folder: Path, card: ModelCard, target: Path, exported: ExportedModel, *, with_onnx: bool) -> None:
+def write_version(folder: Path, card: ModelCard, target: Path, exported: ExportedModel, *, with_onnx: bool) -> None:
+    """Copy card and weights of a version into a folder; with ONNX, if packages and network allow it."""
     network, _ = load_version(folder)  # refuses damaged weights
     _copy(folder, card, target)
     if not with_onnx:

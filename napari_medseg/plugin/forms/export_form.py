@@ -8,6 +8,7 @@ from magicgui import magicgui
 from magicgui.widgets import FunctionGui
 
 from napari_medseg.core.label_files.registry import LABEL_FORMATS
+from napari_medseg.workflow.data_set.layouts import LAYOUTS
 
 _TWINS = ("nii", "tiff-long")
 EXPORT_FORMATS = tuple(
@@ -15,6 +16,9 @@ EXPORT_FORMATS = tuple(
     for one in LABEL_FORMATS.values()
     if one.name not in _TWINS
 )
+_DATA_SET = "data set: "
+DATA_SETS = tuple((f"data set to train elsewhere: {one.title}", f"{_DATA_SET}{one.name}") for one in LAYOUTS.values())
+"""The layouts of `medseg dataset`, which the form offers behind the formats of single files."""
 
 EXPORT_NAMES = (("group and case, such as patient-12_case-3", "group"), ("file of the image", "stem"))
 
@@ -26,7 +30,7 @@ class ExportChoice:
     Parameters
     ----------
     suffix
-        Suffix or name of a format of `core.label_files.registry`.
+        Suffix or name of a format of `core.label_files.registry`, or one of `DATA_SETS`.
     folder
         Folder of the files.
     with_images
@@ -45,6 +49,11 @@ class ExportChoice:
     straighten: bool = False
     names: str = "group"
     with_notes: bool = False
+
+    @property
+    def layout(self) -> str:
+        """The layout of a data set; empty if single files are written."""
+        return self.suffix.removeprefix(_DATA_SET) if self.suffix.startswith(_DATA_SET) else ""
 
 
 def make_export_form(
@@ -67,10 +76,11 @@ def make_export_form(
         call_button=False,
         suffix={
             "label": "Format",
-            "choices": EXPORT_FORMATS,
+            "choices": (*EXPORT_FORMATS, *DATA_SETS),
             "value": suffix,
             "tooltip": "All formats keep the voxel grid of the source image. DICOM-SEG and RTSTRUCT belong to a DICOM "
-            "series and hold the name and ID of its patient",
+            "series and hold the name and ID of its patient. A data set has images and labels, is split by group (the "
+            "hold-out is its test set), and names no one; the choices below do not apply to it",
         },
         folder={
             "label": "Folder",

@@ -10,6 +10,7 @@ from napari_medseg.core.image import Image
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.controllers.worklist import Worklist
+from napari_medseg.plugin.masks.data_set_import import DataSetImport
 from napari_medseg.plugin.masks.mask_question import MaskQuestion
 from napari_medseg.plugin.masks.open_case_mask import OpenCaseMask
 from napari_medseg.plugin.masks.pair_import import PairImport
@@ -51,7 +52,9 @@ class DroppedMasks(QWidget):
             viewer, workspace, case_controller, prediction_queue, lambda: worklist.open_task, self.question
         )
         self.pair_import = PairImport(workspace, worklist, self.question, self._leave_case_of)
-        stack_widgets(self, self.question, self.pair_import)
+        self.open_case_mask.import_second = self.pair_import.import_open_case
+        self.data_set_import = DataSetImport(workspace, worklist, self.question, self._leave_case)
+        stack_widgets(self, self.question, self.pair_import, self.data_set_import)
         case_controller.opened.connect(self._on_opened)
         case_controller.open_failed.connect(self._forget_waiting)
         worklist.importer.set_mask_finder(iterate_split, self.take_masks, self.take_image)
@@ -60,10 +63,14 @@ class DroppedMasks(QWidget):
         """Stop reading and importing."""
         self.open_case_mask.close()
         self.pair_import.close_down()
+        self.data_set_import.close_down()
 
     def take_masks(self, found: SplitDrop, paths: Sequence[Path]) -> list[Path]:
         """Ask about the masks that were found among these paths, and return those to be opened as images."""
         self._waiting = None
+        if found.data_set is not None:
+            self.data_set_import.ask_about(found.data_set)
+            return []
         for_open_case = len(found.pairs) == 1 and self._is_open(found.pairs[0].image)
         if for_open_case and (mask := found.pairs[0].single_mask) is not None:
             self._ask_about(mask)
@@ -114,5 +121,10 @@ class DroppedMasks(QWidget):
     def _leave_case_of(self, image: Image) -> None:
         current = self._case_controller.current
         if current is not None and current.case.content_hash == image.content_hash:
+            self._leave_case()
+
+    def _leave_case(self) -> None:
+        current = self._case_controller.current
+        if current is not None:
             self._case_controller.close_case()
             self._case_controller.closer.wait(current.case)

@@ -24,10 +24,12 @@ from napari_medseg.plugin.drafts.closer import EditSession
 from napari_medseg.plugin.keymap import UNDO_KEY, get_key_title
 from napari_medseg.plugin.masks.mask_comparison import MaskComparison
 from napari_medseg.plugin.masks.mask_question import MaskAnswer, MaskQuery, MaskQuestion
+from napari_medseg.plugin.masks.second_reading import TITLE, TOOLTIP, can_be_second
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_result
 from napari_medseg.plugin.widgets.worker import SingleWork
 from napari_medseg.workflow.masks.import_masks import hash_labels
 from napari_medseg.workflow.masks.meaning import MaskMeaning, propose_meaning, recall_meaning, remember_meaning
+from napari_medseg.workflow.masks.pairs import MaskPair
 from napari_medseg.workflow.masks.read_pair import MaskSettings, ReadMask, count_values, read_mask_of
 from napari_medseg.workflow.masks.value_names import read_value_names
 from napari_medseg.workflow.workspace import Workspace
@@ -83,6 +85,7 @@ class OpenCaseMask(QObject):
         self._get_task = get_task
         self._question = question
         self.comparison = MaskComparison(viewer, case_controller, question, get_task, self._use)
+        self.import_second: Callable[[MaskPair, Task, MaskMeaning], None] | None = None
         self._asked = ""
         self._work = SingleWork(self)
         case_controller.opened.connect(self._on_opened)
@@ -126,10 +129,18 @@ class OpenCaseMask(QObject):
             ),
             ("Cancel", "Do nothing with this mask", lambda _meaning: None),
         ]
+        if self.import_second is not None and can_be_second(self._workspace, current.image, task):
+            answers.insert(2, (TITLE, TOOLTIP, partial(self._import_second, current, path)))
         if as_image is not None:
             answers.insert(2, ("Image", "It is no mask: open it as an image", lambda _meaning: as_image()))
         self._question.ask(MaskQuery(text, task, found.counts, proposed), answers)
         self._asked = self._question.text
+
+    def _import_second(self, current: OpenCase, path: Path, meaning: MaskMeaning) -> None:
+        if self.import_second is not None and current is self._case_controller.current:
+            image = current.image
+            pair = MaskPair(path.name, image.sources[0] if image.sources else path, MaskFile(path), loaded=image)
+            self.import_second(pair, self._get_task(), meaning)
 
     def _read(self, path: Path, then: Callable[[OpenCase, Path, ReadMask], None], meaning: MaskMeaning) -> None:
         """Read the mask with the meaning of an answer; it is remembered for the folder if it fits the mask."""

@@ -1,7 +1,6 @@
 """Import of dropped images with their masks: one question, then one pair after the other in a thread."""
 
 import queue
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,7 +13,9 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.detection import detect_task
 from napari_medseg.plugin.controllers.worklist import Worklist
-from napari_medseg.plugin.masks.mask_question import MaskQuery, MaskQuestion
+from napari_medseg.plugin.masks import second_reading
+from napari_medseg.plugin.masks.import_result import show_outcomes
+from napari_medseg.plugin.masks.mask_question import MaskAnswer, MaskQuery, MaskQuestion
 from napari_medseg.plugin.masks.pair_worker import (
     FirstPair,
     OtherGrid,
@@ -25,7 +26,7 @@ from napari_medseg.plugin.masks.pair_worker import (
 )
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
-from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem, show_result
+from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow.masks.import_masks import (
     ImportOutcome,
@@ -46,10 +47,8 @@ from napari_medseg.workflow.masks.pairs import MaskPair
 from napari_medseg.workflow.masks.read_pair import MaskSettings
 from napari_medseg.workflow.workspace import Workspace
 
-MAX_REASONS = 4
 CLOSE_S = 2.0
 """Of waiting for the pair at work when the window closes."""
-IMPORT_TOPIC = "import of masks"
 
 
 class PairImport(QWidget):
@@ -132,22 +131,33 @@ class PairImport(QWidget):
             text = f"{count} for {task.title}."
             text += "" if proposed.is_certain else f" What do the values of {pairs[0].mask.title} mean?"
             run = partial(self._start, pairs, task, proposed)
-            self._question.ask(
-                MaskQuery(text, task, first.counts, proposed),
-                [
-                    ("As draft" + "s" * (len(pairs) > 1), "Import the masks as labels to correct", partial(run, False)),
-                    ("Accept", "Import the masks as accepted corrections: they train models", partial(run, True)),
-                    (
-                        "Images only" if len(pairs) > 1 else "Image only",
-                        "Open without the mask" + "s" * (len(pairs) > 1),
-                        lambda _meaning: images_only(),
-                    ),
-                    ("Cancel", "Do nothing", lambda _meaning: None),
-                ],
-            )
+            several = "s" * (len(pairs) > 1)
+            answers: list[MaskAnswer] = [
+                (f"As draft{several}", "Import the masks as labels to correct", partial(run, False, "")),
+                ("Accept", "Import the masks as accepted corrections: they train models", partial(run, True, "")),
+                (f"Image{several} only", f"Open without the mask{several}", lambda _meaning: images_only()),
+                ("Cancel", "Do nothing", lambda _meaning: None),
+            ]
+            if second_reading.can_be_second(self._workspace, first.image, task):
+                answers.insert(2, second_reading.make_answer(partial(run, True), self._ask_who))
+            self._question.ask(MaskQuery(text, task, first.counts, proposed), answers)
+
+    def import_open_case(self, pair: MaskPair, task: Task, meaning: MaskMeaning) -> None:
+        """Ask whose second reading a mask of the open case is, and import it."""
+        certain = ProposedMeaning(meaning, "names", is_certain=False, names={})
+        self._ask_who(lambda name: self._start([pair], task, certain, True, name, meaning))
+
+    def _ask_who(self, take: Callable[[str], None]) -> None:
+        self.who_dialog = second_reading.ask_who(self, self._workspace, take)
 
     def _start(
-        self, pairs: Sequence[MaskPair], task: Task, proposed: ProposedMeaning, accepts: bool, meaning: MaskMeaning
+        self,
+        pairs: Sequence[MaskPair],
+        task: Task,
+        proposed: ProposedMeaning,
+        accepts: bool,
+        second_reader: str,
+        meaning: MaskMeaning,
     ) -> None:
         with show_errors():
             said: MaskMeaning | None = meaning
@@ -157,7 +167,7 @@ class PairImport(QWidget):
             if said is not None and not proposed.is_certain:
                 self._to_remember = task.name, _get_source(pairs[0]), said
             self._outcomes = []
-            self._run(pairs, MaskSettings(task, said), accepts)
+            self._run(pairs, MaskSettings(task, said, second_reader=second_reader), accepts)
 
     def _run(self, pairs: Sequence[MaskPair], settings: MaskSettings, accepts: bool) -> None:
         self._other_grid = []
@@ -190,7 +200,14 @@ class PairImport(QWidget):
         try:
             with translate_errors():
                 self._leave_case_of(item.image)
-                begun = begin_import(self._workspace, item.image, settings.task, item.read.labels, accepts=accepts)
+                begun = begin_import(
+                    self._workspace,
+                    item.image,
+                    settings.task,
+                    item.read.labels,
+                    accepts=accepts,
+                    second_reader=settings.second_reader,
+                )
         except MedSegError as error:
             self._add(ImportOutcome(item.pair.name, "refused", str(error)))
             return None
@@ -253,17 +270,7 @@ class PairImport(QWidget):
 
     def _finish(self) -> None:
         """Say what became of the pairs, and open the first one."""
-        counts = Counter(outcome.state for outcome in self._outcomes)
-        words = {"draft": "imported as drafts", "accepted": "accepted", "already there": "there already"}
-        parts = [f"{counts[state]} {text}" for state, text in words.items() if counts[state]]  # type: ignore[index]
-        if parts:
-            show_result(f"Masks: {', '.join(parts)}", topic=IMPORT_TOPIC)
-        if refused := [f"{one.name}: {one.text}" for one in self._outcomes if one.state == "refused"]:
-            more = f"\nand {len(refused) - MAX_REASONS} more" if len(refused) > MAX_REASONS else ""
-            show_problem("Not imported:\n" + "\n".join(refused[:MAX_REASONS]) + more)
-        first = next((outcome.case for outcome in self._outcomes if outcome.case is not None), None)
-        if first is not None:
-            self._worklist.open(first)
+        show_outcomes(self._outcomes, self._worklist)
 
 
 def _get_source(pair: MaskPair) -> Path:

@@ -26,6 +26,7 @@ from napari_medseg.plugin.widgets.notifications import (
     show_result,
 )
 from napari_medseg.plugin.widgets.worker import Worker
+from napari_medseg.workflow.data_set.write import write_data_set
 from napari_medseg.workflow.output import export
 from napari_medseg.workflow.output.export_plan import ExportItem
 from napari_medseg.workflow.output.image_names import make_namer
@@ -34,6 +35,7 @@ from napari_medseg.workflow.output.staged_files import ExportCancelled
 from napari_medseg.workflow.second_reader.hidden import describe_left_out, leave_out_unread
 from napari_medseg.workflow.sharing.share_dicom import share_cases
 from napari_medseg.workflow.sharing.uid_map import keep_pseudonyms, make_pseudonyms
+from napari_medseg.workflow.sharing.written_cases import WrittenCases
 from napari_medseg.workflow.workspace import Workspace
 
 CLOSING_S = 0.5
@@ -62,6 +64,9 @@ class ExportProgress(QWidget):
 
     def ask_and_write(self, prompt: InlinePrompt, task: str, choice: ExportChoice, chosen: Sequence[Case] = ()) -> None:
         """As `write`; where files name the patient, a person is asked first, and may share without names instead."""
+        if choice.layout:
+            self.write_data_set(task, choice, chosen)
+            return
         if not find_label_format(choice.suffix).names_patient:
             self.write(task, choice, chosen)
             return
@@ -69,7 +74,7 @@ class ExportProgress(QWidget):
             "These files will hold the name and ID of the patient, so that a PACS places them on their series.",
             [
                 ("Write them", lambda: self.write(task, choice, chosen)),
-                ("Images and labels without names", lambda: self.share(task, choice.folder, chosen)),
+                ("Images and labels without names", lambda: self.share(task, choice, chosen)),
                 ("Cancel", lambda: None),
             ],
         )
@@ -95,13 +100,30 @@ class ExportProgress(QWidget):
                 len(accepted),
             )
 
-    def share(self, task: str, folder: Path, chosen: Sequence[Case] = ()) -> None:
-        """Start to write DICOM images and segmentations of accepted cases without identity; as `write`."""
+    def write_data_set(self, task: str, choice: ExportChoice, chosen: Sequence[Case] = ()) -> None:
+        """Start to write the accepted cases, or some of them, as a data set; as `write`."""
+        with show_errors():
+            accepted = self._begin(task, chosen)
+            write = partial(
+                write_data_set,
+                accepted,
+                partial(export.read_export_item, self._workspace),
+                self._workspace.project.folder,
+                choice.folder,
+                choice.layout,
+                is_cancelled=self._cancelled.is_set,
+            )
+            self._start(_write_cases(write), choice.folder, len(accepted))
+
+    def share(self, task: str, choice: ExportChoice, chosen: Sequence[Case] = ()) -> None:
+        """Start to write DICOM images and labels of accepted cases without identity; as `write`."""
         with show_errors():
             accepted = self._begin(task, chosen)
             pseudonyms = make_pseudonyms(self._workspace)
             read = partial(export.read_export_items, self._workspace, accepted, self._cancelled.is_set)
-            self._start(_share_items(read, folder, pseudonyms, self._cancelled.is_set), folder, len(accepted))
+            is_cancelled, labels_as = self._cancelled.is_set, find_label_format(choice.suffix).name
+            share = partial(_share, read, choice.folder, pseudonyms, is_cancelled, labels_as)
+            self._start(_write_cases(share), choice.folder, len(accepted))
             self._keep_names = partial(keep_pseudonyms, self._workspace, pseudonyms)
 
     def _begin(self, task: str, chosen: Sequence[Case]) -> list[tuple[Case, Correction, str]]:
@@ -166,8 +188,8 @@ def _show_end(error: MedSegError) -> None:
 
 
 def _write_items(
-    read: Callable[[], list[ExportItem]],
-    write: Callable[[list[ExportItem]], list[Path]],
+    read: Callable[[], Sequence[ExportItem]],
+    write: Callable[[Sequence[ExportItem]], list[Path]],
     list_rejected: Callable[[], None],
 ) -> Generator[list[Path]]:
     written = write(read())
@@ -175,10 +197,18 @@ def _write_items(
     yield written
 
 
-def _share_items(
-    read: Callable[[], list[ExportItem]], folder: Path, pseudonyms: Pseudonyms, is_cancelled: Callable[[], bool]
-) -> Generator[list[Path]]:
-    shared = share_cases(read(), folder, pseudonyms, is_cancelled)
-    yield shared.files
-    if remarks := [*shared.warnings, *shared.refused]:
+def _share(
+    read: Callable[[], Sequence[ExportItem]],
+    folder: Path,
+    pseudonyms: Pseudonyms,
+    is_cancelled: Callable[[], bool],
+    labels_as: str,
+) -> WrittenCases:
+    return share_cases(read(), folder, pseudonyms, is_cancelled, labels_as)
+
+
+def _write_cases(write: Callable[[], WrittenCases]) -> Generator[list[Path]]:
+    written = write()
+    yield written.files
+    if remarks := [*written.remarks, *written.refused]:
         raise MedSegError("\n".join(remarks))

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from napari_medseg.core.grouping.split import sort_by_hash
-from napari_medseg.core.records import Case, Correction
+from napari_medseg.core.records import Case
 from napari_medseg.core.tasks.bundled_tasks import Task
-from napari_medseg.workflow.output.export_plan import ExportItem
+from napari_medseg.workflow.output.export_plan import ExportItem, Row
 from napari_medseg.workflow.output.image_names import ImageNamer
 from napari_medseg.workflow.training_set import find_copies
 
@@ -22,8 +22,6 @@ N_FOLDS = 5
 VALIDATION_FOLD = 0
 """The fold that validates where a format has one validation set."""
 MIN_GROUPS_TO_SPLIT = 2
-Row = tuple[Case, Correction, str]
-"""A case with its correction and the file of its region of interest, as of `output.export.list_accepted_rows`."""
 
 
 @dataclass(frozen=True)

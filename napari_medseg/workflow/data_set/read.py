@@ -1,8 +1,8 @@
 """Make a project of a data set that this program wrote: its task, groups, hold-out and corrections."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core import formats
+from napari_medseg.core.containers.inner_files import name_inner_paths
+from napari_medseg.core.containers.zip_archive import UnpackedArchive
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.grouping.keyed_groups import choose_group_noun, get_group_label
 from napari_medseg.core.image import Image
@@ -33,15 +35,14 @@ from napari_medseg.workflow.tasks.custom_tasks import add_task
 from napari_medseg.workflow.workspace import Workspace
 
 
-def adopt_task(ws: Workspace, card: DataCard) -> Task:
-    """Return the task of a data set; a custom one that is not known here is added.
+def adopt_task(ws: Workspace, wanted: Task) -> Task:
+    """Return the task of a data set as it is known here; a custom one that is not known is added.
 
     Raises
     ------
     MedSegError
-        If a task of this name has other labels here, or the card does not describe it.
+        If a task of this name has other labels here.
     """
-    wanted = card.task_definition
     if wanted.name not in ws.tasks:
         return add_task(ws, wanted)
     known = ws.tasks.get_task(wanted.name)
@@ -52,7 +53,16 @@ def adopt_task(ws: Workspace, card: DataCard) -> Task:
     return known
 
 
-def import_data_set(ws: Workspace, folder: Path, card: DataCard, *, force: bool = False) -> Iterator[ImportOutcome]:
+@dataclass(frozen=True)
+class DatabaseStep:
+    """A part of an import that uses the database: call `run` in the main thread, and hand back what it returns."""
+
+    run: Callable[[], Any]
+
+
+def import_data_set(
+    ws: Workspace, folder: Path, card: DataCard, *, force: bool = False, archive: UnpackedArchive | None = None
+) -> Iterator[ImportOutcome]:
     """Import the cases of a data set as accepted corrections; one that cannot be imported is refused, others go on.
 
     Cases keep their group and their side: what the data set holds out is held out. It can be repeated.
@@ -63,14 +73,41 @@ def import_data_set(ws: Workspace, folder: Path, card: DataCard, *, force: bool 
         Open project, the data set, and its card.
     force
         Whether to add images that modality, body part or view rule out for the task.
+    archive
+        The archive in which the folder was; the cases find their images there again.
     """
-    task = adopt_task(ws, card)
+    steps = import_in_steps(ws, folder, card, force=force, archive=archive)
+    answer: Any = None
+    problem: BaseException | None = None
+    while True:
+        try:
+            item = steps.send(answer) if problem is None else steps.throw(problem)
+        except StopIteration:
+            return
+        answer = problem = None
+        if isinstance(item, ImportOutcome):
+            yield item
+            continue
+        try:
+            answer = item.run()
+        except BaseException as error:  # noqa: BLE001 - the import takes back what it began, and raises it again
+            problem = error
+
+
+def import_in_steps(
+    ws: Workspace, folder: Path, card: DataCard, *, force: bool = False, archive: UnpackedArchive | None = None
+) -> Generator[DatabaseStep | ImportOutcome, Any, None]:
+    """Import as `import_data_set`, in any thread: a `DatabaseStep` wants its result sent, or its error thrown.
+
+    If it is closed before its end, whoever closes it withdraws the import that was begun last.
+    """
+    task = card.task_definition
     checksums = read_checksums(folder)
     for case in card.cases:
         try:
             with translate_errors():
-                digest = _check_files(folder, case, checksums)
-                outcome = _import_case(ws, folder, case, task, digest, force=force)
+                read = _read_case(folder, case, _check_files(folder, case, checksums), archive)
+                outcome = yield from _import_case(ws, read, task, force=force)
         except MedSegError as error:
             outcome = ImportOutcome(case.name, "refused", str(error))
         yield outcome
@@ -86,42 +123,63 @@ def _check_files(folder: Path, case: CardCase, checksums: Mapping[str, str]) -> 
     return digest.hexdigest()
 
 
-def _import_case(ws: Workspace, folder: Path, case: CardCase, task: Task, digest: str, *, force: bool) -> ImportOutcome:
+@dataclass(frozen=True, eq=False)
+class _ReadCase:
+    """The files of a case, and one hash for all of them."""
+
+    card: CardCase
+    image: Image
+    labels: NDArray[Any]
+    region: ReviewRegion
+    digest: str
+
+
+def _read_case(folder: Path, case: CardCase, digest: str, archive: UnpackedArchive | None) -> _ReadCase:
     image = formats.read(folder / case.image)
+    image = image if archive is None else name_inner_paths(image, archive)
     image = replace(image, name=case.name, group=case.group, modality=image.modality or case.modality)
+    _ = image.content_hash  # computed here, so that the window does not block
     labels = formats.read_labels(folder / case.labels, image, expected_shape=image.spatial_shape)
-    _keep_side(ws, image, case, task)
-    begun = begin_import(ws, image, task, labels, accepts=True, force=force)
+    return _ReadCase(case, image, labels, _read_region(folder, case, image), digest)
+
+
+def _import_case(
+    ws: Workspace, read: _ReadCase, task: Task, *, force: bool
+) -> Generator[DatabaseStep, Any, ImportOutcome]:
+    begun: ImportStart = yield DatabaseStep(lambda: _begin(ws, read, task, force=force))
+    if begun.start is None:
+        return ImportOutcome(read.card.name, "already there", case=begun.case)
     try:
-        if begun.case.held_out != case.held_out:  # the image was here before, in another group
-            _refuse_other_side(begun.case.name, is_held_out=begun.case.held_out)
-        if begun.start is None:
-            return ImportOutcome(case.name, "already there", case=begun.case)
-        _write_correction(ws, folder, case, image, labels, begun, digest)
+        yield from _write_correction(ws, read, task, begun)
+    except GeneratorExit:
+        raise  # nothing can be asked any more
     except BaseException:
-        withdraw_import(ws, begun)
+        yield DatabaseStep(lambda: withdraw_import(ws, begun))
         raise
-    return ImportOutcome(case.name, "accepted", "", image.notes, begun.case)
+    return ImportOutcome(read.card.name, "accepted", "", read.image.notes, begun.case)
+
+
+def _begin(ws: Workspace, read: _ReadCase, task: Task, *, force: bool) -> ImportStart:
+    adopt_task(ws, task)
+    _keep_side(ws, read.image, read.card, task)
+    begun = begin_import(ws, read.image, task, read.labels, accepts=True, force=force)
+    if begun.case.held_out != read.card.held_out:  # the image was here before, in another group
+        withdraw_import(ws, begun)
+        _refuse_other_side(begun.case.name, is_held_out=begun.case.held_out)
+    return begun
 
 
 def _write_correction(
-    ws: Workspace,
-    folder: Path,
-    case: CardCase,
-    image: Image,
-    labels: NDArray[Any],
-    begun: ImportStart,
-    digest: str,
-) -> None:
-    imported = write_import(begun, labels)
+    ws: Workspace, read: _ReadCase, task: Task, begun: ImportStart
+) -> Generator[DatabaseStep, Any, None]:
+    imported = write_import(begun, read.labels)
     draft = imported.draft
     try:
-        region = _read_region(folder, case, image)
-        draft.save_review_region(region)
-        task = ws.tasks.get_task(begun.case.task)
-        written = write_accepted_files(ws.project.folder, task, begun.case, labels, image, region)
-        read = ReadMask(labels, f"labels of a data set; model {case.model or 'none'}, accepted {case.accepted}".strip())
-        end_import(ws, draft, labels, read, digest, written)
+        draft.save_review_region(read.region)
+        written = write_accepted_files(ws.project.folder, task, begun.case, read.labels, read.image, read.region)
+        how = f"labels of a data set; model {read.card.model or 'none'}, accepted {read.card.accepted}".strip()
+        made = ReadMask(read.labels, how)
+        yield DatabaseStep(lambda: end_import(ws, draft, read.labels, made, read.digest, written))
     except BaseException:
         imported.take_back()
         raise

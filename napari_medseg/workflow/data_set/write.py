@@ -4,7 +4,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,12 @@ from napari_medseg.workflow.data_set.card import (
     write_data_card,
 )
 from napari_medseg.workflow.data_set.layouts import Layout, PlacedCase, find_layout, list_kinds
-from napari_medseg.workflow.data_set.plan import Row, choose_folds, list_consecutive_values, plan_case
+from napari_medseg.workflow.data_set.plan import choose_folds, leave_out_copies, list_consecutive_values, plan_case
 from napari_medseg.workflow.output.export import check_exportable
-from napari_medseg.workflow.output.export_plan import ExportItem
+from napari_medseg.workflow.output.export_plan import ExportItem, Row
 from napari_medseg.workflow.output.staged_files import is_never_cancelled, raise_if_cancelled
 from napari_medseg.workflow.sharing.checksums import CHECKSUMS_FILE, write_checksums
+from napari_medseg.workflow.sharing.written_cases import WrittenCases
 from napari_medseg.workflow.sharing.written_files import claim_files
 
 SPLIT_FILE = "split.csv"
@@ -37,23 +38,15 @@ NO_LICENCE = "not stated"
 Reader = Callable[[Row], ExportItem]
 
 
-@dataclass(frozen=True)
-class WrittenDataSet:
-    """The files of a data set, remarks about what its layout does not hold, and why cases were left out."""
-
-    files: list[Path] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-
-
 def write_data_set(
     rows: Sequence[Row],
     read: Reader,
+    project_folder: Path,
     folder: Path,
     layout_name: str,
     licence: str = "",
     is_cancelled: Callable[[], bool] = is_never_cancelled,
-) -> WrittenDataSet:
+) -> WrittenCases:
     """Write corrections as a data set.
 
     Parameters
@@ -62,6 +55,8 @@ def write_data_set(
         Accepted cases of one task, from `output.export.list_accepted_rows`.
     read
         Reads one of them; it is called twice for each, and may run in a worker thread.
+    project_folder
+        Where the project lies: training images that the hold-out shows, too, are left out.
     folder
         Created if it does not exist. Files of an earlier call are replaced; the same cases give the same bytes.
     layout_name
@@ -79,7 +74,7 @@ def write_data_set(
     layout = find_layout(layout_name)
     if not rows:
         raise MedSegError("nothing is accepted yet. Accept a case first, then write the data set.")
-    refused: list[str] = []
+    rows, refused = leave_out_copies(project_folder, rows)
     placed, task = _plan(rows, read, layout, refused, is_cancelled)
     if not placed or task is None:
         raise MedSegError(f"no case fits the layout {layout.name}. {refused[0]}")
@@ -99,7 +94,7 @@ def write_data_set(
     write_data_card(folder, _make_card(layout, task, licence, described, told), layout.title)
     names = [*(name for case in placed for name in case.files), *lists[:-1]]
     files = [folder / name for name in names if (folder / name).exists()]
-    return WrittenDataSet([*files, write_checksums(folder, files)], told, refused)
+    return WrittenCases([*files, write_checksums(folder, files)], told, refused)
 
 
 def _make_card(layout: Layout, task: Task, licence: str, cases: Sequence[CardCase], remarks: Sequence[str]) -> DataCard:
@@ -125,7 +120,7 @@ def _plan(
         try:
             with translate_errors():
                 item = read(row)
-                check_exportable([item], ".nii.gz", is_cancelled)
+                check_exportable(item, ".nii.gz")
                 found.append(layout.place(plan_case(item, row), item.task))
                 task = item.task
         except MedSegError as error:

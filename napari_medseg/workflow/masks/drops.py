@@ -13,6 +13,7 @@ from napari_medseg.core.formats.discovery import get_suffix
 from napari_medseg.core.image import Image
 from napari_medseg.core.name_matching import fold_name
 from napari_medseg.core.volumes.segments import SEG_NRRD_SUFFIX
+from napari_medseg.workflow.data_set.find import is_data_set
 from napari_medseg.workflow.masks.pairs import MaskPair, find_pairs
 from training.data.labelled_cases import get_stem
 from training.from_folders.mask_files import MaskFile
@@ -35,6 +36,7 @@ MASK_FOLDERS = {
     "instances",
 }
 IMAGE_FOLDERS = {"images", "image", "imagestr", "imagests", "img", "imgs", "scans", "volumes", "ct", "dicom"}
+_NNUNET_IMAGES, _NNUNET_MASKS = "imagestr", "labelstr"
 MAX_VALUES = 256
 MIN_SAME_NEIGHBOURS = 0.93
 SAMPLE_PX = 1 << 20
@@ -52,11 +54,14 @@ class SplitDrop:
         Images that came with their masks.
     masks
         Masks without their image, which may be of the open case.
+    data_set
+        A data set of this program, a folder or an archive, which was dropped alone; `None` if there is none.
     """
 
     images: tuple[Path, ...]
     pairs: tuple[MaskPair, ...] = ()
     masks: tuple[Path, ...] = ()
+    data_set: Path | None = None
 
 
 def split_drop(paths: Sequence[Path]) -> SplitDrop:
@@ -75,6 +80,9 @@ def iterate_split(paths: Sequence[Path]) -> Generator[ReadProgress | SplitDrop]:
     a mask has a mask ending (``a_mask``), lies in a folder of masks, or has the name of an image without its ending
     (``a`` beside ``a_0000``).
     """
+    if len(paths) == 1 and is_data_set(paths[0]):
+        yield SplitDrop((), data_set=paths[0])
+        return
     objects = []
     for number, path in enumerate(paths, start=1):
         yield ReadProgress(number, len(paths), path.name)
@@ -165,6 +173,9 @@ def _find_folders(folders: Sequence[Path]) -> tuple[Path, Path] | None:
     inside = sorted(path for path in folders[0].iterdir() if path.is_dir())
     masks = [path for path in inside if fold_name(path.name) in MASK_FOLDERS]
     images = [path for path in inside if fold_name(path.name) in IMAGE_FOLDERS]
+    if len(masks) > 1 or len(images) > 1:  # of nnU-Net: training cases, with test cases beside them
+        masks = [path for path in masks if fold_name(path.name) == _NNUNET_MASKS]
+        images = [path for path in images if fold_name(path.name) == _NNUNET_IMAGES]
     if len(masks) == 1 and len(images) <= 1:
         return (images[0] if images else folders[0]), masks[0]
     return None

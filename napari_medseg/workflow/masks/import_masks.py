@@ -26,9 +26,10 @@ from napari_medseg.workflow.draft_opening import ReviewStart, begin_review, load
 from napari_medseg.workflow.drafts import Draft
 from napari_medseg.workflow.masks.pairs import MaskPair
 from napari_medseg.workflow.masks.read_pair import MaskSettings, ReadMask, read_pair
+from napari_medseg.workflow.masks.second_readings import begin_second_reading
 from napari_medseg.workflow.workspace import Workspace
 
-OutcomeState = Literal["draft", "accepted", "already there", "refused"]
+OutcomeState = Literal["draft", "accepted", "second reading", "already there", "refused"]
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,14 @@ def import_pairs(
     ws, pairs, settings
         Open project, pairs of `find_pairs`, and how masks are read.
     accepts
-        Whether the labels become accepted corrections at once; else drafts.
+        Whether the labels become accepted corrections at once, which those of a second reader do; else drafts.
     force
         Whether to add images that modality, body part or view rule out for the task.
     """
     for pair in pairs:
         try:
             with translate_errors():
-                outcome = _import_pair(ws, pair, settings, accepts=accepts, force=force)
+                outcome = _import_pair(ws, pair, settings, accepts=accepts or settings.is_second, force=force)
         except (GridMismatchError, HeaderMismatchError) as error:
             outcome = ImportOutcome(pair.name, "refused", f"{error}{_advise_on_grid(settings, error)}")
         except MedSegError as error:
@@ -89,16 +90,34 @@ def import_pairs(
 
 
 def begin_import(
-    ws: Workspace, image: Image, task: Task, labels: NDArray[Any], *, accepts: bool, force: bool = False
+    ws: Workspace,
+    image: Image,
+    task: Task,
+    labels: NDArray[Any],
+    *,
+    accepts: bool,
+    force: bool = False,
+    second_reader: str = "",
 ) -> ImportStart:
     """Add the image as a case, or find it, and open its review; call this in the main thread.
+
+    Parameters
+    ----------
+    ws, image, task, labels, accepts, force
+        As of `import_pairs`.
+    second_reader
+        As of `MaskSettings`.
 
     Raises
     ------
     MedSegError
-        If the task does not accept the image, or a person rejected the case or accepted other labels of it.
+        If the task does not accept the image, or a person rejected the case or accepted other labels of it; of a second
+        reading, as of `begin_second_reading`.
     """
     with ws.project.transaction():  # a mask that is refused leaves no case behind
+        if second_reader:
+            case, start = begin_second_reading(ws, image, task, labels, second_reader)
+            return ImportStart(case, start, frozenset())
         return _begin_import(ws, add_cases(ws, [image], task.name, force=force)[0], labels, accepts=accepts)
 
 
@@ -187,10 +206,13 @@ def end_import(
                 created=now(),
             )
         )
+        is_second = draft.review.reading == SECOND
+        if is_second:
+            ws.second_readings.choose(draft.case, is_chosen=True)
         if written is not None:
-            review.record_correction(ws, draft, labels, written)
+            review.record_correction(ws, draft, labels, written, draft.review.who if is_second else "")
     draft.close()
-    return "draft" if written is None else "accepted"
+    return "second reading" if is_second else "draft" if written is None else "accepted"
 
 
 def hash_labels(labels: NDArray[Any]) -> str:
@@ -201,10 +223,12 @@ def hash_labels(labels: NDArray[Any]) -> str:
 
 def _import_pair(ws: Workspace, pair: MaskPair, settings: MaskSettings, *, accepts: bool, force: bool) -> ImportOutcome:
     sha256 = pair.compute_sha256(settings.describe())
-    if (known := _find_earlier(ws, sha256, accepts=accepts)) is not None:
+    if not settings.is_second and (known := _find_earlier(ws, sha256, accepts=accepts)) is not None:
         return ImportOutcome(pair.name, "already there", case=known)
     image, read = read_pair(pair, settings)
-    begun = begin_import(ws, image, settings.task, read.labels, accepts=accepts, force=force)
+    begun = begin_import(
+        ws, image, settings.task, read.labels, accepts=accepts, force=force, second_reader=settings.second_reader
+    )
     if begun.start is None:
         return ImportOutcome(pair.name, "already there", case=begun.case)
     try:

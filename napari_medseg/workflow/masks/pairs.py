@@ -7,13 +7,19 @@ has these in `s0001/segmentations` beside `s0001/ct.nii.gz`.
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from napari_medseg.core import formats
 from napari_medseg.core.atomic_io import compute_file_sha256
+from napari_medseg.core.containers.inner_files import name_inner_paths
+from napari_medseg.core.containers.part_paths import find_inner_path
+from napari_medseg.core.containers.zip_archive import UnpackedArchive
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats import MASK_SUFFIXES
 from napari_medseg.core.formats.discovery import get_suffix
+from napari_medseg.core.image import Image
+from napari_medseg.workflow.masks.packed_folders import open_folder
 from napari_medseg.workflow.masks.series_pairs import find_pairs_by_series
 from napari_medseg.workflow.masks.value_names import read_value_names
 from training.from_folders.mask_files import MaskFile
@@ -39,11 +45,33 @@ class LabelFolder:
 
 @dataclass(frozen=True)
 class MaskPair:
-    """An image, a file or a folder of one DICOM series, and its mask."""
+    """An image, a file or a folder of one DICOM series, and its mask.
+
+    Parameters
+    ----------
+    name, image, mask
+        Name in messages; where image and mask lie.
+    archive
+        The archive from which the image was unpacked; `None` if it was not.
+    loaded
+        The image, if it is open already.
+    mask_archive
+        The archive from which the mask was unpacked; its files stay as long as this object.
+    """
 
     name: str
     image: Path
     mask: MaskFile | LabelFolder
+    archive: UnpackedArchive | None = field(default=None, repr=False, compare=False)
+    loaded: Image | None = field(default=None, repr=False, compare=False)
+    mask_archive: UnpackedArchive | None = field(default=None, repr=False, compare=False)
+
+    def read_image(self) -> Image:
+        """Read the image; raises `MedSegError` if it cannot be read."""
+        if self.loaded is not None:
+            return self.loaded
+        image = formats.read(self.image)
+        return image if self.archive is None else name_inner_paths(image, self.archive)
 
     @property
     def single_mask(self) -> Path | None:
@@ -66,24 +94,38 @@ class MaskPair:
         return digest.hexdigest()
 
 
-def find_pairs(images: Path, masks: Path) -> tuple[list[MaskPair], list[Mismatch]]:
+def find_pairs(
+    images: Path, masks: Path, archive: UnpackedArchive | None = None
+) -> tuple[list[MaskPair], list[Mismatch]]:
     """Pair the images of a folder with masks, and list what has no partner.
 
     Parameters
     ----------
     images
-        Folder of images; a DICOM series is a folder in it.
+        Folder of images, or a zip archive of one; a DICOM series is a folder in it.
     masks
-        Folder of mask files, folder of folders with one file for each label, or a COCO file. It may be the folder of
-        the images.
+        Folder of mask files, folder of folders with one file for each label, a zip archive of one, or a COCO file. It
+        may be the folder or archive of the images.
+    archive
+        The archive in which both were, if it is unpacked already.
 
     Raises
     ------
     MedSegError
-        If a folder is missing, or contains no readable file.
+        If a folder is missing, contains no readable file, or an archive cannot be unpacked.
     """
+    of_images = open_folder(images)
+    of_masks = of_images if images == masks else open_folder(masks)
+    pairs, lacking = _find_pairs(of_images.path, of_masks.path)
+    kept = of_images.archive or archive, of_masks.archive or archive
+    if not any(kept):
+        return pairs, lacking
+    return [replace(pair, archive=kept[0], mask_archive=kept[1]) for pair in pairs], lacking
+
+
+def _find_pairs(images: Path, masks: Path) -> tuple[list[MaskPair], list[Mismatch]]:
     if not images.is_dir():
-        raise MedSegError(f"{images} is not a folder. Give a folder of images.")
+        raise MedSegError(f"{images} is not a folder. Give a folder of images, or a zip archive of one.")
     nested, incomplete = _find_nested_pairs(images) if images.resolve() == masks.resolve() else ([], [])
     if nested:
         return nested, incomplete
@@ -172,4 +214,5 @@ def _list_files(path: Path) -> Iterator[Path]:
     if path.is_dir():
         yield from sorted(file for file in path.rglob("*") if file.is_file())
     else:
-        yield path
+        inner = find_inner_path(path)
+        yield path if inner is None else inner.file

@@ -1,7 +1,7 @@
 """Read an image and its mask, and make labels of the mask on the grid of the image. No database is used."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +41,27 @@ class MaskSettings:
         How masks lie that do not say so.
     resamples
         Whether a mask on another grid is resampled; else it is refused.
+    second_reader
+        Name of the person whose second reading of accepted cases the masks are; empty if they are none.
     """
 
     task: Task
     meaning: MaskMeaning | None = None
     placement: MaskPlacement = AS_STATED
     resamples: bool = False
+    second_reader: str = field(default="", repr=False)
+
+    @property
+    def is_second(self) -> bool:
+        """Whether the masks are second readings."""
+        return bool(self.second_reader)
 
     def describe(self) -> str:
         """Return all settings as text: with equal settings, a mask gives equal labels."""
         meaning = "" if self.meaning is None else self.meaning.model_dump_json()
         place = f"{self.placement.orientation} {self.placement.same_voxels}"
-        return f"{self.task.name} {self.task.labels} {meaning} {place} {self.resamples}"
+        reading = " second reading" if self.is_second else ""  # other masks have the hash that they always had
+        return f"{self.task.name} {self.task.labels} {meaning} {place} {self.resamples}{reading}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +88,7 @@ class ReadMask:
 
 def read_pair(pair: MaskPair, settings: MaskSettings) -> tuple[Image, ReadMask]:
     """Read an image and its mask; errors as of `read_mask_of`, or if the image cannot be read."""
-    image = formats.read(pair.image)
+    image = pair.read_image()
     return image, read_mask_of(image, pair.mask, settings)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.containers.part_paths import find_inner_path
+from napari_medseg.core.image import Image
 from napari_medseg.core.label_files.registry import find_label_format
 from napari_medseg.core.quality.measurements import measure_labels
 from napari_medseg.core.records import Correction
@@ -13,13 +14,13 @@ from napari_medseg.workflow.output.notes import describe_notes
 from napari_medseg.workflow.output.provenance import Entry, describe_grid
 
 
-def make_entry(item: ExportItem, plan: ExportPlan) -> Entry:
-    """Return what is known of an exported case; its files are written."""
+def make_entry(item: ExportItem, plan: ExportPlan, source: Image) -> Entry:
+    """Return what is known of an exported case, whose files are written; `source` is its image before straightening."""
     task, image, correction, files = item.task, item.image, item.correction, plan.files
     labels_path = files["labels_file"]
     return {
-        "case": plan.name.case,
-        "group": plan.name.group,
+        "case": plan.of.name.case,
+        "group": plan.of.name.group,
         "task": task.name,
         "labels_file": labels_path.name,
         "labels_file_sha256": compute_file_sha256(labels_path),
@@ -42,7 +43,7 @@ def make_entry(item: ExportItem, plan: ExportPlan) -> Entry:
             "spacing_mm": None if image.spacing_mm is None else list(image.spacing_mm),
             "affine_to_ras_mm": None if image.affine is None else image.affine.tolist(),
             "remarks": [
-                *describe_grid(image, plan.item.image, labels_path.name),
+                *describe_grid(image, source, labels_path.name),
                 *list_remarks(item, find_label_format(plan.label_format)),
             ],
         },

@@ -19,10 +19,18 @@ from napari_medseg.core.label_files.registry import find_label_format, find_prob
 from napari_medseg.core.project.case_files import read_case_labels, read_roi_labels
 from napari_medseg.core.project.review_region import read_reviewed_pixels
 from napari_medseg.core.quality.label_checks import check_labels
-from napari_medseg.core.records import Case, Correction, Prediction
+from napari_medseg.core.records import Prediction
 from napari_medseg.workflow.cases import list_current_corrections, load_image
 from napari_medseg.workflow.output.entries import make_entry, make_file_entry
-from napari_medseg.workflow.output.export_plan import ExportItem, ExportPlan, plan_files, refuse_foreign_files
+from napari_medseg.workflow.output.export_plan import (
+    ExportCase,
+    ExportItem,
+    ExportPlan,
+    Row,
+    describe_case,
+    plan_files,
+    refuse_foreign_files,
+)
 from napari_medseg.workflow.output.image_names import ImageNamer
 from napari_medseg.workflow.output.label_output import describe_labels, write_and_read_back
 from napari_medseg.workflow.output.measurement_table import MEASUREMENTS_FILE, write_measurements
@@ -43,10 +51,11 @@ from napari_medseg.workflow.output.staged_files import (
     raise_if_cancelled,
     stage_files,
 )
+from napari_medseg.workflow.output.stored_items import StoredItems
 from napari_medseg.workflow.workspace import Workspace
 
 
-def list_accepted_rows(ws: Workspace, task: str) -> list[tuple[Case, Correction, str]]:
+def list_accepted_rows(ws: Workspace, task: str) -> list[Row]:
     """Return the accepted cases of a task with their corrections and ROI files. Call it in the main thread."""
     roi_files = {row.case_id: row.field_file for row in ws.project.read_records(Prediction) if row.field_file}
     return [(case, correction, roi_files.get(case.id, "")) for case, correction in list_current_corrections(ws, task)]
@@ -54,24 +63,22 @@ def list_accepted_rows(ws: Workspace, task: str) -> list[tuple[Case, Correction,
 
 def read_export_items(
     ws: Workspace,
-    rows: Sequence[tuple[Case, Correction, str]],
+    rows: Sequence[Row],
     is_cancelled: Callable[[], bool] = is_never_cancelled,
     notes: NotesToExport = NO_NOTES,
-) -> list[ExportItem]:
-    """Read the images and labels to export. It only reads files, so it may run in a worker thread.
+) -> StoredItems:
+    """Return the images and labels to export, each of which is read when it is needed.
 
-    `notes` are from `output.notes.read_notes_to_export`, in the main thread; by default no note is exported.
+    That only reads files, so it may be in a worker thread. `notes` are from `output.notes.read_notes_to_export`, in the
+    main thread; by default no note is exported.
 
     Raises `ExportCancelled` soon after `is_cancelled` has become true.
     """
-    items = []
-    for row in rows:
-        raise_if_cancelled(is_cancelled)
-        items.append(read_export_item(ws, row, notes))
-    return items
+    raise_if_cancelled(is_cancelled)
+    return StoredItems(rows, lambda row: read_export_item(ws, row, notes), is_cancelled)
 
 
-def read_export_item(ws: Workspace, row: tuple[Case, Correction, str], notes: NotesToExport = NO_NOTES) -> ExportItem:
+def read_export_item(ws: Workspace, row: Row, notes: NotesToExport = NO_NOTES) -> ExportItem:
     """Read one of them."""
     folder, (case, correction, roi_file) = ws.project.folder, row
     return ExportItem(
@@ -101,7 +108,7 @@ def export_corrections(
     Parameters
     ----------
     items
-        Cases to export, from `read_export_items`.
+        Cases to export, from `read_export_items`. Each is read twice, to check and to write it, and one at a time.
     folder
         Created if it does not exist. Cases of an earlier export stay listed in `provenance.json`; an exported case
         replaces its earlier files. An export that was interrupted can be repeated.
@@ -133,16 +140,32 @@ def export_corrections(
     """
     if not items:
         raise MedSegError("nothing is accepted yet. Accept a case first, then export.")
-    check_exportable(items, suffix, is_cancelled)
-    earlier = read_provenance(folder)
     namer = namer or ImageNamer("group")
-    plans = plan_files(items, folder, suffix, with_images, namer, earlier)
-    refuse_foreign_files(plans, earlier)
-    return _write_plans(plans, folder, earlier, namer.naming, straighten=straighten, is_cancelled=is_cancelled)
+    cases = _check_and_describe(items, suffix, namer, is_cancelled)
+    earlier = read_provenance(folder)
+    plans = plan_files(cases, folder, suffix, with_images, namer, earlier)
+    refuse_foreign_files(plans, items, earlier)
+    return _write_plans(plans, items, folder, earlier, namer.naming, straighten=straighten, is_cancelled=is_cancelled)
+
+
+def _check_and_describe(
+    items: Sequence[ExportItem], suffix: str, namer: ImageNamer, is_cancelled: Callable[[], bool]
+) -> list[ExportCase]:
+    """Check all cases, one after the other; errors as of `check_exportable`."""
+    cases, problems = [], []
+    for place, item in enumerate(items):
+        raise_if_cancelled(is_cancelled)
+        found = _find_problems(item, suffix)
+        problems += found
+        if not found:
+            cases.append(describe_case(item, place, suffix, namer))
+    _refuse(problems)
+    return cases
 
 
 def _write_plans(
     plans: Sequence[ExportPlan],
+    items: Sequence[ExportItem],
     folder: Path,
     earlier: Provenance,
     naming: str,
@@ -160,14 +183,16 @@ def _write_plans(
     with contextlib.suppress(ExportCancelled):
         for plan in plans:
             lies_on_series = find_label_format(plan.label_format).names_patient  # whose slices cannot be moved
-            item = _straighten(plan.item) if straighten and not lies_on_series else plan.item
+            source = items[plan.of.place]
+            item = _straighten(source) if straighten and not lies_on_series else source
             with stage_files(plan.files) as staged:
                 _write_item_files(item, plan, staged, is_cancelled)
             if item.reviewed_mask is None:
                 _remove_reviewed_file(plan, earlier)
             written += plan.files.values()
-            sources = [make_file_entry(path, is_named=naming == "stem") for path in plan.item.image.sources]
-            entries.append({"stem": plan.stem, "naming": naming} | make_entry(item, plan) | {"source_files": sources})
+            sources = [make_file_entry(path, is_named=naming == "stem") for path in source.image.sources]
+            made = make_entry(item, plan, source.image)
+            entries.append({"stem": plan.stem, "naming": naming} | made | {"source_files": sources})
     if earlier.unfinished:
         remove_temporary_files(folder)
     kept = earlier.without(entries)
@@ -190,19 +215,23 @@ def _write_lists(folder: Path, listed: Provenance, *, is_new: bool) -> list[Path
     return []
 
 
-def check_exportable(items: Sequence[ExportItem], suffix: str, is_cancelled: Callable[[], bool]) -> None:
+def check_exportable(item: ExportItem, suffix: str) -> None:
     """Raise `MedSegError` if an image changed since it was labelled, or labels are wrong or do not fit the format."""
-    wanted = find_label_format(suffix)
-    problems = []
-    for item in items:
-        raise_if_cancelled(is_cancelled)
-        if item.image.adopt_content_hash(item.case.content_hash).content_hash != item.case.content_hash:
-            problems.append(f"{item.case.name}: its file changed since it was labelled")
-            continue
-        findings = check_labels(item.labels, item.task, item.image)
-        problems += [f"{item.case.name}: {finding.text}" for finding in findings if finding.blocking]
-        if problem := find_problem(wanted, item.image):
-            problems.append(f"{item.case.name}: {problem}")
+    _refuse(_find_problems(item, suffix))
+
+
+def _find_problems(item: ExportItem, suffix: str) -> list[str]:
+    name = item.case.name
+    if item.image.adopt_content_hash(item.case.content_hash).content_hash != item.case.content_hash:
+        return [f"{name}: its file changed since it was labelled"]
+    findings = check_labels(item.labels, item.task, item.image)
+    problems = [f"{name}: {finding.text}" for finding in findings if finding.blocking]
+    if problem := find_problem(find_label_format(suffix), item.image):
+        problems.append(f"{name}: {problem}")
+    return problems
+
+
+def _refuse(problems: Sequence[str]) -> None:
     if problems:
         raise MedSegError(f"nothing was exported. {'; '.join(problems)}. Correct these cases, or exclude them.")
 
@@ -221,8 +250,7 @@ def _straighten(item: ExportItem) -> ExportItem:
 def _remove_reviewed_file(plan: ExportPlan, earlier: Provenance) -> None:
     """Remove the review mask of an earlier export if the whole image is reviewed now."""
     labels_path = plan.files["labels_file"]
-    suffix = find_label_format(plan.label_format).choose_image_suffix(plan.item.image)
-    path = labels_path.with_name(f"{plan.stem}_reviewed{suffix}")
+    path = labels_path.with_name(f"{plan.stem}_reviewed{plan.of.image_suffix}")
     if earlier.lists(path):
         path.unlink(missing_ok=True)
 

@@ -24,6 +24,9 @@ from napari_medseg.workflow.case_notes.notes import CaseNotes
 from napari_medseg.workflow.output.image_names import ImageName, ImageNamer, is_dicom_image
 from napari_medseg.workflow.output.provenance import Provenance
 
+Row = tuple[Case, Correction, str]
+"""A case with its correction and the file of its region of interest, as of `output.export.list_accepted_rows`."""
+
 
 @dataclass(frozen=True, eq=False)
 class ExportItem:
@@ -43,6 +46,34 @@ class ExportItem:
     reviewed_mask: NDArray[np.bool_] | None = None
     notes: CaseNotes = ()
 
+    @property
+    def n_bytes(self) -> int:
+        """Memory of image and labels."""
+        layers = (self.labels, self.image.pixels, self.roi, self.reviewed_mask)
+        return sum(layer.nbytes for layer in layers if layer is not None)
+
+
+@dataclass(frozen=True, eq=False)
+class ExportCase:
+    """What is known of a case without its pixels, once it was read.
+
+    `place` is its number among the cases of the export, from 0 on; `image_suffix` that of an image or mask beside its
+    labels.
+    """
+
+    place: int
+    case: Case
+    task: Task
+    name: ImageName
+    image_suffix: str
+    is_dicom: bool
+    is_partly_reviewed: bool
+
+    @property
+    def owner(self) -> str:
+        """What identifies it in a folder: its content and its task."""
+        return _format_owner(self.case.content_hash, self.task.name)
+
 
 @dataclass(frozen=True, eq=False)
 class ExportPlan:
@@ -51,8 +82,7 @@ class ExportPlan:
     `label_format` is a name of `core.label_files.registry.LABEL_FORMATS`.
     """
 
-    item: ExportItem
-    name: ImageName
+    of: ExportCase
     stem: str
     files: Mapping[str, Path]
     label_format: str = "tiff"
@@ -60,39 +90,42 @@ class ExportPlan:
     @property
     def owner(self) -> dict[str, str]:
         """What identifies the case in `provenance.json`: its content and its task."""
-        return {"content_sha256": self.item.case.content_hash, "task": self.item.task.name}
+        return {"content_sha256": self.of.case.content_hash, "task": self.of.task.name}
+
+
+def describe_case(item: ExportItem, place: int, suffix: str, namer: ImageNamer) -> ExportCase:
+    """Return what the plan needs of a case that was read; raises `MedSegError` if a DICOM file of it is damaged."""
+    return ExportCase(
+        place,
+        item.case,
+        item.task,
+        namer.make_case_name(item.image, item.case),
+        find_label_format(suffix).choose_image_suffix(item.image),
+        is_dicom_image(item.image),
+        item.reviewed_mask is not None,
+    )
 
 
 def plan_files(
-    items: Sequence[ExportItem],
+    cases: Sequence[ExportCase],
     folder: Path,
     suffix: str,
     with_images: bool,
     namer: ImageNamer,
     earlier: Provenance,
 ) -> list[ExportPlan]:
-    """Name the files of each case; no file of the folder is touched.
-
-    Raises
-    ------
-    MedSegError
-        If a DICOM file of a case is damaged.
-    """
-    names = [namer.make_case_name(item.image, item.case) for item in items]
-    stems = _make_file_stems(items, names, namer, earlier)
+    """Name the files of each case; no file of the folder is touched."""
+    stems = _make_file_stems(cases, namer, earlier)
     wanted = find_label_format(suffix)
     endings = [f"_labels{wanted.suffix}", f"_image{wanted.image_suffix}", f"_reviewed{wanted.image_suffix}"]
     plans = []
-    for item, name, stem in zip(items, names, stems, strict=True):
+    for one, stem in zip(cases, stems, strict=True):
         short = shorten_for_endings(stem, endings, folder)
-        files = _make_file_paths(item, folder, short, wanted, with_images)
-        plans.append(ExportPlan(item, name, short, files, wanted.name))
+        plans.append(ExportPlan(one, short, _make_file_paths(one, folder, short, wanted, with_images), wanted.name))
     return plans
 
 
-def _make_file_stems(
-    items: Sequence[ExportItem], names: Sequence[ImageName], namer: ImageNamer, earlier: Provenance
-) -> list[str]:
+def _make_file_stems(cases: Sequence[ExportCase], namer: ImageNamer, earlier: Provenance) -> list[str]:
     """Return one file stem per case; a case keeps the one of an earlier export.
 
     If several cases share a name, the task (of the same image) or the image hash is added.
@@ -104,18 +137,17 @@ def _make_file_stems(
         owners[get_name_key(entry["stem"])].add(owner)
         if entry.get("naming", "stem") == namer.naming:
             known[owner] = entry["stem"]
-    mine = [_format_owner(item.case.content_hash, item.task.name) for item in items]
-    for owner, name in zip(mine, names, strict=True):
-        if owner not in known:
-            owners[get_name_key(name.stem)].add(owner)
+    for one in cases:
+        if one.owner not in known:
+            owners[get_name_key(one.name.stem)].add(one.owner)
     stems = []
-    for item, owner, name in zip(items, mine, names, strict=True):
-        digest = item.case.content_hash[:8]
-        choices = [name.stem, f"{name.stem}_{item.task.name}", f"{name.stem}_{digest}_{item.task.name}"]
+    for one in cases:
+        owner, name, digest = one.owner, one.name, one.case.content_hash[:8]
+        choices = [name.stem, f"{name.stem}_{one.task.name}", f"{name.stem}_{digest}_{one.task.name}"]
         rivals = owners[get_name_key(name.stem)] - {owner}
-        if any(not rival.startswith(item.case.content_hash) for rival in rivals):
+        if any(not rival.startswith(one.case.content_hash) for rival in rivals):
             choices[1] = f"{name.stem}_{digest}"
-        if owner in known and _may_keep(known[owner], name, item, namer):
+        if owner in known and _may_keep(known[owner], one, namer):
             choices.insert(0, known[owner])
         stem = next(choice for choice in choices if owners[get_name_key(choice)] <= {owner})
         owners[get_name_key(stem)].add(owner)
@@ -123,11 +155,11 @@ def _make_file_stems(
     return stems
 
 
-def _may_keep(stem: str, name: ImageName, item: ExportItem, namer: ImageNamer) -> bool:
+def _may_keep(stem: str, one: ExportCase, namer: ImageNamer) -> bool:
     """Whether a case may keep the name of an earlier export. An export of an older version may have named a patient."""
     if namer.naming == "group":
-        return re.match(rf"[a-z]+-[0-9]+_case-{item.case.id}(_|$)", stem) is not None
-    return stem.startswith(name.stem) or not is_dicom_image(item.image)
+        return re.match(rf"[a-z]+-[0-9]+_case-{one.case.id}(_|$)", stem) is not None
+    return stem.startswith(one.name.stem) or not one.is_dicom
 
 
 def _format_owner(content_sha256: str, task: str) -> str:
@@ -135,23 +167,22 @@ def _format_owner(content_sha256: str, task: str) -> str:
 
 
 def _make_file_paths(
-    item: ExportItem, folder: Path, stem: str, wanted: LabelFormat, with_images: bool
+    one: ExportCase, folder: Path, stem: str, wanted: LabelFormat, with_images: bool
 ) -> dict[str, Path]:
     """Return the output paths of a case; the keys are those used in `provenance.json`."""
-    image_suffix = wanted.choose_image_suffix(item.image)
     files = {"labels_file": folder / f"{stem}_labels{wanted.suffix}"}
     if with_images:
-        files["image_file"] = folder / f"{stem}_image{image_suffix}"
-    if item.reviewed_mask is not None:
-        files["reviewed_file"] = folder / f"{stem}_reviewed{image_suffix}"
+        files["image_file"] = folder / f"{stem}_image{one.image_suffix}"
+    if one.is_partly_reviewed:
+        files["reviewed_file"] = folder / f"{stem}_reviewed{one.image_suffix}"
     return files
 
 
-def refuse_foreign_files(plans: Sequence[ExportPlan], earlier: Provenance) -> None:
+def refuse_foreign_files(plans: Sequence[ExportPlan], items: Sequence[ExportItem], earlier: Provenance) -> None:
     """Raise `MedSegError`, before anything is written, if a file exists that no export has written."""
     for plan in plans:
         for kind, path in plan.files.items():
-            if path.exists() and not earlier.lists(path) and not _holds_same(kind, path, plan.item):
+            if path.exists() and not earlier.lists(path) and not _holds_same(kind, path, items[plan.of.place]):
                 raise MedSegError(
                     f"{path} exists and was not made by an export. Choose another folder; nothing is overwritten."
                 )

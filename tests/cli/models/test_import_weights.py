@@ -72,3 +72,19 @@ def test_what_does_not_fit_is_refused_with_the_reason(medseg: Call, saved: Path,
     )
     (tmp_path / "a.pth").write_bytes(b"pickle")
     assert "no safetensors file" in medseg("models", "import", tmp_path / "a.pth", "--task", "lungs", *wrong, *said)[2]
+
+
+def test_the_dialogue_asks_again_until_an_answer_can_be_used(
+    medseg: Call, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter(["nuclei", "lungs", "My Lungs!", "my-lungs", "400,-1000", "-1000,400", "0.5,0", "0.5,0.5"])
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.prompt", lambda *_, default=None, **__: next(answers, default))
+    place = ("--registry", tmp_path / "registry")
+    code, out, told = medseg("models", "import", saved, *place)
+    assert code == 0, told
+    assert "my-lungs@1" in out
+    for reason in ("has 2 with background", "'My Lungs!' is no name", "must be below", "must be above 0"):
+        assert reason in told
+    card = read_card(tmp_path / "registry" / "my-lungs" / "1" / "card.json")
+    assert (card.preprocessing.hu_low, card.preprocessing.max_side_px, card.licence) == (-1000, 512, "not stated")

@@ -89,14 +89,6 @@ def test_colours_and_planes(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
-def test_four_dimensions_are_refused_with_a_way_out(tmp_path: Path, suffix: str) -> None:
-    four = sitk.JoinSeries([make(), make()])
-    sitk.WriteImage(four, str(tmp_path / f"a{suffix}"))
-    with pytest.raises(MedSegError, match="Save one time point or channel as a separate file"):
-        formats.read(tmp_path / f"a{suffix}")
-
-
-@pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
 @pytest.mark.parametrize("packed", [False, True])
 def test_damaged_files_are_refused(tmp_path: Path, suffix: str, packed: bool) -> None:
     path = tmp_path / f"a{suffix}"

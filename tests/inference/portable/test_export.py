@@ -1,13 +1,16 @@
 """An exported model predicts the labels of this program without importing it."""
 
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from monai.bundle.utils import DEFAULT_METADATA
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
@@ -15,12 +18,34 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, ModelCard, PostprocessingStep, Preprocessing
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.inference.portable.export import export_version
+from napari_medseg.inference.portable.monai_bundle import (
+    INFERENCE_FILE,
+    METADATA_FILE,
+    export_bundle,
+    make_metadata,
+)
 from napari_medseg.inference.portable.onnx_file import has_onnx, write_onnx
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import build_network, load_version, save_version
 from napari_medseg.plugin.synthetic_lesions import draw_lesions
 
 SAMPLE = BUNDLED_MODELS.parent / "samples" / "ct_a0001" / "dicom"
+LUNGS_NETWORK = Architecture(name="unet", encoder="resnet18", in_channels=1, classes=3, options={})
+REQUIRED_METADATA = {
+    "schema": str,
+    "version": str,
+    "changelog": dict,
+    "monai_version": str,
+    "pytorch_version": str,
+    "numpy_version": str,
+    "required_packages_version": dict,
+    "task": str,
+    "description": str,
+    "authors": str,
+    "copyright": str,
+    "network_data_format": dict,
+}
+"""Of MONAI's schema of 2024-07-25, which verify_metadata downloads."""
 MAX_DIFFERENT = 1e-4
 """Share of pixels: fused layers round otherwise, and an edge between two labels may be equally likely."""
 RUN = """
@@ -145,3 +170,47 @@ def test_onnx_has_the_same_labels_or_says_what_is_missing(tmp_path: Path) -> Non
     else:
         with pytest.raises(MedSegError, match=r"pip install .*\[onnx\]"):
             write_onnx(network, card, tmp_path / "m.onnx")
+
+
+def test_a_monai_bundle_is_run_by_monai_and_gives_the_same_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from monai.bundle import ConfigParser, run, verify_net_in_out
+
+    card = small_version(tmp_path / "version", task="lungs", architecture=LUNGS_NETWORK, name="small-lungs")
+    exported = export_bundle(tmp_path / "version", card, None, tmp_path / "out")
+    assert not [name for name in exported.files if name.endswith((".pt", ".pth", ".ckpt", ".pkl"))]
+    target = tmp_path / "out"
+    monkeypatch.syspath_prepend(target)
+    try:
+        configs = {"meta_file": str(target / METADATA_FILE), "config_file": str(target / INFERENCE_FILE)}
+        verify_net_in_out("network_def", **configs, device="cpu", n=2, bundle_root=str(target))
+        parser = ConfigParser()
+        parser.read_meta(configs["meta_file"])
+        assert set(DEFAULT_METADATA) <= set(parser["_meta_"])
+        affine = np.array([[0, 0.9, 0, 10], [-0.8, 0, 0, 20], [0, 0, -2.5, 30], [0, 0, 0, 1.0]])
+        voxels = np.random.default_rng(3).integers(-1000, 400, (40, 50, 3)).astype(np.int16)
+        nib.save(nib.Nifti1Image(voxels, affine), tmp_path / "scan.nii.gz")
+        out = tmp_path / "labels.nii.gz"
+        run(run_id="run", **configs, bundle_root=str(target), image=str(tmp_path / "scan.nii.gz"), output=str(out))
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("predict", "predict_file", "steps")]:
+            del sys.modules[name]
+    image = formats.read(tmp_path / "scan.nii.gz")
+    expected = Predictor.load(tmp_path / "version", "cpu").predict_labels(image)
+    found = formats.read_labels(out, image)
+    assert len(np.unique(expected)) > 1
+    assert (found != expected).mean() <= 10 * MAX_DIFFERENT
+    np.testing.assert_allclose(nib.load(out).affine, affine, atol=1e-5)
+
+
+@pytest.mark.parametrize("task", ["lungs", "nuclei", "covid", "instruments"])
+def test_the_metadata_of_a_bundle_has_what_monai_requires(task: str) -> None:
+    models = ModelRegistry(Path("none"), BUNDLED_MODELS)
+    card = models.get_live_card(task)
+    made = make_metadata(card)
+    for key, kind in REQUIRED_METADATA.items():
+        assert isinstance(made[key], kind), key
+    output = made["network_data_format"]["outputs"]["pred"]
+    assert len(output["channel_def"]) == output["num_channels"] == card.architecture.classes
+    assert json.loads(json.dumps(made)) == made

@@ -1,8 +1,10 @@
 """Masks dropped on the window: a question maps their values, then they are the draft, a correction or a comparison."""
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,13 @@ from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.masks import pair_import, pair_worker
 from napari_medseg.plugin.masks.mask_question import MaskQuestion
 from napari_medseg.plugin.masks.pair_worker import FirstPair
+from napari_medseg.plugin.masks.second_reading import TITLE
+from napari_medseg.workflow.cases import add_cases
+from napari_medseg.workflow.data_set.write import write_data_set
 from napari_medseg.workflow.masks.comparison import ONLY_MINE
 from napari_medseg.workflow.masks.pairs import MaskPair
+from napari_medseg.workflow.output.export import list_accepted_rows, read_export_item
+from napari_medseg.workflow.review import accept, open_review
 from napari_medseg.workflow.workspace import Workspace
 
 
@@ -210,6 +217,49 @@ def test_a_folder_pair_is_imported_after_one_question(dock: Dock, qtbot: QtBot, 
     question.press_answer("As drafts")
     qtbot.waitUntil(lambda: dock.masks.pair_import._worker is None)
     assert len(project.read_records(Correction)) == len(dock.worklist.rows) == 2
+
+
+def test_a_mask_of_another_person_becomes_the_second_reading_of_the_open_case(
+    opened: Dock, qtbot: QtBot, tmp_path: Path
+) -> None:
+    dock = opened
+    with qtbot.waitSignal(dock.case_controller.decided):
+        dock.review_panel.accept()
+    qtbot.waitUntil(lambda: [row.state for row in dock.worklist.rows] == ["accepted"])
+    dock.worklist.open(dock.worklist.rows[0].case)
+    qtbot.waitUntil(lambda: dock.case_controller.current is not None)
+    question = ask(dock, qtbot, write_mask(tmp_path / "masks" / "case1.png", other_labels()))
+    map_values(question)
+    question.press_answer(TITLE)
+    form = dock.masks.pair_import.who_dialog
+    form.form.person.value = "Ben"
+    form.accept()
+    project = dock._workspace.project
+    qtbot.waitUntil(lambda: len(project.read_records(Correction)) == 2)
+    first, second = project.read_records(Correction)
+    assert (first.reading, second.reading) == (1, 2)
+    assert first.who != second.who
+    assert np.array_equal(read_case_labels(project.folder, dock.worklist.rows[0].case, second), meant_labels())
+    qtbot.waitUntil(lambda: dock.case_controller.current is not None)
+    assert dock.worklist.rows[0].correction == first, "the first reading stays the ground truth"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_dropped_data_set_becomes_accepted_cases(dock: Dock, qtbot: QtBot, tmp_path: Path, packed: bool) -> None:
+    other = Workspace.open(tmp_path / "other", tmp_path / "registry")
+    for number in (1, 2):
+        (case,) = add_cases(other, [phantom(number)], "lungs")
+        accept(other, open_review(other, case, None), phantom_labels(), phantom(number))
+    rows, read = list_accepted_rows(other, "lungs"), partial(read_export_item, other)
+    write_data_set(rows, read, other.project.folder, tmp_path / "set", "folders")
+    other.close()
+    path = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "set")) if packed else tmp_path / "set"
+    question = ask(dock, qtbot, path)
+    assert "2 images with accepted labels" in question.text
+    question.press_answer("Import")
+    qtbot.waitUntil(lambda: [row.state for row in dock.worklist.rows] == ["accepted", "accepted"])
+    qtbot.waitUntil(lambda: dock.masks.data_set_import._worker is None)
+    assert all(review.closed for review in dock._workspace.project.read_records(Review))
 
 
 def test_an_image_with_its_mask_opens_as_a_draft_that_no_prediction_changes(

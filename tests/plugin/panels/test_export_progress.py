@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from napari_medseg.core import formats
 from napari_medseg.core.project.identities import SHARED_PATIENT
-from napari_medseg.plugin.forms.export_form import ExportChoice
+from napari_medseg.plugin.forms.export_form import ExportChoice, make_export_form
 from napari_medseg.plugin.panels.export_progress import ExportProgress
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
 from napari_medseg.workflow.cases import add_cases
@@ -30,7 +30,7 @@ def accepted(ws: Workspace, tmp_path: Path) -> Workspace:
     return ws
 
 
-@pytest.mark.parametrize(("answer", "names"), [(0, "*.rtstruct.dcm"), (1, "*/labels.seg.dcm"), (2, "")])
+@pytest.mark.parametrize(("answer", "names"), [(0, "*.rtstruct.dcm"), (1, "*/labels.rtstruct.dcm"), (2, "")])
 def test_a_person_is_asked_before_a_patient_is_named(
     accepted: Workspace, qtbot: QtBot, tmp_path: Path, told: Texts, answer: int, names: str
 ) -> None:
@@ -54,9 +54,21 @@ def test_closing_while_dicom_is_shared_keeps_what_its_files_call_the_patient(
     pytest.importorskip("highdicom")
     progress = ExportProgress(accepted)
     qtbot.addWidget(progress)
-    progress.share("lungs", tmp_path / "out")
+    progress.share("lungs", ExportChoice("dicom-seg", tmp_path / "out"))
     progress._worker.wait()  # all is written, and the window has not heard of it
     progress.close_down()
     assert accepted.project.identities.read_shared(SHARED_PATIENT)
     accepted.close()
     qtbot.waitUntil(lambda: progress._worker is None)
+
+
+def test_a_data_set_is_written_from_the_form(accepted: Workspace, qtbot: QtBot, tmp_path: Path, told: Texts) -> None:
+    prompt, progress = InlinePrompt(), ExportProgress(accepted)
+    for widget in (prompt, progress):
+        qtbot.addWidget(widget)
+    form = make_export_form(lambda choice: progress.ask_and_write(prompt, "lungs", choice), ".tif", tmp_path, False)
+    form.suffix.value, form.folder.value = "data set: monai", tmp_path / "out"
+    form()
+    qtbot.waitUntil(lambda: progress._worker is None, timeout=20_000)
+    assert (tmp_path / "out" / "dataset.json").exists()
+    assert (tmp_path / "out" / "labels" / "patient-1_case-1.nii.gz").exists()

@@ -27,9 +27,10 @@ from napari_medseg.workflow.data_set.card import read_data_card
 from napari_medseg.workflow.data_set.layouts import LAYOUTS
 from napari_medseg.workflow.data_set.plan import choose_folds, leave_out_copies
 from napari_medseg.workflow.data_set.read import import_data_set
-from napari_medseg.workflow.data_set.write import WrittenDataSet, write_data_set
+from napari_medseg.workflow.data_set.write import write_data_set
 from napari_medseg.workflow.output.export import list_accepted_rows, read_export_item
 from napari_medseg.workflow.review import accept, open_review
+from napari_medseg.workflow.sharing.written_cases import WrittenCases
 from napari_medseg.workflow.tasks.custom_tasks import add_task
 from napari_medseg.workflow.workspace import Workspace
 
@@ -55,8 +56,10 @@ def fill(ws: Workspace, n_groups: int = 4) -> None:
         correct(ws, image, labels, PARTLY if number == 0 else None)
 
 
-def write(ws: Workspace, folder: Path, layout: str, task: str = "lungs") -> WrittenDataSet:
-    return write_data_set(list_accepted_rows(ws, task), partial(read_export_item, ws), folder, layout, "CC BY 4.0")
+def write(ws: Workspace, folder: Path, layout: str, task: str = "lungs") -> WrittenCases:
+    return write_data_set(
+        list_accepted_rows(ws, task), partial(read_export_item, ws), ws.project.folder, folder, layout, "CC BY 4.0"
+    )
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -300,7 +303,7 @@ def test_an_earlier_split_and_card_do_not_outlive_the_cases(
     rows = list_accepted_rows(ws, "lungs")
     group = next(case.group for case, *_ in rows if not case.held_out)
     few = [row for row in rows if row[0].group == group]
-    write_data_set(few, partial(read_export_item, ws), tmp_path, "nnunet")
+    write_data_set(few, partial(read_export_item, ws), ws.project.folder, tmp_path, "nnunet")
     assert not (tmp_path / "splits_final.json").exists()
 
     read = partial(read_export_item, ws)
@@ -314,7 +317,7 @@ def test_an_earlier_split_and_card_do_not_outlive_the_cases(
         return read(row)
 
     with pytest.raises(MedSegError, match="the disk is gone"):
-        write_data_set(few, fail_later, tmp_path, "nnunet")
+        write_data_set(few, fail_later, ws.project.folder, tmp_path, "nnunet")
     assert not (tmp_path / "data_card.json").exists()
 
 

@@ -3,6 +3,8 @@
 import json
 import shutil
 import subprocess
+import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from napari_medseg.core.project.identities import SHARED_PATIENT, SHARED_UID
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.tasks.bundled_tasks import get_task
 from napari_medseg.workflow.cases import add_cases
+from napari_medseg.workflow.output.export import export_corrections
 from napari_medseg.workflow.output.export_plan import ExportItem
 from napari_medseg.workflow.sharing.share_dicom import share_cases
 from napari_medseg.workflow.sharing.uid_map import keep_pseudonyms, make_pseudonyms
@@ -163,7 +166,7 @@ def test_burnt_in_text_is_told_and_what_is_no_dicom_is_left_out(ws: Workspace, t
     formats.write_image(tmp_path / "b.tif", Image(noise((40, 30)), "YX", (1.0, 1.0), name="b"))
     items = [drop(ws, tmp_path / "a"), drop(ws, tmp_path / "b.tif")]
     shared = share_cases(items, tmp_path / "out", make_pseudonyms(ws))
-    assert "burnt into the pixels" in shared.warnings[0]
+    assert "burnt into the pixels" in shared.remarks[0]
     assert "not from DICOM" in shared.refused[0]
     with pytest.raises(MedSegError, match=r"no case can be shared.*not from DICOM"):
         share_cases(items[1:], tmp_path / "none", make_pseudonyms(ws))
@@ -206,3 +209,74 @@ def copy_scan(folder: Path) -> Path:
 def list_errors(path: Path) -> set[str]:
     done = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, check=False)
     return {line for line in done.stderr.splitlines() if line.startswith("Error")}
+
+
+def test_structures_are_shared_with_the_same_map_and_name_nobody(ws: Workspace, tmp_path: Path) -> None:
+    item = drop(ws, plant(tmp_path / "in"))
+    shared = share_cases([item], tmp_path / "out", make_pseudonyms(ws), labels_as="both")
+    assert not shared.refused
+    assert search(tmp_path / "out") == []
+    folder = tmp_path / "out" / "patient-1_case-1_lungs"
+    images = [pydicom.dcmread(path) for path in sorted(folder.glob("image_*.dcm"))]
+    structures = pydicom.dcmread(folder / "labels.rtstruct.dcm")
+    seg = pydicom.dcmread(folder / "labels.seg.dcm")
+    (frame,) = structures.ReferencedFrameOfReferenceSequence
+    (series,) = frame.RTReferencedStudySequence[0].RTReferencedSeriesSequence
+    assert {one.ReferencedSOPInstanceUID for one in series.ContourImageSequence} == {i.SOPInstanceUID for i in images}
+    assert series.SeriesInstanceUID == images[0].SeriesInstanceUID
+    for keyword in ("PatientID", "PatientName", "StudyInstanceUID", "FrameOfReferenceUID"):
+        assert structures[keyword].value == seg[keyword].value == images[0][keyword].value
+    assert structures.PatientIdentityRemoved == "YES"
+    assert structures.StructureSetDate == "19000101"
+    image = formats.read(folder)
+    for name in ("labels.rtstruct.dcm", "labels.seg.dcm"):
+        np.testing.assert_array_equal(formats.read_mask(folder / name, image).pixels, item.labels)
+    entry = json.loads((tmp_path / "out" / "shared.json").read_text())["cases"][0]
+    assert entry["labels_files"] == ["labels.seg.dcm", "labels.rtstruct.dcm"]
+    share_cases([item], tmp_path / "out", make_pseudonyms(ws), labels_as="rtstruct")
+    assert not (folder / "labels.seg.dcm").exists(), "what was written and is wanted no more"
+    with pytest.raises(MedSegError, match=r"choose one of .*both.*dicom-seg.*rtstruct"):
+        share_cases([item], tmp_path / "out", make_pseudonyms(ws), labels_as="png")
+
+
+@pytest.mark.skipif(shutil.which("dcmdump") is None, reason="needs dcmtk")
+def test_dcmtk_reads_what_is_shared_and_finds_no_identity(ws: Workspace, tmp_path: Path) -> None:
+    item = drop(ws, plant(tmp_path / "in"))
+    share_cases([item], tmp_path / "out", make_pseudonyms(ws), labels_as="both")
+    for path in sorted((tmp_path / "out").rglob("*.dcm")):
+        done = subprocess.run(
+            ["dcmdump", "+L", str(path)], capture_output=True, text=True, errors="replace", check=True
+        )
+        assert not done.stderr
+        assert not [mark for mark in MARKS if mark in done.stdout.lower()]
+        said = pydicom.dcmread(path, stop_before_pixels=True)
+        for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "PatientID", "Modality"):
+            assert f"[{said[keyword].value}]" in done.stdout
+
+
+def test_cases_are_never_all_in_memory_together(ws: Workspace, tmp_path: Path) -> None:
+    class Counted(Sequence[ExportItem]):
+        def __init__(self) -> None:
+            self.alive: weakref.WeakSet[ExportItem] = weakref.WeakSet()
+            self.most = 0
+
+        def __len__(self) -> int:
+            return 6
+
+        def __getitem__(self, index: Any) -> ExportItem:
+            item = make_item(*cases[index])
+            self.alive.add(item)
+            self.most = max(self.most, len(self.alive))
+            return item
+
+    cases = []
+    for number in range(6):
+        write_series(tmp_path / str(number), noise((2, 12, 16), number), AXIAL, SeriesInstanceUID=f"1.2.5.{number}")
+        image = formats.read(tmp_path / str(number))
+        cases.append((add_cases(ws, [image], "lungs")[0], image))
+    items = Counted()
+    assert not share_cases(items, tmp_path / "out", make_pseudonyms(ws)).refused
+    assert items.most <= 2
+    items = Counted()
+    export_corrections(items, tmp_path / "labels", ".nii.gz", with_images=True)
+    assert items.most <= 2
