@@ -1,13 +1,13 @@
 """Which state predicts the next draft, and what happens if it cannot: the live version does."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.records import Case, Prediction
 from napari_medseg.inference.engine.interface import PredictionCancelled
 from napari_medseg.inference.events import PredictionEvent, PredictionResult
-from napari_medseg.workflow.cases import list_current_corrections
+from napari_medseg.workflow.cases import CaseRow, list_current_corrections
 from napari_medseg.workflow.learning.choice import list_usable
 from napari_medseg.workflow.learning.states import AdaptedState, AdaptedStates
 from napari_medseg.workflow.workspace import Workspace
@@ -78,6 +78,30 @@ def predict_by_state(
 def is_drafted_by(prediction: Prediction, state: AdaptedState | None) -> bool:
     """Whether the newest state made a prediction of its parent; without a state, whether the version itself did."""
     return prediction.adapted_sha256 == ("" if state is None else state.sha256)
+
+
+def find_withdrawn_drafts(ws: Workspace, rows: Sequence[CaseRow], state: AdaptedState | None) -> set[int]:
+    """Return the ids of cases whose untouched draft learnt from what no longer counts; they are predicted again.
+
+    A correction that it learnt from was changed or withdrawn, or no state is in use: it was dropped, or learning was
+    switched off. A draft of an older state whose corrections still count stays.
+
+    Parameters
+    ----------
+    ws, rows
+        The workspace, and cases of one task.
+    state
+        The state of `find_state`.
+    """
+    drafts = {
+        row.case.id: row.prediction
+        for row in rows
+        if row.prediction is not None and row.prediction.adapted_sha256 and row.state == "predicted"
+    }
+    if state is None or not drafts:
+        return {*drafts}
+    usable = {correction.id for _, correction in list_usable(list_current_corrections(ws, state.task))}
+    return {case_id for case_id, draft in drafts.items() if not usable.issuperset(draft.adapted_corrections)}
 
 
 def _add_state(result: PredictionResult, state: AdaptedState) -> AdaptedResult:
