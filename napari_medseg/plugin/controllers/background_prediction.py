@@ -124,11 +124,13 @@ class BackgroundPrediction(QObject):
         state = find_state(self._workspace, rows[0].case.task, model) if rows else None
         newest = "" if state is None else state.sha256
         withdrawn = find_withdrawn_drafts(self._workspace, rows, state)
+        is_left = self._workspace.adapted.is_left_to_version
+        by_newest = withdrawn | {row.case.id for row in rows[:N_BY_NEWEST] if not is_left(state, row.case)}
         return [
             PredictionRequest(row.case, model, urgent=False)
             for place, row in enumerate(rows)
             if place < n_ahead or (row.case.id in withdrawn and row.prediction and row.prediction.model == model)
-            if needs_prediction(row, model, newest if place < N_BY_NEWEST or row.case.id in withdrawn else None)
+            if needs_prediction(row, model, newest if row.case.id in by_newest else None)
         ]
 
     def _on_predicted(self, case: Case, prediction: Prediction, _labels: object) -> None:

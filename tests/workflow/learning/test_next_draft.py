@@ -231,3 +231,13 @@ def test_untouched_drafts_that_learnt_from_a_withdrawn_correction_are_predicted_
     opened.close()
     assert find_withdrawn_drafts(ws, list_cases(ws, "lungs"), None) == {of_both.id}, "work on a draft is kept"
     assert of_live.id not in {of_both.id, of_first.id}
+
+
+def test_an_image_like_the_training_images_is_left_to_the_version(ws: Workspace, learnt: AdaptedState) -> None:
+    ws.engine.known = (b"adapted",)
+    case, prediction, told = draft(ws, 3)
+    assert ws.engine.used == [b"adapted", b"weights"]
+    assert (prediction.adapted_sha256, prediction.adapted_corrections, told) == ("", (), [])
+    assert find_state(ws, "lungs", "lungs-unet@1") is learnt, "other images are drafted by it"
+    assert ws.adapted.is_left_to_version(learnt, case), "it is not predicted again and again"
+    assert not ws.adapted.is_left_to_version(None, case)
