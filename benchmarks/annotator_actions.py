@@ -5,6 +5,7 @@ For one wrong place they list what a person could do there: the brush alone, or 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,10 @@ def list_whole_label_actions(canvas: Canvas) -> Iterator[Action]:
                 Effort(keys=1),
                 lambda of=label.value, below=area: whole_label.remove_specks_in_plane(canvas, below, (of,)),
             )
+    for one, other in combinations([label.value for label in canvas.task.labels], 2):
+        yield from _attempt(
+            "swap", Effort(clicks=2), lambda a=one, b=other: whole_label.swap_labels_in_plane(canvas, a, b)
+        )
 
 
 def list_object_actions(canvas: Canvas, truth: Labels, number: int, hand: Hand, *, has_tools: bool) -> Iterator[Action]:

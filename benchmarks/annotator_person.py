@@ -33,6 +33,9 @@ MIN_ERROR_PX = 4
 N_PLACES = 4
 """The largest wrong places that the annotator weighs at a time."""
 MAX_ACTIONS = 150
+BOLDNESS = (1.0, 1.5, 2.0)
+"""Exponents of the mended voxels. With 1 the annotator takes what mends most per second, which may be many small
+things; with more, one large stroke comes before several small ones that leave as much to do."""
 MAX_TRIES = 3
 """For one object: a join, then a cut; or a stroke that the hand missed."""
 Labels = NDArray[Any]
@@ -65,8 +68,11 @@ class Diary:
 class Annotator:
     """Corrects one draft towards what it believes to be true."""
 
-    def __init__(self, work: Work, draft: Draft, believed: Labels, hand: Hand, *, has_tools: bool) -> None:
+    def __init__(
+        self, work: Work, draft: Draft, believed: Labels, hand: Hand, *, has_tools: bool, boldness: float = 1.0
+    ) -> None:
         self.work, self.draft, self.believed, self.hand, self.has_tools = work, draft, believed, hand, has_tools
+        self.boldness = boldness
         self.diary = Diary()
         self.times = TimeModel()
 
@@ -83,14 +89,14 @@ class Annotator:
 
     def _correct_labels(self, goal: float) -> Iterator[None]:
         given_up: Labels = np.zeros(self.believed.shape, np.bool_)
-        on_labels = list(list_whole_label_actions(self._canvas())) if self.has_tools and self.work.draft.any() else []
         while self.score() < goal:
             places = find_wrong_places(self.draft.labels, self.believed, given_up)
             if not places:
                 return
             candidates = [action for region, value in places[:N_PLACES] for action in self._list_actions(region, value)]
-            done = list(self._take_best([*on_labels, *candidates], Effort(looks=1)))
-            on_labels = []  # they were made for the draft as it was
+            if self.has_tools:
+                candidates += list_whole_label_actions(self._canvas())
+            done = list(self._take_best(candidates, Effort(looks=1)))
             if not done:
                 given_up |= places[0][0]
             yield None
@@ -123,10 +129,10 @@ class Annotator:
                 yield None
 
     def _take_best(self, candidates: Sequence[Action] | Iterator[Action], looks: Effort) -> Iterator[None]:
-        """Do the action that mends most voxels per second, if any mends more than it spoils."""
-        rated = [(self._count_mended(action) / self._price(action), action) for action in candidates]
-        best = max(rated, key=lambda pair: pair[0], default=None)
-        if best is not None and best[0] > 0:
+        """Do the action that mends most for its seconds, if any mends more than it spoils."""
+        mending = [(n, action) for action in candidates if (n := self._count_mended(action)) > 0]
+        if mending:
+            best = max(mending, key=lambda pair: pair[0] ** self.boldness / self._price(pair[1]))
             self._do(best[1], looks)
             yield None
 

@@ -73,6 +73,9 @@ class PredictionResult:
         model predicts in the whole image.
     domain_distance
         Distance from the training images; above 1 the image is unlike them. `None` if the version has no statistics.
+    is_like_training
+        Of an adapted state (learning at Accept): the image is nearer to the training images of its version than to the
+        cases learnt since, so that the version itself should predict it.
     """
 
     labels: NDArray[np.uint8 | np.uint16 | np.uint32]
@@ -82,6 +85,7 @@ class PredictionResult:
     device: str
     roi: NDArray[np.uint8 | np.uint16 | np.uint32] | None = None
     domain_distance: float | None = None
+    is_like_training: bool = False
 
 
 PredictionEvent = PredictionProgress | PredictionNotice | PredictionResult

@@ -290,6 +290,7 @@ class Predictor:
             device=self.device_title,
             roi=roi,
             domain_distance=None if self.domain is None else self.domain.measure_image(features),
+            is_like_training=self.domain is not None and self.domain.is_like_training(features),
         )
 
 

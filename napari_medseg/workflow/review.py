@@ -100,7 +100,7 @@ def predict(
             probabilities_file=kept_as if with_probabilities else None,
         )
 
-    events = ask(None) if state is None else predict_by_state(ws.adapted, state, ask)
+    events = ask(None) if state is None else predict_by_state(ws.adapted, state, case, ask)
     return _write_predicted_labels(events, folder, case, ws.tasks.get_task(case.task), image)
 
 

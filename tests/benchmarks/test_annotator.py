@@ -1,9 +1,12 @@
 """The simulated annotator: it reaches its goal, by cheaper actions where it has tools, and its times are counted."""
 
+import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import annotator
 import annotator_person
+import annotator_picture
 import numpy as np
 import pytest
 from annotator_hand import Effort, Hand, TimeModel, choose_zoom, plan_strokes
@@ -121,3 +124,17 @@ def test_the_table_compares_the_cases_that_both_ways_finished() -> None:
     rows.append(row | {"case": "b", "way": "brush", "effort": slow})
     assert annotator.compute_ratio(rows, "lungs", "all tools", "brush", TimeModel()) == 0.5
     assert "| lungs | 0.50 | 0.50 | 0.50 |" in annotator.format_table(rows)
+
+
+def test_the_picture_has_a_bar_for_each_way_and_each_round(tmp_path: Path) -> None:
+    effort = {"strokes": 0, "stroke_px": 0.0, "clicks": 0, "keys": 0, "looks": 4}
+    row = {"task": "lungs", "case": "a", "seed": 0, "reached": True, "zoom": 1.0, "effort": effort}
+    rounds = [row | {"kind": "seconds", "round": number} for number in (0, 5)]
+    files = tmp_path / "ways.jsonl", tmp_path / "rounds.jsonl"
+    for file, rows in zip(files, ([row | {"way": way} for way in annotator.WAYS], rounds), strict=True):
+        file.write_text("\n".join(map(json.dumps, rows)))
+    annotator_picture.main([*map(str, files), "--out", str(tmp_path / "picture.svg")])
+    texts = [one.text for one in ElementTree.parse(tmp_path / "picture.svg").iter() if one.tag.endswith("text")]
+    assert texts.count("6 s") == 5, "four looks of 1.5 s"
+    assert "after 40 cases" in texts
+    assert annotator_picture.list_ways([row | {"way": "brush"}]) == [], "a way is missing"

@@ -50,7 +50,6 @@ class _KnownPlane:
     group: str
 
 
-@torch.no_grad()
 def collect_features(
     network: nn.Module, images: Sequence[LabelledImage], group_of: Mapping[str, str], limit_s: float | None = None
 ) -> KnownFeatures:
@@ -67,23 +66,36 @@ def collect_features(
     limit_s
         Seconds after which no further plane is used; `None` for no limit.
     """
-    encoder, began = find_encoder(network), time.monotonic()
+    chosen = _choose_planes(images, group_of)
+    found, n_fine = pool_planes(network, [plane.pixels for plane in chosen], limit_s)
+    kept = sorted(found)
+    features: Features = np.array([found[index] for index in kept], dtype=np.float64).reshape(len(kept), -1)
+    sources, groups = ([getattr(chosen[index], part) for index in kept] for part in ("source", "group"))
+    return KnownFeatures(features, np.array(sources, dtype=str), np.array(groups, dtype=str), n_fine)
+
+
+@torch.no_grad()
+def pool_planes(
+    network: nn.Module, planes: Sequence[NDArray[np.floating]], limit_s: float | None = None
+) -> tuple[dict[int, NDArray[np.float32]], int]:
+    """Return the features of planes (c, h, w) by their place, and the number of features of the fine maps.
+
+    The order is random, so that all sources have planes if the time runs out. Nothing is returned of a network without
+    an encoder to listen to.
+    """
+    encoder, began, found = find_encoder(network), time.monotonic(), dict[int, NDArray[np.float32]]()
     if encoder is None:
-        return KnownFeatures(np.zeros((0, 0)), np.array([], dtype=str), np.array([], dtype=str))
-    chosen, found = _choose_planes(images, group_of), dict[int, NDArray[np.float32]]()
+        return found, 0
     pool, device = FeaturePool(network), next(network.parameters()).device
-    for index in np.random.default_rng(0).permutation(len(chosen)):  # of all sources, also if the time runs out
+    for index in np.random.default_rng(0).permutation(len(planes)):
         if limit_s is not None and time.monotonic() - began > limit_s:
             break
-        plane = torch.from_numpy(chosen[index].pixels[np.newaxis]).float().to(device)
+        plane = torch.from_numpy(planes[index][np.newaxis]).float().to(device)
         encoder(_pad_to_alignment(plane, network))
         if len(pooled := pool.take()):
             found[int(index)] = pooled[0]
     pool.close()
-    kept = sorted(found)
-    features: Features = np.array([found[index] for index in kept], dtype=np.float64).reshape(len(kept), -1)
-    sources, groups = ([getattr(chosen[index], part) for index in kept] for part in ("source", "group"))
-    return KnownFeatures(features, np.array(sources, dtype=str), np.array(groups, dtype=str), pool.n_fine)
+    return found, pool.n_fine
 
 
 def map_groups(items: Sequence[SnapshotItem]) -> dict[str, str]:

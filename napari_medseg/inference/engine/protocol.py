@@ -90,6 +90,7 @@ class ResultReply(_Message):
     seconds: float
     device: str
     domain_distance: float | None = None
+    is_like_training: bool = False
 
 
 class CancelledReply(_Message):

@@ -159,6 +159,7 @@ class SharedResult:
             device=reply.device,
             roi=None if self.roi is None else self.roi.read(),
             domain_distance=reply.domain_distance,
+            is_like_training=reply.is_like_training,
         )
 
 
@@ -181,6 +182,7 @@ def write_result(request: PredictRequest, result: PredictionResult) -> ResultRep
         seconds=result.seconds,
         device=result.device,
         domain_distance=result.domain_distance,
+        is_like_training=result.is_like_training,
     )
 
 

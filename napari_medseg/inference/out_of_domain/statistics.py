@@ -10,11 +10,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from napari_medseg.core.atomic_io import atomic_write, read_file
-from napari_medseg.core.errors import get_reason
+from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.model_card import DOMAIN_FILE, DomainCheck, ModelCard
 
 Features = NDArray[np.float64]
 
+LEARNT_FILE = "learnt_cases.safetensors"
+"""Of an adapted state: the statistics with the cases learnt since in place of the training sources."""
 MAX_PLANES = 64
 """At most so many planes of a volume are measured, evenly spread."""
 
@@ -74,10 +76,13 @@ class DomainStatistics:
     threshold
         Distance above which an image is unlike the training images. Distances are in units of that which most images
         of the training sources do not exceed, so it is usually 1.
+    learnt
+        Of an adapted state (learning at Accept): as `generations`, around the cases that it learnt from.
     """
 
     generations: tuple[Generation, ...]
     threshold: float = 1.0
+    learnt: tuple[Generation, ...] = ()
 
     @property
     def n_features(self) -> int:
@@ -86,9 +91,7 @@ class DomainStatistics:
 
     def measure_distances(self, features: NDArray[np.floating]) -> Features:
         """Return the distance (n,) of rows of features (n, features): the largest over the groups of features."""
-        rows = features.astype(np.float64)
-        distances: Features = np.min([_measure_generation(one, rows) for one in self.generations], axis=0)
-        return distances
+        return _measure_generations(self.generations, features)
 
     def measure_image(self, features: NDArray[np.floating]) -> float | None:
         """Return the distance of an image, divided by the threshold: above 1 it is unlike the training images.
@@ -100,6 +103,19 @@ class DomainStatistics:
             return None
         step = -(-len(features) // MAX_PLANES)
         return float(np.median(self.measure_distances(features[::step]))) / self.threshold
+
+    def is_like_training(self, features: NDArray[np.floating]) -> bool:
+        """Whether an image (n, features) is nearer to the training images than to the cases learnt since, if any."""
+        if not self.learnt or not len(features) or features.shape[1] != self.n_features:
+            return False
+        rows = features[:: -(-len(features) // MAX_PLANES)]
+        nearest = [np.median(_measure_generations(ones, rows)) for ones in (self.generations, self.learnt)]
+        return bool(nearest[0] < nearest[1])
+
+    def move_to(self, features: NDArray[np.floating]) -> "DomainStatistics":
+        """Return the statistics with the mean of some images (n, features) in place of the training sources."""
+        rows = features.astype(np.float64).mean(axis=0, keepdims=True)
+        return replace(self, generations=tuple(_move_generation(one, rows) for one in self.generations), learnt=())
 
     def encode(self) -> bytes:
         """Return the statistics, without the threshold, as a safetensors file in float32 and float16."""
@@ -135,8 +151,23 @@ def _encode_part(part: str, value: Features | float) -> NDArray[np.floating]:
     return np.ascontiguousarray(np.atleast_1d(value), precision)
 
 
+def _measure_generations(generations: tuple[Generation, ...], features: NDArray[np.floating]) -> Features:
+    rows = features.astype(np.float64)
+    distances: Features = np.min([_measure_generation(one, rows) for one in generations], axis=0)
+    return distances
+
+
+def _split_groups(groups: Generation, rows: Features) -> list[Features]:
+    return np.split(rows, np.cumsum([len(group.offset) for group in groups])[:-1], axis=1)
+
+
+def _move_generation(groups: Generation, rows: Features) -> Generation:
+    parts = zip(groups, _split_groups(groups, rows), strict=True)
+    return tuple(replace(group, means=(part - group.offset) / group.scale) for group, part in parts)
+
+
 def _measure_generation(groups: Generation, rows: Features) -> Features:
-    parts = np.split(rows, np.cumsum([len(group.offset) for group in groups])[:-1], axis=1)
+    parts = _split_groups(groups, rows)
     distances: Features = np.max([group.measure_distances(part) for group, part in zip(groups, parts, strict=True)], 0)
     return distances
 
@@ -156,7 +187,12 @@ def load_statistics(folder: Path, card: ModelCard) -> tuple[DomainStatistics | N
     -------
     statistics, problem
         `None` if the card names none, as those of older versions. If the file is missing, damaged or not that of the
-        card, `None` and a text.
+        card, `None` and a text. An adapted state has those of the cases that it learnt from, too.
+
+    Raises
+    ------
+    MedSegError
+        If those of an adapted state are damaged.
     """
     check: DomainCheck | None = card.domain
     if check is None:
@@ -165,9 +201,21 @@ def load_statistics(folder: Path, card: ModelCard) -> tuple[DomainStatistics | N
         data = read_file(folder / DOMAIN_FILE)
         if hashlib.sha256(data).hexdigest() != check.statistics_sha256:
             raise ValueError("its SHA-256 is not that on the card")
-        return DomainStatistics.decode(data, check.threshold), ""
+        statistics = DomainStatistics.decode(data, check.threshold)
     except (OSError, ValueError, KeyError, IndexError, SafetensorError) as error:
         return None, (
             f"{DOMAIN_FILE} of {card.id} cannot be used ({get_reason(error)}): images that are unlike its training "
             "images are not recognised. Install the model again."
         )
+    return _add_learnt_cases(statistics, folder / LEARNT_FILE), ""
+
+
+def _add_learnt_cases(statistics: DomainStatistics, path: Path) -> DomainStatistics:
+    try:
+        data = read_file(path)
+    except FileNotFoundError:
+        return statistics
+    try:
+        return replace(statistics, learnt=DomainStatistics.decode(data, statistics.threshold).generations)
+    except (ValueError, KeyError, IndexError, SafetensorError) as error:
+        raise MedSegError(f"{LEARNT_FILE} of the adapted weights is damaged ({get_reason(error)}).") from error

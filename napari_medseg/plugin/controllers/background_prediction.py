@@ -1,5 +1,6 @@
 """Predicts the next cases while the user corrects the open one, and backs off while predictions fail."""
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -13,12 +14,13 @@ from napari_medseg.workflow.case_list.predict_ahead import PredictionCost
 from napari_medseg.workflow.case_list.ranking import needs_prediction
 from napari_medseg.workflow.cases import CaseRow
 from napari_medseg.workflow.guidance.probability_cache import measure_probabilities
-from napari_medseg.workflow.learning.next_draft import find_state
+from napari_medseg.workflow.learning.next_draft import find_state, find_withdrawn_drafts
 from napari_medseg.workflow.workspace import Workspace
 
 MAX_ATTEMPTS = 4
 N_BY_NEWEST = 3
-"""So many of the cases that come next are predicted again when an adapted state is new, see `workflow.learning`."""
+"""So many of the cases that come next are predicted again when an adapted state is new, see `workflow.learning`. All
+drafts that learnt from a correction which no longer counts are predicted again."""
 MS_PER_S = 1000
 
 
@@ -108,20 +110,28 @@ class BackgroundPrediction(QObject):
         self._back_off.record_success()
 
     def _find_request(self, model: str) -> PredictionRequest | None:
-        n_left_alone = len(self._n_failures)
-        ahead = self._list_ahead(self._choose_number(self._cost) + n_left_alone) if model else []
-        state = find_state(self._workspace, ahead[0].case.task, model) if ahead else None
-        newest = "" if state is None else state.sha256
-        following = [
-            PredictionRequest(row.case, model, urgent=False)
-            for place, row in enumerate(ahead)
-            if needs_prediction(row, model, newest if place < N_BY_NEWEST else None)
-        ]
+        following = self._list_following(model) if model else []
         for n_failures in range(MAX_ATTEMPTS):
             for request in [*self._requested.values(), *following]:
                 if self._n_failures.get(request.case.id, 0) == n_failures:
                     return request
         return None
+
+    def _list_following(self, model: str) -> list[PredictionRequest]:
+        """Return what is predicted ahead, and the drafts of adapted states that are withdrawn, however far they are."""
+        n_ahead = self._choose_number(self._cost) + len(self._n_failures)
+        rows = self._list_ahead(sys.maxsize)
+        state = find_state(self._workspace, rows[0].case.task, model) if rows else None
+        newest = "" if state is None else state.sha256
+        withdrawn = find_withdrawn_drafts(self._workspace, rows, state)
+        is_left = self._workspace.adapted.is_left_to_version
+        by_newest = withdrawn | {row.case.id for row in rows[:N_BY_NEWEST] if not is_left(state, row.case)}
+        return [
+            PredictionRequest(row.case, model, urgent=False)
+            for place, row in enumerate(rows)
+            if place < n_ahead or (row.case.id in withdrawn and row.prediction and row.prediction.model == model)
+            if needs_prediction(row, model, newest if row.case.id in by_newest else None)
+        ]
 
     def _on_predicted(self, case: Case, prediction: Prediction, _labels: object) -> None:
         self._requested.pop(case.id, None)

@@ -1,13 +1,13 @@
 """Which state predicts the next draft, and what happens if it cannot: the live version does."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 from napari_medseg.core.errors import MedSegError, get_reason
-from napari_medseg.core.records import Case, Prediction
+from napari_medseg.core.records import Case
 from napari_medseg.inference.engine.interface import PredictionCancelled
 from napari_medseg.inference.events import PredictionEvent, PredictionResult
-from napari_medseg.workflow.cases import list_current_corrections
+from napari_medseg.workflow.cases import CaseRow, list_current_corrections
 from napari_medseg.workflow.learning.choice import list_usable
 from napari_medseg.workflow.learning.states import AdaptedState, AdaptedStates
 from napari_medseg.workflow.workspace import Workspace
@@ -43,14 +43,22 @@ def choose_state(ws: Workspace, case: Case, model: str) -> AdaptedState | None:
 
 
 def predict_by_state(
-    states: AdaptedStates, state: AdaptedState, ask: Callable[[AdaptedState | None], Iterator[PredictionEvent]]
+    states: AdaptedStates,
+    state: AdaptedState,
+    case: Case,
+    ask: Callable[[AdaptedState | None], Iterator[PredictionEvent]],
 ) -> Iterator[PredictionEvent]:
     """Predict with a state, or with the live version if that is impossible; it may run in a worker thread.
+
+    The live version predicts an image, too, that is more like its training images than like what the state learnt
+    from: so nothing that it knew is forgotten.
 
     Parameters
     ----------
     states, state
         Where the state is dropped if it cannot predict, and the state.
+    case
+        Case of the image.
     ask
         Starts a prediction with a state, or with the live version (`None`).
 
@@ -61,23 +69,56 @@ def predict_by_state(
     """
     if not (problem := state.find_damage()):
         try:
-            for event in ask(state):
-                yield _add_state(event, state) if isinstance(event, PredictionResult) else event
-            return
+            if (yield from _predict_unless_known(state, ask(state))):
+                return
+            states.leave_to_version(state, case)
         except PredictionCancelled:
             raise
         except MedSegError as error:
             problem = get_reason(error)
     for event in ask(None):
-        if isinstance(event, PredictionResult):  # so the image is not what is wrong
+        if problem and isinstance(event, PredictionResult):  # so the image is not what is wrong
             n_cases = len(state.corrections)
             states.drop(state, f"{state.parent} drafts without what it learnt from {n_cases} cases: {problem}.")
         yield event
 
 
-def is_drafted_by(prediction: Prediction, state: AdaptedState | None) -> bool:
-    """Whether the newest state made a prediction of its parent; without a state, whether the version itself did."""
-    return prediction.adapted_sha256 == ("" if state is None else state.sha256)
+def _predict_unless_known(
+    state: AdaptedState, events: Iterator[PredictionEvent]
+) -> Generator[PredictionEvent, None, bool]:
+    """Yield what a state predicts; return False without a result if the image is like the version's training images."""
+    for event in events:
+        if isinstance(event, PredictionResult):
+            if event.is_like_training:
+                return False
+            yield _add_state(event, state)
+        else:
+            yield event
+    return True
+
+
+def find_withdrawn_drafts(ws: Workspace, rows: Sequence[CaseRow], state: AdaptedState | None) -> set[int]:
+    """Return the ids of cases whose untouched draft learnt from what no longer counts; they are predicted again.
+
+    A correction that it learnt from was changed or withdrawn, or no state is in use: it was dropped, or learning was
+    switched off. A draft of an older state whose corrections still count stays.
+
+    Parameters
+    ----------
+    ws, rows
+        The workspace, and cases of one task.
+    state
+        The state of `find_state`.
+    """
+    drafts = {
+        row.case.id: row.prediction
+        for row in rows
+        if row.prediction is not None and row.prediction.adapted_sha256 and row.state == "predicted"
+    }
+    if state is None or not drafts:
+        return {*drafts}
+    usable = {correction.id for _, correction in list_usable(list_current_corrections(ws, state.task))}
+    return {case_id for case_id, draft in drafts.items() if not usable.issuperset(draft.adapted_corrections)}
 
 
 def _add_state(result: PredictionResult, state: AdaptedState) -> AdaptedResult:

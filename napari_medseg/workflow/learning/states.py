@@ -15,7 +15,7 @@ from pathlib import Path
 from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.model_card import ModelCard, read_card
-from napari_medseg.core.records import title_adapted
+from napari_medseg.core.records import Case, title_adapted
 from training.adapt.request import CARD_FILE, WEIGHTS_FILE, read_request, read_result
 
 logger = logging.getLogger(__name__)
@@ -72,6 +72,7 @@ class AdaptedStates:
         self._folder = project_folder / ADAPTED_FOLDER
         self._states: dict[str, AdaptedState] | None = None
         self._notices: list[str] = []
+        self._left_to_version: set[tuple[str, int]] = set()
         self._lock = threading.Lock()
 
     def make_folder(self) -> Path:
@@ -131,6 +132,16 @@ class AdaptedStates:
                 self._notices.append(notice)
         logger.info("%s is dropped. %s", state.title, notice)
         remove_folder(state.folder)
+
+    def leave_to_version(self, state: AdaptedState, case: Case) -> None:
+        """Remember that the version itself predicts a case: it is like its training images. In any thread."""
+        with self._lock:
+            self._left_to_version.add((state.sha256, case.id))
+
+    def is_left_to_version(self, state: AdaptedState | None, case: Case) -> bool:
+        """Whether a state left a case to the version, since the window was opened."""
+        with self._lock:
+            return state is not None and (state.sha256, case.id) in self._left_to_version
 
     def tell(self, notice: str) -> None:
         """Add a message for the user."""

@@ -1,6 +1,7 @@
 """Background predictions that fail: a few attempts, later and later, and one message."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -122,6 +123,17 @@ def test_so_many_cases_are_predicted_ahead_as_are_wanted(open_desk: Callable[[in
     assert len(desk.try_for(1)) == 2
     desk.n_ahead = 4
     assert len(desk.try_for(1)) == 2
+
+
+def test_drafts_of_a_dropped_state_are_predicted_again_however_far_they_are(open_desk: Callable[[int], Desk]) -> None:
+    desk = open_desk(6)
+    assert len(desk.try_for(1)) == 6
+    for case in desk.cases[3:]:
+        made = desk.ws.project.read_records(Prediction, "case_id", case.id)[0]
+        desk.ws.project.insert(replace(made, id=0, adapted_sha256="of a state", adapted_corrections=(1,)))
+    desk.n_ahead = 1
+    assert desk.try_for(1) == [f"patient {n} case {n}" for n in (4, 5, 6)]
+    assert desk.try_for(1) == []
 
 
 def test_what_the_user_asked_for_comes_first_also_if_it_is_predicted(open_desk: Callable[[int], Desk]) -> None:

@@ -26,6 +26,7 @@ from training.adapt.request import (
     write_request,
 )
 from training.adapt.trainable import train_norms_and_decoder
+from training.data.dataset import LabelledPlane
 from training.learner import Learner
 
 STEPS = 6
@@ -128,6 +129,29 @@ def test_statistics_of_the_training_images_stay_with_the_state(tmp_path: Path, b
     state = ask(tmp_path, folder, [item(tmp_path, "new", Role.TRAIN)], max_steps=1)
     assert adapt(state).kept
     assert (state / "out_of_domain.safetensors").read_bytes() == b"statistics"
+
+
+def test_the_best_mixture_on_validation_cases_is_taken() -> None:
+    pixels = np.linspace(-1, 2, 64 * 64).reshape(1, 64, 64).astype(np.float16)
+    plane = LabelledPlane((pixels,), (pixels[0] > 0.3).astype(np.uint8))
+    lesson = adapter.Lesson([], [], [], [plane])
+    live, adapted = brighter_than(0.0), brighter_than(1.2)
+
+    result, network = adapter.choose_share(live, adapted, lesson, None, lambda: None)
+
+    assert network is not None
+    assert (result.kept, result.share) == (True, 0.25), "a quarter of the way from 0 to 1.2 is 0.3"
+    assert result.validation is not None
+    assert result.validation.adapted == pytest.approx(1.0)
+
+
+def brighter_than(threshold: float) -> nn.Module:
+    """A network that labels what is brighter than a threshold."""
+    network = nn.Conv2d(1, 2, 1)
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1))
+        network.bias.copy_(torch.tensor([0.0, -threshold]))
+    return network.eval()
 
 
 def test_kernels_of_the_encoder_stay_and_its_norms_learn_slowly() -> None:

@@ -61,11 +61,15 @@ def write_state(ws: Workspace, corrections: tuple[int, ...], weights: bytes = b"
 
 
 class FolderEngine:
-    """Predicts the phantom's labels, and remembers the weights that it was asked to use; `broken` ones it refuses."""
+    """Predicts the phantom's labels, and remembers the weights that it was asked to use; `broken` ones it refuses.
+
+    To `known` ones each image is like the training images.
+    """
 
     def __init__(self) -> None:
         self.used: list[bytes] = []
         self.broken: tuple[bytes, ...] = ()
+        self.known: tuple[bytes, ...] = ()
 
     def predict(self, image: Image, version_folder: Path, **_: object) -> Iterator[PredictionEvent]:
         weights = (version_folder / "model.safetensors").read_bytes()
@@ -74,7 +78,7 @@ class FolderEngine:
             raise MedSegError("the prediction process ended unexpectedly")
         labels = phantom_labels()
         labels[:5, :5] = 1 if weights != b"weights" else 0
-        yield PredictionResult(labels.astype(np.uint8), 0.1, None, 0.5, "CPU")
+        yield PredictionResult(labels.astype(np.uint8), 0.1, None, 0.5, "CPU", is_like_training=weights in self.known)
 
     def close(self) -> None:
         pass

@@ -10,9 +10,9 @@ from workflow_phantoms import accepted, phantom, write_version
 
 from napari_medseg.core.records import Case, Correction, Prediction
 from napari_medseg.workflow.case_list.ranking import needs_prediction
-from napari_medseg.workflow.cases import add_cases, get_case_row
+from napari_medseg.workflow.cases import add_cases, get_case_row, list_cases
 from napari_medseg.workflow.guidance.probability_cache import explain_missing_model, get_prediction_path
-from napari_medseg.workflow.learning.next_draft import choose_state, find_state
+from napari_medseg.workflow.learning.next_draft import choose_state, find_state, find_withdrawn_drafts
 from napari_medseg.workflow.learning.states import AdaptedState
 from napari_medseg.workflow.output.export import export_corrections, list_accepted_rows, read_export_items
 from napari_medseg.workflow.review import accept, open_review, predict, record_prediction, reject
@@ -207,3 +207,37 @@ def test_disk_use_knows_the_files_and_clearing_them_costs_nothing(ws: Workspace,
     clear_files(folder, files)
     assert not learnt.folder.exists()
     assert draft(ws, 3)[1].adapted_sha256 == ""
+
+
+def test_untouched_drafts_that_learnt_from_a_withdrawn_correction_are_predicted_again(
+    ws: Workspace, learnt: AdaptedState
+) -> None:
+    of_both = draft(ws, 3)[0]
+    ws.adapted.keep(write_state(ws, (1,), b"other"))
+    of_first, of_live = draft(ws, 4)[0], add_cases(ws, [phantom(5)], "lungs")[0]
+    rows = list_cases(ws, "lungs")
+    assert find_withdrawn_drafts(ws, rows, find_state(ws, "lungs", "lungs-unet@1")) == set()
+
+    second = ws.project.read_accepted_cases("lungs")[1][0]
+    reject(ws, open_review(ws, second, None))
+    state = find_state(ws, "lungs", "lungs-unet@1")
+    assert state is not None, "it learnt from the first case only"
+    assert find_withdrawn_drafts(ws, rows, state) == {of_both.id}
+
+    ws.adapted.is_on = False
+    assert find_withdrawn_drafts(ws, rows, None) == {of_both.id, of_first.id}
+    opened = open_review(ws, of_first, get_case_row(ws, of_first).prediction)
+    opened.record([5], 0, 2)
+    opened.close()
+    assert find_withdrawn_drafts(ws, list_cases(ws, "lungs"), None) == {of_both.id}, "work on a draft is kept"
+    assert of_live.id not in {of_both.id, of_first.id}
+
+
+def test_an_image_like_the_training_images_is_left_to_the_version(ws: Workspace, learnt: AdaptedState) -> None:
+    ws.engine.known = (b"adapted",)
+    case, prediction, told = draft(ws, 3)
+    assert ws.engine.used == [b"adapted", b"weights"]
+    assert (prediction.adapted_sha256, prediction.adapted_corrections, told) == ("", (), [])
+    assert find_state(ws, "lungs", "lungs-unet@1") is learnt, "other images are drafted by it"
+    assert ws.adapted.is_left_to_version(learnt, case), "it is not predicted again and again"
+    assert not ws.adapted.is_left_to_version(None, case)
