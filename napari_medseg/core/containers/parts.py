@@ -1,4 +1,4 @@
-"""The parts of one file or series that are images of their own: volumes of NIfTI, phases of DICOM."""
+"""The parts of one file or series that are images of their own: volumes of NIfTI, phases of DICOM, fields of slides."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -93,8 +93,11 @@ def read_part(path: Path, inner: Path) -> Image:
         If the file has no such part.
     """
     from napari_medseg.core.nifti.reader import VOLUME, read_nifti
+    from napari_medseg.core.slides.fields import parse_field_path, read_field
     from napari_medseg.core.volumes.numpy_arrays import read_numpy_array
 
+    if (field := parse_field_path(path / inner)) is not None:
+        return read_field(field)
     if (number := parse_part_name(inner, VOLUME)) is not None:
         image = read_nifti(path, volume=number)
         return replace(image, name=f"{image.name} volume {number}", sources=(path / inner,))

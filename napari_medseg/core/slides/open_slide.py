@@ -4,6 +4,9 @@ from pathlib import Path
 
 import tifffile
 
+from napari_medseg.core.containers.addresses import find_address
+from napari_medseg.core.containers.part_paths import STORE_SUFFIX, is_store
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.slides.slide import Slide
 
 MIN_PYRAMID_SIDE = 1024
@@ -11,31 +14,85 @@ MIN_PYRAMID_SIDE = 1024
 MIN_PLAIN_PIXELS = 100_000_000
 """Without reduced copies, only a file of so many pixels is a slide."""
 
-_TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs", ".ndpi", ".scn", ".bif", ".svslide")
+_TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs")
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_SCANNER_SUFFIXES = (".ndpi", ".mrxs", ".scn", ".bif", ".svslide", ".vms", ".vmu")
+"""Of formats that OpenSlide reads, and nothing else."""
+_SCANNERS_IN_TIFF = ("leica", "philips", "trestle", "ventana", "hamamatsu")
+"""Formats of OpenSlide with the suffix of TIFF, but with tiles that lie elsewhere than TIFF says."""
+SLIDE_SUFFIXES = (*_TIFF_SUFFIXES, *_SCANNER_SUFFIXES, STORE_SUFFIX)
 
 
 def open_slide(path: Path) -> Slide:
     """Open a slide; close it when it is no longer needed.
+
+    Parameters
+    ----------
+    path
+        A file, an OME-Zarr folder, or an address of OME-Zarr such as ``https://host/a.zarr``.
 
     Raises
     ------
     MedSegError
         If it is missing, damaged, or no slide.
     """
-    from napari_medseg.core.slides.tiff_slide import TiffSlide
-
-    return TiffSlide(path)
+    if find_address(path) is not None or is_store(path):
+        return _open_store(path)
+    if not path.is_file():
+        raise MedSegError(f"{path} does not exist. Check the name, or whether a drive is disconnected.")
+    if path.suffix.lower() in _SCANNER_SUFFIXES:
+        return _open_with_openslide(path)
+    if path.suffix.lower() not in _TIFF_SUFFIXES and not _starts_as_tiff(path):
+        raise MedSegError(f"{path.name} is no slide; slides are SVS, NDPI, MRXS, SCN, BIF, TIFF pyramids and OME-Zarr.")
+    return _open_tiff(path)
 
 
 def is_slide(path: Path) -> bool:
     """Return whether a file is opened as a slide, by its suffix and first bytes; an ordinary TIFF is none."""
-    if path.suffix.lower() not in _TIFF_SUFFIXES:
-        return False
+    suffix = path.suffix.lower()
+    if find_address(path) is not None:
+        return suffix == STORE_SUFFIX
+    if suffix == STORE_SUFFIX:
+        return is_store(path)
+    if suffix in _SCANNER_SUFFIXES:
+        return path.is_file()
+    return suffix in _TIFF_SUFFIXES and _starts_as_tiff(path) and _is_pyramid(path)
+
+
+def _open_store(path: Path) -> Slide:
+    from napari_medseg.core.slides.zarr_slide import ZarrSlide
+
+    if path.suffix.lower() != STORE_SUFFIX:
+        raise MedSegError(f"{find_address(path)} is no address of OME-Zarr; it ends with {STORE_SUFFIX}.")
+    return ZarrSlide(path)
+
+
+def _open_with_openslide(path: Path) -> Slide:
+    from napari_medseg.core.slides.openslide_slide import OpenSlideSlide
+
+    return OpenSlideSlide(path)
+
+
+def _open_tiff(path: Path) -> Slide:
+    """Open a TIFF with our reader, so that its pixels are the same wherever OpenSlide is; else with OpenSlide."""
+    from napari_medseg.core.slides.openslide_slide import detect_vendor
+    from napari_medseg.core.slides.tiff_slide import TiffSlide
+
+    vendor = detect_vendor(path)
+    if vendor in _SCANNERS_IN_TIFF:
+        return _open_with_openslide(path)
+    try:
+        return TiffSlide(path)
+    except MedSegError:
+        if not vendor:
+            raise
+        return _open_with_openslide(path)  # such as JPEG 2000 of YCbCr
+
+
+def _starts_as_tiff(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            is_tiff = file.read(4) in _TIFF_STARTS
-        return is_tiff and _is_pyramid(path)
+            return file.read(4) in _TIFF_STARTS
     except OSError:
         return False
 

@@ -1,5 +1,6 @@
 """What a whole slide is for the rest of the program: a pyramid of RGB pictures that is read piece by piece."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -107,6 +108,27 @@ def find_overlap(piece: tuple[int, int, int, int], part: tuple[int, int, int, in
         (slice(top - box[0], bottom - box[0]), slice(left - box[1], right - box[1])) for box in (piece, part)
     )
     return Overlap(first, second)
+
+
+def make_levels(sizes: Sequence[tuple[int, int]], downsamples: Sequence[float] | None = None) -> tuple[Level, ...]:
+    """Return the levels of a pyramid from their (height, width), from fine to coarse.
+
+    Parameters
+    ----------
+    sizes
+        Of all levels, level 0 first.
+    downsamples
+        What the file says; by default it follows from the widths. A factor that is a whole number but for the rounding
+        of the sizes is that number: half of 1,025 pixels are 513, and the factor is 2, not 1.998.
+    """
+    height, width = sizes[0]
+    levels = []
+    for number, (rows, columns) in enumerate(sizes):
+        factor = width / columns if downsamples is None else downsamples[number]
+        whole = max(1, round(factor))
+        is_rounded = abs(columns * whole - width) < 2 * whole and abs(rows * whole - height) < 2 * whole
+        levels.append(Level(rows, columns, float(whole) if is_rounded else factor))
+    return tuple(levels)
 
 
 def choose_level(slide: Slide, downsample: float) -> int:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from napari_medseg.core.decoded_size.codestreams import DeclaredSize, read_declared_size, refuse_many_scans
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import DECODE_ERRORS, translate_decode_errors
-from napari_medseg.core.slides.slide import DamagedPartError, Level, find_overlap, make_white
+from napari_medseg.core.slides.slide import DamagedPartError, find_overlap, make_levels, make_white
 from napari_medseg.core.tiff.axes import find_axes
 from napari_medseg.core.tiff.ome import refuse_unsafe_ome
 from napari_medseg.core.tiff.photometric import Colours, convert_to_grey_or_rgb, read_colours
@@ -43,8 +43,7 @@ class TiffSlide:
                 self._tiff.close()
                 raise
         self.spacing_mm = None if y is None or x is None else (y, x)
-        width = self._pages[0].imagewidth
-        self.levels = tuple(Level(page.imagelength, page.imagewidth, width / page.imagewidth) for page in self._pages)
+        self.levels = make_levels([(int(page.imagelength), int(page.imagewidth)) for page in self._pages])
 
     def read(self, level: int, y: int, x: int, height: int, width: int) -> NDArray[np.uint8]:
         """Read a part of a level, see `Slide.read`."""
