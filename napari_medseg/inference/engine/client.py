@@ -178,6 +178,7 @@ class Engine:
             roi_folder=None if roi_folder is None else str(roi_folder.resolve()),
             roi=None if result.roi is None else result.roi.ref,
             padding_value=image.padding_value,
+            intensity_range=image.intensity_range,
         )
 
     def _wait_for_turn(self, ticket: int) -> Iterator[PredictionEvent]:
