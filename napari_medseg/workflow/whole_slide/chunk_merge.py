@@ -61,7 +61,12 @@ class _Decision(NamedTuple):
 
 
 def place_objects(
-    found: NDArray[Any], existing: Objects, core: Box, first_id: int, place: Box, shape: tuple[int, int],
+    found: NDArray[Any],
+    existing: Objects,
+    core: Box,
+    first_id: int,
+    place: Box,
+    shape: tuple[int, int],
     cut: Collection[int] = (),
 ) -> PlacedObjects:
     """Decide which objects of a chunk are new.
@@ -105,9 +110,7 @@ def measure_objects(
     """Return the records of objects that are numbered from `first_id` on, in an array that lies at `place`."""
     rows, columns = np.nonzero(labels)
     numbers = labels[rows, columns].astype(np.int64) - (first_id - 1)
-    areas, ys, xs = (
-        np.bincount(numbers, weights, minlength=n_objects + 1) for weights in (None, rows, columns)
-    )
+    areas, ys, xs = (np.bincount(numbers, weights, minlength=n_objects + 1) for weights in (None, rows, columns))
     local = np.zeros(labels.shape, np.int32)
     local[rows, columns] = numbers
     records = []
@@ -124,9 +127,7 @@ def measure_objects(
     return records
 
 
-def _decide(
-    found: NDArray[Any], existing: Objects, core: Box, cut: Collection[int]
-) -> dict[int, _Decision]:
+def _decide(found: NDArray[Any], existing: Objects, core: Box, cut: Collection[int]) -> dict[int, _Decision]:
     """Return what becomes of each object that reaches into the core."""
     # counting is ten times as fast as np.unique, which sorts millions of pixels
     reached = np.flatnonzero(np.bincount(found[core].ravel()))
@@ -137,7 +138,9 @@ def _decide(
     areas = np.bincount(found.ravel())
     ids, counts = np.unique(existing[existing > 0], return_counts=True)
     sizes = dict(zip(ids.tolist(), counts.tolist(), strict=True))
-    pairs, shared = np.unique(np.stack([found[overlap], existing[overlap]]).astype(np.int64), axis=1, return_counts=True)
+    pairs, shared = np.unique(
+        np.stack([found[overlap], existing[overlap]]).astype(np.int64), axis=1, return_counts=True
+    )
     partners: dict[int, list[tuple[int, int]]] = {}
     for (number, identity), n_shared in zip(pairs.T.tolist(), shared.tolist(), strict=True):
         partners.setdefault(number, []).append((n_shared, identity))

@@ -74,7 +74,7 @@ class ChunkTable:
         """Return the numbers of the chunks in some states, in order; of all chunks if none is given."""
         marks = ", ".join("?" * len(states))
         where = f"WHERE state IN ({marks})" if states else ""
-        return [row[0] for row in self._db.execute(f"SELECT number FROM chunks {where} ORDER BY number", states)]  # noqa: S608
+        return [row[0] for row in self._db.execute(f"SELECT number FROM chunks {where} ORDER BY number", states)]
 
     def list_reasons(self) -> list[tuple[int, str]]:
         """Return the failed chunks, each with its reason."""
@@ -103,6 +103,18 @@ class ChunkTable:
     def next_id(self) -> int:
         """Number of the next new object; labels with this number or a larger one were not committed."""
         return int(self._db.execute("SELECT next_id FROM numbers").fetchone()[0])
+
+    def list_chunks_with_objects(self) -> list[int]:
+        """Return the chunks in whose cores objects lie, in order; also those that only a person drew in."""
+        return [row[0] for row in self._db.execute("SELECT DISTINCT chunk FROM objects ORDER BY chunk")]
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy, also while chunks are added."""
+        copy = sqlite3.connect(path)
+        try:
+            self._db.backup(copy)
+        finally:
+            copy.close()
 
     def commit_chunk(
         self, number: int, records: Sequence[ObjectRecord], pairs: Sequence[tuple[int, int]], seconds: float
@@ -142,19 +154,19 @@ class ChunkTable:
         found: list[ObjectRecord] = []
         for first in range(0, len(ids), READ_ROWS):
             some = ids[first : first + READ_ROWS]
-            query = f"SELECT {_COLUMNS} FROM objects WHERE id IN ({', '.join('?' * len(some))})"  # noqa: S608
+            query = f"SELECT {_COLUMNS} FROM objects WHERE id IN ({', '.join('?' * len(some))})"
             found += [ObjectRecord(*row) for row in self._db.execute(query, some)]
         return found
 
     def iterate_objects(self) -> Iterator[ObjectRecord]:
         """Yield all objects; only `READ_ROWS` are in memory at a time."""
-        cursor = self._db.execute(f"SELECT {_COLUMNS} FROM objects ORDER BY chunk, id")  # noqa: S608
+        cursor = self._db.execute(f"SELECT {_COLUMNS} FROM objects ORDER BY chunk, id")
         while rows := cursor.fetchmany(READ_ROWS):
             yield from map(ObjectRecord._make, rows)
 
     def list_objects_of(self, chunk: int) -> list[ObjectRecord]:
         """Return the objects that a chunk wrote."""
-        query = f"SELECT {_COLUMNS} FROM objects WHERE chunk = ? ORDER BY id"  # noqa: S608
+        query = f"SELECT {_COLUMNS} FROM objects WHERE chunk = ? ORDER BY id"
         return [ObjectRecord(*row) for row in self._db.execute(query, (chunk,))]
 
     def correct(self, removed: Sequence[int], changed: Sequence[ObjectRecord], chunk: int) -> None:
@@ -175,7 +187,7 @@ class ChunkTable:
 
     def _replace(self, record: ObjectRecord) -> None:
         columns = ", ".join(f"{name.strip()} = ?" for name in _COLUMNS.split(",")[1:])
-        self._db.execute(f"UPDATE objects SET {columns} WHERE id = ?", (*record[1:], record.id))  # noqa: S608
+        self._db.execute(f"UPDATE objects SET {columns} WHERE id = ?", (*record[1:], record.id))
 
 
 def _join_records(one: ObjectRecord, other: ObjectRecord) -> ObjectRecord:

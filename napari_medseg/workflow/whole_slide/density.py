@@ -76,7 +76,9 @@ class DensityMap:
         parts = [f"{whole:,.2f} {unit} predicted"]
         if n_objects and whole:
             parts.append(f"{n_objects:,} objects, {n_objects / whole:,.0f} per {unit.removesuffix('s')}")
-        parts += [f"{name} {float(area.sum()):,.3f} {unit}" for name, area in zip(self.classes, self.areas, strict=True)]
+        parts += [
+            f"{name} {float(area.sum()):,.3f} {unit}" for name, area in zip(self.classes, self.areas, strict=True)
+        ]
         return "; ".join(parts)
 
 
@@ -111,8 +113,10 @@ def compute_density(
         else:
             labels = whole.labels.read((rows, columns))
             for place, part in _split(rows, columns, cell):
-                inside = labels[part[0].start - rows.start : part[0].stop - rows.start,
-                                part[1].start - columns.start : part[1].stop - columns.start]
+                inside = labels[
+                    part[0].start - rows.start : part[0].stop - rows.start,
+                    part[1].start - columns.start : part[1].stop - columns.start,
+                ]
                 sizes = np.bincount(inside.ravel(), minlength=task.n_classes)
                 areas[(slice(None), *place)] += [sizes[label.value] * pixel for label in task.labels]
     names = tuple(label.name for label in task.labels)
@@ -169,7 +173,10 @@ def _split(rows: slice, columns: slice, cell: int) -> Iterator[tuple[tuple[int, 
     """Yield the cells that a part lies in, each with what of the part lies in it."""
     for row in range(rows.start // cell, -(-rows.stop // cell)):
         for column in range(columns.start // cell, -(-columns.stop // cell)):
-            yield (row, column), (
-                slice(max(rows.start, row * cell), min(rows.stop, (row + 1) * cell)),
-                slice(max(columns.start, column * cell), min(columns.stop, (column + 1) * cell)),
+            yield (
+                (row, column),
+                (
+                    slice(max(rows.start, row * cell), min(rows.stop, (row + 1) * cell)),
+                    slice(max(columns.start, column * cell), min(columns.stop, (column + 1) * cell)),
+                ),
             )

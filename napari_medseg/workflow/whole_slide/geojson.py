@@ -63,7 +63,7 @@ def _iterate_features(whole: WholeSlide, is_cancelled: IsCancelled) -> Iterator[
         yield from _iterate_classes(whole)
         return
     (label,) = whole.manifest.definition.labels[:1]
-    for number in whole.table.list_chunks():
+    for number in whole.table.list_chunks_with_objects():
         if is_cancelled():
             return
         records = whole.table.list_objects_of(number)

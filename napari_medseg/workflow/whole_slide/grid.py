@@ -11,7 +11,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.slides.slide import Slide, choose_level
 
 TOLERANCE = 0.1
-"""Resolutions that differ by less are taken as equal: nuclei of one slide differ more, and resampling costs sharpness."""
+"""Resolutions that differ by less are taken as equal: nuclei of one slide differ more, and resampling blurs."""
 MAX_ENLARGED = 4.0
 """A slide that is coarser than the model's resolution by more shows too little."""
 UM_PER_MM = 1000.0

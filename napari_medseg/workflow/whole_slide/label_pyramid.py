@@ -45,7 +45,8 @@ class LabelPyramid:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the labels."""
-        return np.dtype(self.levels[0].dtype)
+        dtype: np.dtype[Any] = self.levels[0].dtype
+        return dtype
 
     def read(self, box: Box, level: int = 0) -> NDArray[Any]:
         """Return a part of a level (h, w), as an array of its own."""
@@ -122,7 +123,9 @@ def create_pyramid(path: Path, grid: ModelGrid, dtype: np.dtype[Any], task: Task
             )
         group.attrs.update(_describe(grid, n_levels, task, name))
     except OSError as error:
-        raise MedSegError(f"cannot make {path}: {get_reason(error)}. Free disk space, or choose another folder.") from error
+        raise MedSegError(
+            f"cannot make {path}: {get_reason(error)}. Free disk space, or choose another folder."
+        ) from error
     return LabelPyramid(path, levels)
 
 
@@ -140,7 +143,9 @@ def open_pyramid(path: Path, *, writable: bool = False) -> LabelPyramid:
         paths = [dataset["path"] for dataset in group.attrs["multiscales"][0]["datasets"]]
         return LabelPyramid(path, [group[name] for name in paths])
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise MedSegError(f"{path} holds no labels of a slide: {get_reason(error)}. Predict the slide again.") from error
+        raise MedSegError(
+            f"{path} holds no labels of a slide: {get_reason(error)}. Predict the slide again."
+        ) from error
 
 
 def choose_dtype(task: Task) -> np.dtype[Any]:
@@ -177,9 +182,11 @@ def _describe(grid: ModelGrid, n_levels: int, task: Task, name: str) -> dict[str
         for number in range(n_levels)
     ]
     axes = [{"name": "y", **axis}, {"name": "x", **axis}]
-    colours = [] if task.instances else [
-        {"label-value": label.value, "rgba": [*parse_colour(label.colour), OPAQUE]} for label in task.labels
-    ]
+    colours = (
+        []
+        if task.instances
+        else [{"label-value": label.value, "rgba": [*parse_colour(label.colour), OPAQUE]} for label in task.labels]
+    )
     names = [] if task.instances else [{"label-value": label.value, "class": label.name} for label in task.labels]
     return {
         "multiscales": [{"version": "0.4", "name": name, "axes": axes, "datasets": datasets, "type": "nearest"}],
@@ -193,6 +200,7 @@ def _load_zarr() -> tuple[Any, Any]:
         import zarr
     except ImportError as error:
         raise MedSegError(
-            'labels of a slide are stored as OME-Zarr, and zarr is not installed. Run: pip install "napari-medseg[slides]"'
+            "labels of a slide are stored as OME-Zarr, and zarr is not installed. "
+            'Run: pip install "napari-medseg[slides]"'
         ) from error
     return zarr, numcodecs

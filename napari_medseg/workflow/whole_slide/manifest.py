@@ -22,6 +22,8 @@ from napari_medseg.workflow.whole_slide.grid import ModelGrid
 MANIFEST_FILE = "manifest.json"
 TABLE_FILE = "chunks.sqlite"
 LABELS_FOLDER = "labels.zarr"
+SLIDES_FOLDER = "slides"
+"""In a project: a folder for each slide, with one for each model version."""
 FORMAT = 1
 END_BYTES = 1 << 20
 _METADATA_OF_STORES = (".z*", "*/.z*", "zarr.json", "*/zarr.json")
@@ -43,6 +45,11 @@ class SlideIdentity(_Frozen):
     n_bytes: int
     sha256_of_ends: str
 
+    @property
+    def key(self) -> str:
+        """A name for files that belong to the slide; it names no one."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
     @classmethod
     def of(cls, slide: Slide) -> Self:
         """Return the identity of an open slide."""
@@ -51,8 +58,8 @@ class SlideIdentity(_Frozen):
         if not slide.path.is_file():
             digest.update(f"{slide.levels} {slide.spacing_mm}".encode())
             for pattern in _METADATA_OF_STORES:
-                for file in sorted(slide.path.glob(pattern)):
-                    digest.update(file.relative_to(slide.path).as_posix().encode() + file.read_bytes())
+                for path in sorted(slide.path.glob(pattern)):
+                    digest.update(path.relative_to(slide.path).as_posix().encode() + path.read_bytes())
             return cls(height=height, width=width, n_bytes=0, sha256_of_ends=digest.hexdigest())
         n_bytes = slide.path.stat().st_size
         with slide.path.open("rb") as file:
@@ -99,6 +106,11 @@ class Manifest(_Frozen):
         if (model, weights_sha256) != (self.model, self.weights_sha256):
             return f"it was begun with {self.model}, not with {model}"
         return ""
+
+
+def get_prediction_folder(project_folder: Path, slide: SlideIdentity, model: str) -> Path:
+    """Return the folder of a slide's prediction by a version in a project."""
+    return project_folder / SLIDES_FOLDER / slide.key / model
 
 
 def read_manifest(folder: Path) -> Manifest:

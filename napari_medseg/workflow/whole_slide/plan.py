@@ -23,7 +23,12 @@ SPARE_BYTES = 200 * 2**20
 MAX_SAMPLES = 64
 """Grey values are measured in so many chunks at most, evenly over the tissue."""
 SAMPLE_PX = 512
-WHOLE_IMAGE_STEPS = ("largest_component_per_label", "separate_touching_lungs", "consistent_over_slices", "drop_parts_apart")
+WHOLE_IMAGE_STEPS = (
+    "largest_component_per_label",
+    "separate_touching_lungs",
+    "consistent_over_slices",
+    "drop_parts_apart",
+)
 """Steps of postprocessing that need all of an image at once."""
 
 
@@ -173,7 +178,8 @@ def _list_remarks(slide: Slide, card: ModelCard, grid: ModelGrid, wanted: float 
         remarks.append(f"{card.id} does not say at which resolution it learnt: level 0 is predicted.")
     elif grid.factor < 1.0:
         remarks.append(
-            f"{slide.name} is coarser than the images that {card.id} learnt from; it is enlarged {1 / grid.factor:.1f} x."
+            f"{slide.name} is coarser than the images that {card.id} learnt from; "
+            f"it is enlarged {1 / grid.factor:.1f} x."
         )
     if card.preprocessing.max_side_px < FIELD_PX:
         remarks.append(f"{card.id} reduces what it is shown: a chunk is as large as a field of {FIELD_PX} pixels.")

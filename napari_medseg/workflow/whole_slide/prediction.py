@@ -144,8 +144,13 @@ def continue_prediction(folder: Path, slide: Slide | None = None, model: tuple[s
     table = ChunkTable(folder / TABLE_FILE)
     try:
         if table.n_chunks == 0:  # killed at the start
-            create_pyramid(folder / LABELS_FOLDER, manifest.grid, choose_dtype(manifest.definition), manifest.definition,
-                           manifest.task)
+            create_pyramid(
+                folder / LABELS_FOLDER,
+                manifest.grid,
+                choose_dtype(manifest.definition),
+                manifest.definition,
+                manifest.task,
+            )
             table.plan(manifest.chunk_numbers)
         remove_unfinished(folder / LABELS_FOLDER)
         whole = WholeSlide(folder, manifest, table, open_pyramid(folder / LABELS_FOLDER, writable=True))

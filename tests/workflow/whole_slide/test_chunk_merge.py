@@ -83,9 +83,9 @@ def test_arms_of_an_object_that_were_cut_become_one() -> None:
     assert set(placed.pairs) == {(14, 7), (51, 7)} or set(placed.pairs) == {(7, 14), (51, 14)}
 
 
-@pytest.mark.parametrize(("box", "is_cut"), [((40, 90, 50, 120), False), ((40, 0, 50, 30), True), ((0, 30, 9, 50), False)])
-def test_only_what_reaches_an_end_where_the_slide_goes_on_is_cut(
-    box: tuple[int, int, int, int], is_cut: bool
-) -> None:
+@pytest.mark.parametrize(
+    ("box", "is_cut"), [((40, 90, 50, 120), False), ((40, 0, 50, 30), True), ((0, 30, 9, 50), False)]
+)
+def test_only_what_reaches_an_end_where_the_slide_goes_on_is_cut(box: tuple[int, int, int, int], is_cut: bool) -> None:
     (record,) = place(draw(box), draw()).records
     assert bool(record.is_cut) == is_cut

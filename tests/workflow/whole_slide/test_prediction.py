@@ -6,7 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from whole_slide_phantoms import ClassModel, DiscModel, draw_discs, find_discs, plan_small, read_nuclei_card, write_slide
+from whole_slide_phantoms import (
+    ClassModel,
+    DiscModel,
+    draw_discs,
+    find_discs,
+    plan_small,
+    read_nuclei_card,
+    write_slide,
+)
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
@@ -63,9 +71,7 @@ def assert_same_objects(labels: NDArray[np.uint32], expected: NDArray[np.uint32]
 
 
 @pytest.mark.parametrize("spoil_px", [0, 12])
-def test_nine_chunks_are_as_one_image(
-    tmp_path: Path, slide: Slide, picture: NDArray[np.uint8], spoil_px: int
-) -> None:
+def test_nine_chunks_are_as_one_image(tmp_path: Path, slide: Slide, picture: NDArray[np.uint8], spoil_px: int) -> None:
     with begin_prediction(tmp_path / "out", plan_small(slide, read_nuclei_card())) as whole:
         assert whole.table.n_chunks == 9
         run(whole, slide, DiscModel(spoil_px))
@@ -86,9 +92,10 @@ def test_objects_of_any_size_are_one(tmp_path: Path) -> None:
     picture = np.full((560, 590, 3), 235, np.uint8)
     picture[100:130, 20:570] = 40  # a bar through three chunks
     picture[250:540, 200:230] = picture[250:540, 400:430] = picture[250:280, 200:430] = 40  # a horseshoe
-    with open_slide_file(tmp_path, picture) as slide, begin_prediction(
-        tmp_path / "out", plan_small(slide, read_nuclei_card())
-    ) as whole:
+    with (
+        open_slide_file(tmp_path, picture) as slide,
+        begin_prediction(tmp_path / "out", plan_small(slide, read_nuclei_card())) as whole,
+    ):
         run(whole, slide, DiscModel())
         assert_same_objects(read_all(whole), find_whole(picture))
         records = sorted(whole.table.iterate_objects(), key=lambda record: record.top)
@@ -96,7 +103,7 @@ def test_objects_of_any_size_are_one(tmp_path: Path) -> None:
         assert not whole.table.list_pairs()
 
 
-class open_slide_file:  # noqa: N801 - reads as a function
+class open_slide_file:
     def __init__(self, folder: Path, picture: NDArray[np.uint8]) -> None:
         self._slide = open_slide(write_slide(folder / "b.tif", picture))
 
@@ -171,9 +178,10 @@ def test_a_kill_between_labels_and_table_leaves_no_trace(
 
 def test_reduced_levels_hold_every_second_pixel(tmp_path: Path, slide: Slide) -> None:
     big = draw_discs(1300, 1500, 200)
-    with open_slide_file(tmp_path, big) as large, begin_prediction(
-        tmp_path / "out", plan_small(large, read_nuclei_card(), core_px=333)
-    ) as whole:
+    with (
+        open_slide_file(tmp_path, big) as large,
+        begin_prediction(tmp_path / "out", plan_small(large, read_nuclei_card(), core_px=333)) as whole,
+    ):
         run(whole, large, DiscModel())
         levels = whole.labels.levels
         assert len(levels) == 2
@@ -236,9 +244,7 @@ def test_a_cancel_of_others_does_not_end_it(tmp_path: Path, slide: Slide) -> Non
         assert whole.is_complete
 
 
-def test_another_slide_model_or_folder_is_refused(
-    tmp_path: Path, slide: Slide, picture: NDArray[np.uint8]
-) -> None:
+def test_another_slide_model_or_folder_is_refused(tmp_path: Path, slide: Slide, picture: NDArray[np.uint8]) -> None:
     card = read_nuclei_card()
     plan = plan_small(slide, card)
     begin_prediction(tmp_path / "out", plan).close()
@@ -246,7 +252,10 @@ def test_another_slide_model_or_folder_is_refused(
         begin_prediction(tmp_path / "out", plan)
     with pytest.raises(MedSegError, match="begun with nuclei-unet@2, not with nuclei-unet@3"):
         continue_prediction(tmp_path / "out", slide, ("nuclei-unet@3", "ab"))
-    with open_slide_file(tmp_path, np.ascontiguousarray(picture[::-1])) as other, pytest.raises(MedSegError, match="another slide"):
+    with (
+        open_slide_file(tmp_path, np.ascontiguousarray(picture[::-1])) as other,
+        pytest.raises(MedSegError, match="another slide"),
+    ):
         continue_prediction(tmp_path / "out", other, (card.id, card.weights_sha256))
     with pytest.raises(MedSegError, match="holds no prediction"):
         continue_prediction(tmp_path)
@@ -261,9 +270,7 @@ def test_a_start_that_was_killed_is_begun_again(tmp_path: Path, slide: Slide) ->
         assert whole.table.n_objects == N_DISCS
 
 
-def test_a_full_disk_is_refused_before_the_start(
-    tmp_path: Path, slide: Slide, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_refused_before_the_start(tmp_path: Path, slide: Slide, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plans, "SPARE_BYTES", 2**60)
     with pytest.raises(MedSegError, match="MB free"):
         begin_prediction(tmp_path / "out", plan_small(slide, read_nuclei_card()))
@@ -281,8 +288,8 @@ def test_a_disk_that_fills_up_leaves_what_is_done(
         def fail(*_: object) -> None:
             raise OSError(28, "No space left on device")
 
-        with monkeypatch.context() as patch, pytest.raises(MedSegError, match="No space left"):
-            patch.setattr(whole.labels, "write", fail)
+        monkeypatch.setattr(whole.labels, "write", fail)
+        with pytest.raises(MedSegError, match="No space left"):
             list(events)
     with continue_prediction(tmp_path / "out") as whole:
         run(whole, slide, DiscModel())
