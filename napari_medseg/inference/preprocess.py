@@ -84,9 +84,7 @@ def prepare(image: Image, card: ModelCard, first: int = 0, last: int | None = No
     channels = _count_channels(image, in_channels)
     planes = np.empty((len(pixels), channels, *padded), np.float32)
     for index, plane in enumerate(pixels):
-        normalised = normalise_plane(
-            plane, card.preprocessing, image.units, image.padding_value, image.intensity_range
-        )
+        normalised = normalise_plane(plane, card.preprocessing, image.units, image.padding_value, image.intensity_range)
         planes[index] = _resample_and_pad(_to_channels(normalised, channels), plane_shape, padded)
     if channels != in_channels:
         planes = np.broadcast_to(planes, (len(pixels), in_channels, *padded))
