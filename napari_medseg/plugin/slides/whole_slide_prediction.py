@@ -155,8 +155,7 @@ class WholeSlidePrediction(QWidget):
             worker.wait(timeout_s=0.5)
 
     def _find_card(self) -> ModelCard | None:
-        task = self._get_task().name
-        return self._workspace.registry.get_live_card(task) if self._workspace.registry.get_live_id(task) else None
+        return self._workspace.registry.find_live_card(self._get_task().name)
 
     def _on_pressed(self) -> None:
         if self.is_running:
@@ -290,9 +289,9 @@ def _look(
 def _predict(
     slide: Path, folder: Path, card: ModelCard, predict: Callable[..., Any], must_wait: Callable[[], bool]
 ) -> Generator[SlideProgress]:
-    with contextlib.closing(open_slide(slide)) as opened:
-        with continue_prediction(folder, opened, (card.id, card.weights_sha256)) as whole:
-            yield from predict_chunks(whole, opened, predict, must_wait)
+    version = (card.id, card.weights_sha256)
+    with contextlib.closing(open_slide(slide)) as opened, continue_prediction(folder, opened, version) as whole:
+        yield from predict_chunks(whole, opened, predict, must_wait)
 
 
 def _measure(folder: Path) -> Generator[DensityMap]:

@@ -43,6 +43,8 @@ from napari_medseg.workflow.whole_slide.manifest import (
 from napari_medseg.workflow.whole_slide.plan import SlidePlan, refuse_full_disk
 
 PAUSE_SECONDS = 0.05
+MAX_FAILURES = 3
+"""So often in a row a chunk is tried."""
 N_TIMED = 20
 """The time left is estimated from so many of the last chunks."""
 
@@ -186,7 +188,7 @@ def predict_chunks(
         If the model or the disk fails. A part of the slide that is damaged is left out, and noted in the table.
     """
     left = deque(whole.table.list_chunks("waiting", "failed"))
-    total, times = whole.table.n_chunks, deque[float](maxlen=N_TIMED)
+    total, times, n_failures = whole.table.n_chunks, deque[float](maxlen=N_TIMED), 0
 
     def report(place: Box | None = None, *, is_waiting: bool = False, notice: str = "") -> SlideProgress:
         seconds = len(left) * sum(times) / len(times) if times and not is_waiting else None
@@ -206,7 +208,14 @@ def predict_chunks(
             whole.table.fail_chunk(left.popleft(), str(error))
             yield report(notice=str(error))
             continue
+        except MedSegError as error:  # such as an engine that crashed, which is restarted
+            n_failures += 1
+            if n_failures == MAX_FAILURES:
+                raise
+            yield report(notice=str(error))
+            continue
         if place is not None:
+            n_failures = 0
             left.popleft()
             times.append(time.monotonic() - began)
             yield report(place)

@@ -1,5 +1,6 @@
 """The bundled model of nuclei on real tissue: nine chunks of a slide against one image."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def test_nine_chunks_of_tissue_are_as_one_image(tmp_path: Path, shared_data: Pat
     slide.close()
     scores = compute_object_scores(found, expected)
     n_expected = len(np.unique(expected)) - 1
-    print(f"{n_found} objects, {n_expected} in one image, PQ {scores.pq:.3f}, DQ {scores.dq:.3f}")
+    sys.stderr.write(f"{n_found} objects, {n_expected} in one image, PQ {scores.pq:.3f}, DQ {scores.dq:.3f}")
     assert n_expected > 300
     assert abs(n_found - n_expected) <= COUNT_TOLERANCE * n_expected
     assert scores.pq >= LEAST_PQ
