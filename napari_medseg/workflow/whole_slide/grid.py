@@ -115,4 +115,4 @@ def read_grid(slide: Slide, grid: ModelGrid, y: int, x: int, height: int, width:
     source = slide.read(grid.level, top, left, bottom - top, right - left)
     box = (x * factor - left, y * factor - top, (x + width) * factor - left, (y + height) * factor - top)
     reduced = PilImage.fromarray(source).resize((width, height), PilImage.Resampling.BILINEAR, box=box)
-    return np.asarray(reduced)
+    return np.array(reduced)  # writable, as torch wants it

@@ -58,7 +58,7 @@ def test_info(slide: Path) -> None:
     described = read_json(invoke("info", slide, "--json"))
     assert (described["width"], described["height"]) == (4100, 1500)
     assert described["um_per_px"] == [0.25, 0.25]
-    assert [level["downsample"] for level in described["levels"]] == pytest.approx([1, 2, 4, 8], rel=0.01)
+    assert [level["downsample"] for level in described["levels"]] == pytest.approx([1, 2, 4, 8, 16], rel=0.01)
     assert "4,100 x 1,500 pixels, 0.25 x 0.25 µm" in invoke("info", slide).stdout
 
 

@@ -26,7 +26,7 @@ def test_nine_chunks_of_tissue_are_as_one_image(tmp_path: Path, shared_data: Pat
     from napari_medseg.inference.predictor import Predictor
 
     file = shared_data / "nuclei" / "monuseg" / "images" / "TCGA-18-5592-01Z-00-DX1.jpg"
-    picture = np.asarray(PilImage.open(file).convert("RGB"))[:1000, :1000]
+    picture = np.array(PilImage.open(file).convert("RGB").crop((0, 0, 1000, 1000)))
     card = read_nuclei_card()
     models = ModelRegistry(tmp_path / "registry", BUNDLED_MODELS)
     predictor = Predictor.load(models.get_folder(card.id), "cpu")
