@@ -57,13 +57,11 @@ def test_a_slide_that_is_far_too_coarse_is_refused(slide: Slide) -> None:
 def test_parts_fit_together_without_a_seam(slide: Slide, um: float) -> None:
     grid = choose_grid(slide, um)
     whole = read_grid(slide, grid, 0, 0, grid.height, grid.width)
-    parts = [
-        [
-            read_grid(slide, grid, y, x, min(97, grid.height - y), min(97, grid.width - x))
-            for x in range(0, grid.width, 97)
-        ]
-        for y in range(0, grid.height, 97)
-    ]
+    parts = []
+    for y in range(0, grid.height, 97):
+        starts = range(0, grid.width, 97)
+        size = min(97, grid.height - y)
+        parts.append([read_grid(slide, grid, y, x, size, min(97, grid.width - x)) for x in starts])
     joined = np.concatenate([np.concatenate(row, axis=1) for row in parts])
     assert np.abs(joined.astype(int) - whole).max() <= 1
     assert whole.flags.writeable
