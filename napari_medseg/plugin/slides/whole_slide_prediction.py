@@ -167,10 +167,7 @@ class WholeSlidePrediction(QWidget):
                 raise MedSegError("no model is live for this task. Choose another task, or train a model first.")
             refuse_unsuitable(card)
             folder = self._folder
-            if self._plan is not None and folder is not None:
-                begin_prediction(folder, self._plan).close()
-                self._plan = None
-            if folder is not None and find_manifest(folder) is not None:
+            if folder is not None and (self._plan is not None or find_manifest(folder) is not None):
                 self._start(self._slide, folder, card)
             else:
                 self.text.setText("looking for tissue ...")
@@ -195,7 +192,8 @@ class WholeSlidePrediction(QWidget):
         version = self._workspace.registry.get_folder(card.id)
         predict = partial(self._workspace.engine.predict, version_folder=version)
         queue = self._queue
-        work = _predict(slide, folder, card, predict, lambda: queue.running_request is not None)
+        plan, self._plan = self._plan, None
+        work = _predict(slide, folder, plan, card, predict, lambda: queue.running_request is not None)
         worker = self._worker = Worker(work, self)
         worker.yielded.connect(self._on_progress)
         worker.failed.connect(self._on_failed)
@@ -287,8 +285,16 @@ def _look(
 
 
 def _predict(
-    slide: Path, folder: Path, card: ModelCard, predict: Callable[..., Any], must_wait: Callable[[], bool]
+    slide: Path,
+    folder: Path,
+    plan: SlidePlan | None,
+    card: ModelCard,
+    predict: Callable[..., Any],
+    must_wait: Callable[[], bool],
 ) -> Generator[SlideProgress]:
+    """Predict the chunks that are left; begin with a plan if there is one."""
+    if plan is not None:
+        begin_prediction(folder, plan).close()
     version = (card.id, card.weights_sha256)
     with contextlib.closing(open_slide(slide)) as opened, continue_prediction(folder, opened, version) as whole:
         yield from predict_chunks(whole, opened, predict, must_wait)
