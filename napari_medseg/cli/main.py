@@ -29,6 +29,7 @@ from napari_medseg.cli.models import group as models
 from napari_medseg.cli.output import dataset, export, share
 from napari_medseg.cli.project import group as project
 from napari_medseg.cli.project import report
+from napari_medseg.cli.slides import group as slides
 from napari_medseg.cli.train import group as train
 from napari_medseg.cli.train.old_spelling import format_notice, translate_old_spelling
 from napari_medseg.core.errors import MedSegError, translate_errors
@@ -48,6 +49,7 @@ app.command(rich_help_panel="Try it")(demo.demo)
 app.command(rich_help_panel="Try it")(doctor.doctor)
 app.command(rich_help_panel="Image files")(predict.predict)
 app.command(rich_help_panel="Image files")(evaluate.evaluate)
+app.add_typer(slides.app, name="slides", rich_help_panel="Image files")
 app.command("import", rich_help_panel="Project")(import_masks.import_masks)
 app.command(rich_help_panel="Project")(queue.queue)
 app.command(rich_help_panel="Project")(check.check)

@@ -93,6 +93,9 @@ class Image:
     padding_value
         Value of the pixels that were not measured, such as those outside the field of view of a CT; `None` if there are
         none. They count in no statistic.
+    intensity_range
+        Values (low, high) that a network is shown as 0 and 1, measured on the whole that this image is a part of, such
+        as the tissue of a slide; `None` for the percentiles of each plane. Not for HU.
     slice_shift_mm
         By how many millimetres a slice of a DICOM series lies off its place on the even grid, at most.
     """
@@ -111,6 +114,7 @@ class Image:
     notes: tuple[str, ...] = ()
     acquisition: Acquisition = field(default_factory=Acquisition)
     padding_value: float | None = None
+    intensity_range: tuple[float, float] | None = None
     slice_shift_mm: float = 0.0
 
     def __post_init__(self) -> None:

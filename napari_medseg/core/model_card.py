@@ -181,6 +181,7 @@ class ModelCard(_Frozen):
     field: RegionOfInterest | None = None
     instances: InstanceSeparation | None = None
     postprocessing: list[PostprocessingStep] = []
+    um_per_px: float | None = Field(None, gt=0, description="micrometres per pixel of the training images, if known")
     precision: Literal["fp32", "bf16"] = Field("bf16", description="on devices that support it, else fp32")
     training_data: list[DataSource] = []
     hold_out: list[Score] = []

@@ -84,7 +84,7 @@ def prepare(image: Image, card: ModelCard, first: int = 0, last: int | None = No
     channels = _count_channels(image, in_channels)
     planes = np.empty((len(pixels), channels, *padded), np.float32)
     for index, plane in enumerate(pixels):
-        normalised = normalise_plane(plane, card.preprocessing, image.units, image.padding_value)
+        normalised = normalise_plane(plane, card.preprocessing, image.units, image.padding_value, image.intensity_range)
         planes[index] = _resample_and_pad(_to_channels(normalised, channels), plane_shape, padded)
     if channels != in_channels:
         planes = np.broadcast_to(planes, (len(pixels), in_channels, *padded))
@@ -93,15 +93,22 @@ def prepare(image: Image, card: ModelCard, first: int = 0, last: int | None = No
 
 
 def normalise_plane(
-    plane: NDArray[Any], preprocessing: Preprocessing, units: str, padding_value: float | None = None
+    plane: NDArray[Any],
+    preprocessing: Preprocessing,
+    units: str,
+    padding_value: float | None = None,
+    intensity_range: tuple[float, float] | None = None,
 ) -> NDArray[np.float32]:
     """Scale one plane (y, x) or (y, x, c) for the network: [low, high] to [0, 1], then mean and std. Returns float32.
 
     HU are windowed by the card's fixed values. Other images are windowed by their percentiles, because the original
-    window of an 8-bit CT image is unknown. Pixels of `padding_value` were not measured and do not count.
+    window of an 8-bit CT image is unknown. Pixels of `padding_value` were not measured and do not count. A part of a
+    larger image has the window of all of it (`intensity_range`), so that parts fit together without a seam.
     """
     if units == "HU":
         low, high = preprocessing.hu_low, preprocessing.hu_high
+    elif intensity_range is not None:
+        low, high = intensity_range
     else:
         low, high = _compute_percentiles(plane, preprocessing, padding_value)
     if preprocessing.steps:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from napari_medseg.core import formats
+from napari_medseg.core.containers.addresses import format_source
 from napari_medseg.core.containers.part_paths import exists
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import use_slashes
@@ -193,7 +194,7 @@ def _add_case(ws: Workspace, image: Image, task: str, group: str) -> Case:
         axes=image.axes,
         shape=tuple(int(size) for size in image.pixels.shape),
         spacing_mm=image.spacing_mm,
-        sources=tuple(str(source.absolute()) for source in image.sources),
+        sources=tuple(format_source(source) for source in image.sources),
         held_out=False,
         created=now(),
         series=image.series,

@@ -3,6 +3,7 @@
 ``study.zip/CT/IM0001`` is a file in an archive, ``scan.nii.gz/scan_volume3.nii.gz`` the third volume of a file of four
 dimensions, ``heart.dcm/heart_phase2.dcm`` a phase of an enhanced DICOM file. So a case knows its image by its path
 alone, and finds it again after a restart. A part has the suffix of its file, and the number at the end of its name.
+A Zarr store counts as a file, whether it is a folder or lies on a network (see `core.containers.addresses`).
 """
 
 import os
@@ -10,7 +11,10 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from napari_medseg.core.containers.addresses import find_address
 from napari_medseg.core.errors import MedSegError
+
+STORE_SUFFIX = ".zarr"
 
 _NUMBERED = re.compile(r"_([a-z]+)(\d{1,9})$")
 
@@ -46,19 +50,27 @@ class InnerPath(NamedTuple):
 
 def find_inner_path(path: Path) -> InnerPath | None:
     """Return the file into which a path leads; `None` if it is a file or folder itself, or leads nowhere."""
+    if find_address(path) is not None:
+        store = get_whole_path(path)
+        return None if store == path else InnerPath(store, path.relative_to(store))
     if os.path.lexists(path):
         return None
     for parent in path.parents:
-        if os.path.isfile(parent):
+        if os.path.isfile(parent) or is_store(parent):
             return InnerPath(parent, path.relative_to(parent))
         if os.path.isdir(parent):
             return None
     return None
 
 
+def is_store(path: Path) -> bool:
+    """Whether a path is a folder that holds one image as many chunks (Zarr)."""
+    return path.suffix.lower() == STORE_SUFFIX and os.path.isdir(path)
+
+
 def exists(path: Path) -> bool:
-    """Whether a path is there, or the file into which it leads; what is inside is not looked up."""
-    return path.exists() or find_inner_path(path) is not None
+    """Whether a path is there, or the file into which it leads; what is inside, or on a network, is not looked up."""
+    return find_address(path) is not None or path.exists() or find_inner_path(path) is not None
 
 
 def make_part_path(path: Path, what: str, number: int) -> Path:

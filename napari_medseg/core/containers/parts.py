@@ -1,4 +1,4 @@
-"""The parts of one file or series that are images of their own: volumes of four dimensions, DICOM phases, arrays."""
+"""The images in one file or series: volumes of four dimensions, DICOM phases, arrays, fields of slides."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -123,8 +123,11 @@ def read_part(path: Path, inner: Path) -> Image:
     MedSegError
         If the file has no such part.
     """
+    from napari_medseg.core.slides.fields import parse_field_path, read_field
     from napari_medseg.core.volumes.numpy_arrays import read_numpy_array
 
+    if (field := parse_field_path(path / inner)) is not None:
+        return read_field(field)
     if (number := parse_part_name(inner, VOLUME)) is not None:
         image = find_volume_reader(path).read(path, number)
         return replace(image, name=f"{image.name} volume {number}", sources=(path / inner,))

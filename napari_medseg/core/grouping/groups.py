@@ -44,6 +44,7 @@ t1w t2w series study session ses run acq visit mask masks label labels desktop d
 users
 """
 _TILE_WORDS = "tile tiles patch patches crop crops roi"
+_SLIDES = "svs|ndpi|mrxs|scn|bif|svslide|vms|vmu|zarr"
 _WORDS_OF_TILES = frozenset(_TILE_WORDS.split())
 _WORDS_OF_NO_ONE = frozenset(_WORDS.split()) | _WORDS_OF_TILES
 _POSITION = re.compile(r"[a-z]\d+", re.IGNORECASE)
@@ -87,7 +88,12 @@ def find_group(path: Path, *, is_volume: bool) -> str:
 
 def get_stem(path: Path) -> str:
     """Return the file name without its suffix; ``.nii.gz`` and ``.ome.tif`` count as one."""
-    return re.sub(r"(\.nii\.gz|\.ome\.tiff?|\.(nii|dcm|dicom|ima|png|jpe?g|tiff?|svs))$", "", path.name, flags=re.I)
+    return re.sub(
+        rf"(\.nii\.gz|\.ome\.(tiff?|zarr)|\.(nii|dcm|dicom|ima|png|jpe?g|tiff?|btf|tf8|{_SLIDES}))$",
+        "",
+        path.name,
+        flags=re.I,
+    )
 
 
 def normalise(name: str) -> str:

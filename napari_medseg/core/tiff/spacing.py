@@ -18,7 +18,10 @@ _MM_PER_UNIT = {
     "micron": 1e-3,
     "microns": 1e-3,
     "micrometer": 1e-3,
+    "micrometre": 1e-3,
     "nm": 1e-6,
+    "nanometer": 1e-6,
+    "meter": 1e3,
     "inch": 25.4,
 }
 _MM_PER_RESOLUTION_UNIT = {2: 25.4, 3: 10.0}
@@ -28,6 +31,11 @@ _PRINT_DPI = {2: (72, 75, 96, 100, 120, 150, 200, 240, 300, 350, 400, 600, 1200)
 _DPI_TOLERANCE = 0.02
 # Aperio writes micrometres per pixel into the description, between AppMag and the scanner's name.
 _MICROMETRES_PER_PIXEL = re.compile(r"\bMPP\s*=\s*(\d+(?:[.,]\d+)?)")
+
+
+def get_unit_mm(unit: str) -> float | None:
+    """Return the millimetres of a unit of length such as ``"micrometer"``; `None` for another one."""
+    return _MM_PER_UNIT.get(unit.strip().lower())
 
 
 def read_spacing_zyx(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> tuple[float | None, ...]:

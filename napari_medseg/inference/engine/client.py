@@ -178,6 +178,7 @@ class Engine:
             roi_folder=None if roi_folder is None else str(roi_folder.resolve()),
             roi=None if result.roi is None else result.roi.ref,
             padding_value=image.padding_value,
+            intensity_range=image.intensity_range,
         )
 
     def _wait_for_turn(self, ticket: int) -> Iterator[PredictionEvent]:
@@ -210,7 +211,7 @@ class Engine:
         self._set_busy(process, True)
         try:
             conversation = process.stream_replies(
-                request, lambda: self._raise_if_cancelled(ticket), lambda: self._cancel_timeout_s
+                request, lambda: self._raise_if_cancelled(ticket), lambda: self._get_time_to_stop(ticket)
             )
             while True:
                 match next(conversation):
@@ -225,6 +226,10 @@ class Engine:
     def _raise_if_cancelled(self, ticket: int) -> None:
         if ticket != self._n_cancels:
             raise PredictionCancelled("the prediction was cancelled")
+
+    def _get_time_to_stop(self, ticket: int) -> float:
+        """Return the time limit of a cancel; a caller that closes its iterator leaves the engine warm."""
+        return self._cancel_timeout_s if ticket != self._n_cancels else GRACEFUL_CANCEL_SECONDS
 
     def _on_reply(self, process: EngineProcess, reply: Reply | None) -> None:
         """Update the state from the process's replies; called in its reader thread."""

@@ -51,6 +51,7 @@ class PredictRequest(_Message):
     roi_folder: str | None = None
     roi: ArrayRef | None = None
     padding_value: float | None = None
+    intensity_range: tuple[float, float] | None = None
     probabilities_file: str | None = None
 
 

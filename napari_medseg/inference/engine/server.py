@@ -184,6 +184,7 @@ def _predict(
         units=request.units,
         name=request.image_name,
         padding_value=request.padding_value,
+        intensity_range=request.intensity_range,
     )
     file = None if request.probabilities_file is None else Path(request.probabilities_file)
     events = predictor.predict(image, PredictionOptions(request.uncertainty_map is not None, file))

@@ -1,0 +1,1 @@
+"""`medseg slides`: whole slides."""

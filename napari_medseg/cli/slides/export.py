@@ -1,0 +1,82 @@
+"""`medseg slides export`: labels of a slide for other programs, with the corrections of a project."""
+
+import contextlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_medseg.cli.console import echo, echo_json
+from napari_medseg.cli.options import (
+    JsonOption,
+    RegistryOption,
+    check_output_folder,
+    get_project_dir,
+    open_workspace,
+    split_words,
+)
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.slides.open_slide import open_slide
+from napari_medseg.workflow.output.export import export_corrections, read_export_items
+from napari_medseg.workflow.whole_slide.corrections import CorrectedField
+from napari_medseg.workflow.whole_slide.export import SLIDE_FORMATS, export_slide
+from napari_medseg.workflow.whole_slide.manifest import SlideIdentity, read_manifest
+from napari_medseg.workflow.whole_slide.project_slides import list_corrected_fields, read_corrected_fields
+
+
+def export(
+    prediction: Annotated[Path, typer.Argument(metavar="PREDICTION", help="Folder of medseg slides predict.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", callback=check_output_folder, help="Folder; created if missing.")
+    ],
+    formats: Annotated[
+        str, typer.Option("--format", help=f"What to write: {', '.join(SLIDE_FORMATS)}; several with commas.")
+    ] = "geojson",
+    slide: Annotated[
+        Path | None,
+        typer.Option("--slide", help="The slide, to take its corrected fields from the project.", show_default=False),
+    ] = None,
+    fields: Annotated[
+        bool, typer.Option("--fields", help="Also write each corrected field as an image and its labels.")
+    ] = False,
+    as_json: JsonOption = False,
+    project: Annotated[
+        Path | None, typer.Option("--project", help="Project folder.", show_default="that of the window")
+    ] = None,
+    registry: RegistryOption = None,
+) -> None:
+    """Write the labels of a slide: GeoJSON for QuPath in pixels of level 0, OME-Zarr, the density map.
+
+    With --slide, fields that were corrected in the project win over the prediction.
+    """
+    if slide is None and (fields or project is not None):
+        raise MedSegError("which slide is meant? Add --slide FILE; its fields are found in the project by its path.")
+    corrected, written = _write_fields(prediction, slide, project, registry, output if fields else None)
+    written = export_slide(prediction, output, split_words(formats), corrected) + written
+    if as_json:
+        echo_json({"files": [str(path) for path in written], "fields": len(corrected)})
+        return
+    for path in written:
+        echo(str(path))
+    if slide is not None:
+        echo(f"{len(corrected)} corrected field{'' if len(corrected) == 1 else 's'}")
+
+
+def _write_fields(
+    prediction: Path, slide: Path | None, project: Path | None, registry: Path | None, folder: Path | None
+) -> tuple[list[CorrectedField], list[Path]]:
+    """Return the corrected fields of a slide; write each as image and labels if a folder is given."""
+    manifest = read_manifest(prediction)
+    if slide is None:
+        return [], []
+    if not get_project_dir(project).is_dir():
+        raise MedSegError(f"{get_project_dir(project)} is no project. Choose one with --project.")
+    with contextlib.closing(open_slide(slide)) as opened, open_workspace(project, registry) as ws:
+        if SlideIdentity.of(opened) != manifest.slide:
+            raise MedSegError(f"{prediction} is the prediction of another slide than {slide.name}.")
+        rows = list_corrected_fields(ws, slide, manifest.task)
+        written: list[Path] = []
+        if folder is not None and rows:
+            items = read_export_items(ws, [(case, correction, "") for _, case, correction in rows])
+            written = export_corrections(items, folder / "fields", ".tif", with_images=True)
+        return read_corrected_fields(ws, opened, rows), written

@@ -1,0 +1,12 @@
+"""Arguments and options that the commands of slides share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SLIDE_TASK = "nuclei"
+SlideArgument = Annotated[
+    Path,
+    typer.Argument(metavar="SLIDE", help="SVS, NDPI, MRXS, SCN, TIFF pyramid, or OME-Zarr (folder, address)."),
+]

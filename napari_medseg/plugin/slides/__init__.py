@@ -1,0 +1,1 @@
+"""Whole slides in the window."""

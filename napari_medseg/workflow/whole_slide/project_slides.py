@@ -1,0 +1,49 @@
+"""Slides of a project: where their predictions are, and what people corrected on them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from napari_medseg.core.project.case_files import read_case_labels
+from napari_medseg.core.project.review_region import read_reviewed_pixels
+from napari_medseg.core.records import Case, Correction
+from napari_medseg.core.slides.fields import Field, place_of
+from napari_medseg.core.slides.slide import Slide
+from napari_medseg.workflow.cases import list_current_corrections
+from napari_medseg.workflow.whole_slide.corrections import CorrectedField
+from napari_medseg.workflow.whole_slide.manifest import SlideIdentity, get_prediction_folder
+from napari_medseg.workflow.workspace import Workspace
+
+FieldRow = tuple[Field, Case, Correction]
+
+
+def find_prediction_folder(ws: Workspace, slide: Slide, model: str) -> Path:
+    """Return the folder of a slide's prediction by a version, whether it was begun or not."""
+    return get_prediction_folder(ws.project.folder, SlideIdentity.of(slide), model)
+
+
+def list_corrected_fields(ws: Workspace, slide: Path, task: str) -> list[FieldRow]:
+    """Return the accepted fields of a slide, the oldest correction first. Call it in the main thread."""
+    rows = [
+        (place, case, correction)
+        for case, correction in list_current_corrections(ws, task)
+        if (place := place_of(case)) is not None and _is_same(place.slide, slide)
+    ]
+    return sorted(rows, key=lambda row: row[2].created)
+
+
+def read_corrected_fields(ws: Workspace, slide: Slide, rows: Sequence[FieldRow]) -> list[CorrectedField]:
+    """Read the labels of fields. It only reads files, so it may run in a worker thread."""
+    return [
+        CorrectedField(
+            y=place.y,
+            x=place.x,
+            downsample=slide.levels[min(place.level, len(slide.levels) - 1)].downsample,
+            labels=read_case_labels(ws.project.folder, case, correction),
+            reviewed=read_reviewed_pixels(ws.project.folder, case, correction),
+        )
+        for place, case, correction in rows
+    ]
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one == other or one.absolute() == other.absolute()

@@ -1,0 +1,98 @@
+"""Labels of a slide as arrays of which a viewer takes pieces, with the corrected fields in place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_medseg.workflow.whole_slide.chunks import Box
+from napari_medseg.workflow.whole_slide.corrections import CorrectedField, place_on_grid
+from napari_medseg.workflow.whole_slide.grid import ModelGrid
+from napari_medseg.workflow.whole_slide.label_pyramid import LabelPyramid
+
+FIRST_SHOWN_ID = 3_000_000_000
+"""Corrected objects are shown under numbers from here on, so that none has the number of a predicted one."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Placed:
+    box: Box
+    labels: NDArray[Any]
+    reviewed: NDArray[np.bool_]
+
+
+class ShownLabels:
+    """One level of the labels, (y, x); indexing reads what is there at that moment."""
+
+    ndim = 2
+
+    def __init__(self, pyramid: LabelPyramid, level: int, fields: Sequence[_Placed]) -> None:
+        self._pyramid, self._level, self._fields = pyramid, level, fields
+        height, width = pyramid.levels[level].shape
+        self.shape = (int(height), int(width))
+        self.dtype = pyramid.dtype
+        self.size = self.shape[0] * self.shape[1]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:  # noqa: ANN401 - as of numpy
+        """Return a piece; rows and columns are slices, or numbers, as of numpy."""
+        parts = [part for part in (index if isinstance(index, tuple) else (index,)) if part is not Ellipsis]
+        parts += [slice(None)] * (2 - len(parts))
+        rows, columns = (_find_range(part, length) for part, length in zip(parts, self.shape, strict=True))
+        labels = self._pyramid.read((rows, columns), self._level)
+        step = 2**self._level
+        for field in self._fields:
+            _paste(field, labels, (rows, columns), step)
+        own = tuple(slice(None, None, part.step) if isinstance(part, slice) else 0 for part in parts)
+        piece: NDArray[Any] = labels[own]
+        return piece
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: ANN401 - as of numpy
+        """Return the whole level; a viewer asks for that of the coarsest one."""
+        return np.asarray(self[:], dtype=dtype)
+
+
+def make_shown_levels(
+    pyramid: LabelPyramid, grid: ModelGrid, fields: Sequence[CorrectedField], *, are_objects: bool
+) -> list[ShownLabels]:
+    """Return the levels of a pyramid with corrected fields in place; later ones lie on top."""
+    placed = []
+    for number, field in enumerate(fields):
+        place = place_on_grid(field, grid)
+        if place is not None:
+            box, labels, reviewed = place
+            first = FIRST_SHOWN_ID + number * 1_000_003 if are_objects else 0
+            shown = np.where(labels > 0, labels.astype(np.int64) + first, 0).astype(pyramid.dtype)
+            placed.append(_Placed(box, shown, reviewed))
+    return [ShownLabels(pyramid, level, placed) for level in range(len(pyramid.levels))]
+
+
+def _find_range(part: Any, length: int) -> slice:  # noqa: ANN401 - as of numpy
+    if isinstance(part, slice):
+        start, stop, step = part.indices(length)
+        if step < 0:
+            raise IndexError("labels of a slide are not read backwards")
+        return slice(start, max(start, stop))
+    number = int(part) + (length if int(part) < 0 else 0)
+    if not 0 <= number < length:
+        raise IndexError(f"{part} is out of bounds for {length}")
+    return slice(number, number + 1)
+
+
+def _paste(field: _Placed, labels: NDArray[Any], piece: Box, step: int) -> None:
+    """Draw a field into a piece of a level that holds every `step`-th pixel."""
+    targets, sources = [], []
+    for side, along in zip(field.box, piece, strict=True):
+        first = max(along.start, -(-side.start // step))
+        last = min(along.stop, -(-side.stop // step))
+        if last <= first:
+            return
+        targets.append(slice(first - along.start, last - along.start))
+        begin = first * step - side.start
+        sources.append(slice(begin, begin + (last - first - 1) * step + 1, step))
+    drawn, reviewed = field.labels[tuple(sources)], field.reviewed[tuple(sources)]
+    labels[tuple(targets)][reviewed] = drawn[reviewed]

@@ -1,0 +1,107 @@
+"""`medseg slides`: info, predict (planned, stopped, continued), export with the corrections of a project."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from typer.testing import CliRunner, Result
+from whole_slide_phantoms import DiscModel, draw_discs, write_slide
+
+from napari_medseg.cli.main import app
+from napari_medseg.cli.slides import predict as command
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image
+from napari_medseg.inference.events import PredictionEvent
+
+N_DISCS = 60
+
+
+class NamedDiscModel(DiscModel):
+    device_title = "CPU"
+    n_allowed = 99
+
+    def predict(self, image: Image) -> Iterator[PredictionEvent]:
+        if self.n_predicted == self.n_allowed:
+            raise MedSegError("the power went")
+        yield from super().predict(image)
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> NamedDiscModel:
+    fake = NamedDiscModel()
+    monkeypatch.setattr(command, "load_predictor", lambda *_: fake)
+    return fake
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two chunks of tissue beside white glass."""
+    picture = np.full((1500, 4100, 3), 250, np.uint8)
+    picture[100:1400, 100:2300] = draw_discs(1300, 2200, N_DISCS)
+    return write_slide(tmp_path_factory.mktemp("slide") / "a.tif", picture)
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["slides", *map(str, arguments)], catch_exceptions=True)
+
+
+def read_json(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_info(slide: Path) -> None:
+    described = read_json(invoke("info", slide, "--json"))
+    assert (described["width"], described["height"]) == (4100, 1500)
+    assert described["um_per_px"] == [0.25, 0.25]
+    assert [level["downsample"] for level in described["levels"]] == pytest.approx([1, 2, 4, 8, 16], rel=0.01)
+    assert "4,100 x 1,500 pixels, 0.25 x 0.25 µm" in invoke("info", slide).stdout
+
+
+def test_the_plan_says_what_it_takes(tmp_path: Path, slide: Path, model: NamedDiscModel) -> None:
+    plan = read_json(invoke("predict", slide, "-o", tmp_path / "out", "--plan", "--json"))
+    assert plan["chunks"] == 2
+    assert plan["bytes"] > 100_000
+    assert (
+        read_json(invoke("predict", slide, "-o", tmp_path / "out", "--plan", "--everywhere", "--json"))["chunks"] == 3
+    )
+    assert not (tmp_path / "out").exists()
+    assert model.n_predicted == 0
+
+
+def test_a_prediction_that_was_stopped_goes_on(tmp_path: Path, slide: Path, model: NamedDiscModel) -> None:
+    model.n_allowed = 1
+    stopped = invoke("predict", slide, "-o", tmp_path / "out")
+    assert "the power went" in str(stopped.exception)
+    model.n_allowed = 99
+    done = read_json(invoke("predict", slide, "-o", tmp_path / "out", "--json"))
+    assert model.n_predicted == 2
+    assert (done["objects"], done["chunks"], done["failed"]) == (N_DISCS, 2, [])
+    assert read_json(invoke("predict", slide, "-o", tmp_path / "out", "--json"))["objects"] == N_DISCS
+    assert model.n_predicted == 2
+    exported = read_json(
+        invoke("export", tmp_path / "out", "-o", tmp_path / "x", "--format", "geojson,ome-zarr", "--json")
+    )
+    assert [Path(file).name for file in exported["files"]] == ["labels.geojson", "labels.zarr"]
+    features = json.loads((tmp_path / "x" / "labels.geojson").read_text("utf-8"))["features"]
+    assert len(features) == N_DISCS
+    assert zarr.open_group(str(tmp_path / "x" / "labels.zarr"), mode="r")["0"].shape == (1500, 4100)
+
+
+def test_the_folder_of_another_slide_is_refused(tmp_path: Path, slide: Path, model: NamedDiscModel) -> None:
+    other = write_slide(tmp_path / "b.tif", draw_discs(1100, 1200, 5))
+    read_json(invoke("predict", other, "-o", tmp_path / "out", "--json"))
+    refused = invoke("predict", slide, "-o", tmp_path / "out")
+    assert "another slide" in str(refused.exception)
+    refused = invoke("export", tmp_path / "out", "-o", tmp_path / "x", "--slide", slide, "--project", tmp_path)
+    assert "another slide" in str(refused.exception)
+
+
+def test_a_model_that_needs_a_whole_image_is_refused(tmp_path: Path, slide: Path) -> None:
+    refused = invoke("predict", slide, "-o", tmp_path / "out", "--task", "covid")
+    assert "chunk by chunk" in str(refused.exception)
+    assert not (tmp_path / "out").exists()

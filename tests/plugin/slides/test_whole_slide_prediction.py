@@ -1,0 +1,153 @@
+"""The row "Predict slide": plan, start, stop, continue, labels and density on the slide."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from plugin_phantoms import PhantomEngine, Texts
+from pytestqt.qtbot import QtBot
+from whole_slide_phantoms import DiscModel, draw_discs, write_slide
+
+from napari_medseg.core.image import Image
+from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
+from napari_medseg.core.project.database import Project
+from napari_medseg.core.tasks.bundled_tasks import get_task
+from napari_medseg.inference.events import PredictionEvent
+from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
+from napari_medseg.plugin.slides.slide_labels import DENSITY_NAME, LABELS_NAME
+from napari_medseg.plugin.slides.whole_slide_prediction import WholeSlidePrediction
+from napari_medseg.workflow.workspace import Workspace
+
+N_DISCS = 60
+UM = 0.25
+
+
+class SlideEngine(PhantomEngine):
+    """Finds the discs of a chunk; `n_allowed` chunks until it waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = DiscModel()
+        self.n_allowed = 99
+
+    def predict(self, image: Image, version_folder: Path, **_: Any) -> Iterator[PredictionEvent]:
+        for event in self.model.predict(image):
+            while self.model.n_predicted > self.n_allowed:
+                yield event  # as an engine that is busy for long
+            yield event
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    picture = np.full((1500, 4100, 3), 250, np.uint8)
+    picture[100:1400, 100:2300] = draw_discs(1300, 2200, N_DISCS)
+    return write_slide(tmp_path_factory.mktemp("slide") / "a.tif", picture)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, qtbot: QtBot) -> Iterator[SimpleNamespace]:
+    project, registry = Project.create(tmp_path / "project"), ModelRegistry(tmp_path / "registry", BUNDLED_MODELS)
+    engine = SlideEngine()
+    ws = Workspace(project, registry, engine, samples=tmp_path)
+    viewer, queue = ViewerModel(), PredictionQueue(ws)
+    row = WholeSlidePrediction(viewer, ws, queue, lambda: get_task("nuclei"))
+    qtbot.addWidget(row)
+    row.show()
+    yield SimpleNamespace(row=row, viewer=viewer, engine=engine, ws=ws, queue=queue)
+    row.close_down()
+    queue.close()
+    ws.close()
+
+
+def is_offered(row: WholeSlidePrediction, text: str) -> bool:
+    return row.button.isVisible() and row.button.text() == text
+
+
+def plan_and_start(desk: SimpleNamespace, slide: Path, qtbot: QtBot) -> None:
+    desk.row.set_slide(slide, UM)
+    desk.row.button.click()
+    qtbot.waitUntil(lambda: is_offered(desk.row, "Start"))
+    desk.row.button.click()
+
+
+def test_a_slide_is_planned_predicted_and_shown(desk: SimpleNamespace, slide: Path, qtbot: QtBot) -> None:
+    row, viewer = desk.row, desk.viewer
+    assert not row.button.isVisible()
+    row.set_slide(slide, UM)
+    assert is_offered(row, "Predict slide")
+    row.button.click()
+    qtbot.waitUntil(lambda: is_offered(row, "Start"))
+    assert "2 chunks" in row.text.text()
+    assert "MB on the disk" in row.text.text()
+    assert "GB free" in row.text.text()
+    assert not row.is_running
+    row.button.click()
+    assert is_offered(row, "Stop")
+    qtbot.waitUntil(lambda: not row.is_running)
+    assert row.text.text() == f"2 of 2 chunks, {N_DISCS} objects"
+    labels = viewer.layers[LABELS_NAME]
+    assert labels.multiscale
+    assert not labels.editable
+    assert labels.scale.tolist() == [UM, UM]
+    assert len(np.unique(np.asarray(labels.data[0][100:1400, 100:2300]))) == N_DISCS + 1
+    row.density.click()
+    qtbot.waitUntil(lambda: DENSITY_NAME in viewer.layers)
+    assert viewer.layers[DENSITY_NAME].data.max() > 0
+    row.density.click()
+    assert DENSITY_NAME not in viewer.layers
+    row.set_slide(None)
+    assert not len(viewer.layers)
+    assert not row.button.isVisible()
+
+
+def test_it_stops_and_goes_on_later(desk: SimpleNamespace, slide: Path, qtbot: QtBot) -> None:
+    row = desk.row
+    desk.engine.n_allowed = 1
+    plan_and_start(desk, slide, qtbot)
+    qtbot.waitUntil(lambda: row.text.text().startswith("1 of 2 chunks"))
+    row.button.click()
+    assert not row.is_running
+    assert is_offered(row, "Continue")
+    row.set_slide(None)
+    desk.engine.n_allowed = 99
+    row.set_slide(slide, UM)
+    qtbot.waitUntil(lambda: is_offered(row, "Continue"))
+    assert row.text.text().startswith("1 of 2 chunks")
+    assert LABELS_NAME in desk.viewer.layers
+    row.button.click()
+    qtbot.waitUntil(lambda: not row.is_running)
+    assert row.text.text() == f"2 of 2 chunks, {N_DISCS} objects"
+
+
+def test_predictions_of_cases_go_first(
+    desk: SimpleNamespace, slide: Path, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.queue._running = object()
+    plan_and_start(desk, slide, qtbot)
+    qtbot.waitUntil(lambda: "waits for your prediction" in desk.row.text.text())
+    assert desk.engine.model.n_predicted == 0
+    desk.queue._running = None
+    qtbot.waitUntil(lambda: not desk.row.is_running)
+    assert desk.row.text.text().startswith("2 of 2 chunks")
+
+
+def test_the_plan_can_be_dropped(desk: SimpleNamespace, slide: Path, qtbot: QtBot) -> None:
+    row = desk.row
+    row.set_slide(slide, UM)
+    row.button.click()
+    qtbot.waitUntil(lambda: is_offered(row, "Start"))
+    row.not_now.click()
+    assert is_offered(row, "Predict slide")
+    assert row.text.text() == ""
+
+
+def test_a_model_that_needs_the_whole_image_says_so(desk: SimpleNamespace, slide: Path, told: Texts) -> None:
+    row = WholeSlidePrediction(desk.viewer, desk.ws, desk.queue, lambda: get_task("covid"))
+    row.set_slide(slide, UM)
+    row.button.click()
+    assert any("chunk by chunk" in text for text in told)
+    row.close_down()

@@ -1,0 +1,51 @@
+"""Labels of a slide as a viewer takes them: with corrected fields in place, at every level."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_medseg.core.tasks.bundled_tasks import get_task
+from napari_medseg.workflow.whole_slide.corrections import CorrectedField
+from napari_medseg.workflow.whole_slide.grid import ModelGrid
+from napari_medseg.workflow.whole_slide.label_pyramid import choose_dtype, create_pyramid
+from napari_medseg.workflow.whole_slide.shown_labels import FIRST_SHOWN_ID, ShownLabels, make_shown_levels
+
+GRID = ModelGrid(0, 1.0, 2100, 1500, 1.0, 0.25)
+
+
+@pytest.fixture
+def levels(tmp_path: Path) -> list[ShownLabels]:
+    task = get_task("nuclei")
+    pyramid = create_pyramid(tmp_path / "l.zarr", GRID, choose_dtype(task), task, "nuclei")
+    pyramid.write(np.full((400, 300), 7, np.uint32), (slice(101, 501), slice(203, 503)))
+    drawn = np.zeros((90, 70), np.uint16)
+    drawn[10:, 20:] = 4
+    reviewed = np.ones((90, 70), bool)
+    reviewed[:, 60:] = False
+    return make_shown_levels(pyramid, GRID, [CorrectedField(151, 211, 1.0, drawn, reviewed)], are_objects=True)
+
+
+def test_every_level_shows_the_field_in_place(levels: list[ShownLabels]) -> None:
+    expected = np.zeros((2100, 1500), np.int64)
+    expected[101:501, 203:503] = 7
+    expected[151:241, 211:271] = 0
+    expected[161:241, 231:271] = FIRST_SHOWN_ID + 4
+    assert [level.shape for level in levels] == [(2100, 1500), (1050, 750), (525, 375)]
+    for number, level in enumerate(levels):
+        assert np.array_equal(np.asarray(level), expected[:: 2**number, :: 2**number])
+
+
+def test_pieces_are_as_of_numpy(levels: list[ShownLabels]) -> None:
+    for level in levels:
+        whole = np.asarray(level)
+        for piece in (
+            (slice(30, 90, 3), slice(20, 99)),
+            (100, slice(None)),
+            (slice(60, 61), 55),
+            (Ellipsis,),
+            (-1, -1),
+        ):
+            assert np.array_equal(level[piece], whole[piece])
+    with pytest.raises(IndexError):
+        levels[0][5000, 0]
