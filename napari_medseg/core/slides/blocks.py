@@ -6,7 +6,6 @@ with each block, so that a window knows when to draw again.
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.decode_errors import DECODE_ERRORS
+from napari_medseg.core.slides.block_cache import Block, BlockCache
 from napari_medseg.core.slides.open_slide import open_slide
 from napari_medseg.core.slides.shown_levels import list_shown_levels, reduce_pixels
 from napari_medseg.core.slides.slide import Slide, find_overlap, make_white
@@ -27,47 +27,6 @@ MAX_FACTOR = 8
 N_THREADS = 3
 UNKNOWN, DAMAGED = 235, 150
 """Grey of what was not read yet, and of what cannot be read."""
-
-Block = tuple[int, int, int]
-"""Shown level, row and column of a block."""
-
-
-class BlockCache:
-    """Blocks up to a number of bytes; those that were used last stay."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self.n_bytes = 0
-        self._max_bytes = max_bytes
-        self._blocks: OrderedDict[Block, NDArray[np.uint8]] = OrderedDict()
-
-    def __contains__(self, block: Block) -> bool:
-        return block in self._blocks
-
-    def get(self, block: Block) -> NDArray[np.uint8] | None:
-        """Return the pixels of a block, and count it as used; `None` if it is not kept."""
-        pixels = self._blocks.get(block)
-        if pixels is not None:
-            self._blocks.move_to_end(block)
-        return pixels
-
-    def put(self, block: Block, pixels: NDArray[np.uint8]) -> None:
-        """Keep a block, and forget those that were not used for longest."""
-        self._blocks[block] = pixels
-        self.n_bytes += pixels.nbytes
-        while self.n_bytes > self._max_bytes and len(self._blocks) > 1:
-            _, oldest = self._blocks.popitem(last=False)
-            self.n_bytes -= oldest.nbytes
-
-    def drop(self, is_stale: Callable[[Block], bool]) -> None:
-        """Forget some blocks."""
-        for block in [block for block in self._blocks if is_stale(block)]:
-            self.n_bytes -= self._blocks.pop(block).nbytes
-
-    def clear(self) -> None:
-        """Forget all blocks."""
-        self._blocks.clear()
-        self.n_bytes = 0
-
 
 class SlideBlocks:
     """Reads a slide in threads for a window.
@@ -286,7 +245,8 @@ class SlideBlocks:
         ratio = coarsest.downsample / here.downsample
         rows = np.minimum((block[1] * BLOCK_PX + np.arange(height)) / ratio, coarsest.height - 1).astype(np.intp)
         columns = np.minimum((block[2] * BLOCK_PX + np.arange(width)) / ratio, coarsest.width - 1).astype(np.intp)
-        return self._overview[rows][:, columns]
+        pixels: NDArray[np.uint8] = self._overview[rows][:, columns]
+        return pixels
 
     def _fill_overview(self) -> None:
         """Make the overview of a file without reduced copies, strip by strip; it takes as long as reading all of it."""

@@ -37,7 +37,8 @@ class LazyLevel:
         rows, columns = (_find_range(part, length) for part, length in zip(parts[:2], self.shape, strict=False))
         piece = self._blocks.get_piece(self._level, rows[0], columns[0], rows[1] - rows[0], columns[1] - columns[0])
         own = tuple(_move(part) for part in parts[:2])
-        return piece[(*own, parts[2])]
+        chosen: NDArray[np.uint8] = piece[(*own, parts[2])]
+        return chosen
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: ANN401 - as of numpy
         """Return the whole level if it is small.
@@ -48,9 +49,9 @@ class LazyLevel:
             If it is not.
         """
         if self.shape[0] * self.shape[1] > MAX_WHOLE_PIXELS:
+            size = f"{self.shape[1]:,} x {self.shape[0]:,}"
             raise MedSegError(
-                f"{self._blocks.name} has {self.shape[1]:,} x {self.shape[0]:,} pixels, too many to be read as a whole. "
-                "Draw a field on it."
+                f"{self._blocks.name} has {size} pixels, too many to be read as a whole. Draw a field on it."
             )
         return np.asarray(self[:], dtype=dtype)
 
