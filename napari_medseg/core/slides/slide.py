@@ -126,7 +126,7 @@ def make_levels(sizes: Sequence[tuple[int, int]], downsamples: Sequence[float] |
     for number, (rows, columns) in enumerate(sizes):
         factor = width / columns if downsamples is None else downsamples[number]
         whole = max(1, round(factor))
-        is_rounded = abs(columns * whole - width) < 2 * whole and abs(rows * whole - height) < 2 * whole
+        is_rounded = abs(columns * whole - width) < whole and abs(rows * whole - height) < whole
         levels.append(Level(rows, columns, float(whole) if is_rounded else factor))
     return tuple(levels)
 

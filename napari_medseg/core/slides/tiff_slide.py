@@ -167,7 +167,7 @@ def _refuse_larger(page: tifffile.TiffPage, data: bytes) -> None:
 def _make_rgb(values: NDArray[Any], colours: Colours, name: str) -> NDArray[np.uint8]:
     shown = convert_to_grey_or_rgb(np.array(values), colours, name)
     if shown.dtype == np.uint16:
-        shown = shown >> 8
+        shown = (shown >> 8).astype(np.uint8)
     if shown.dtype != np.uint8:
         raise MedSegError(f"its values are of type {shown.dtype}; a slide has 8 or 16 bits for each colour")
     return np.ascontiguousarray(np.broadcast_to(shown, (*shown.shape[:2], 3)), np.uint8)

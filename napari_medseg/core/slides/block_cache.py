@@ -1,0 +1,47 @@
+"""Blocks of a slide in memory, up to a number of bytes."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Block = tuple[int, int, int]
+"""Shown level, row and column of a block."""
+
+
+class BlockCache:
+    """Blocks up to a number of bytes; those that were used last stay."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.n_bytes = 0
+        self._max_bytes = max_bytes
+        self._blocks: OrderedDict[Block, NDArray[np.uint8]] = OrderedDict()
+
+    def __contains__(self, block: Block) -> bool:
+        return block in self._blocks
+
+    def get(self, block: Block) -> NDArray[np.uint8] | None:
+        """Return the pixels of a block, and count it as used; `None` if it is not kept."""
+        pixels = self._blocks.get(block)
+        if pixels is not None:
+            self._blocks.move_to_end(block)
+        return pixels
+
+    def put(self, block: Block, pixels: NDArray[np.uint8]) -> None:
+        """Keep a block, and forget those that were not used for longest."""
+        self._blocks[block] = pixels
+        self.n_bytes += pixels.nbytes
+        while self.n_bytes > self._max_bytes and len(self._blocks) > 1:
+            _, oldest = self._blocks.popitem(last=False)
+            self.n_bytes -= oldest.nbytes
+
+    def drop(self, is_stale: Callable[[Block], bool]) -> None:
+        """Forget some blocks."""
+        for block in [block for block in self._blocks if is_stale(block)]:
+            self.n_bytes -= self._blocks.pop(block).nbytes
+
+    def clear(self) -> None:
+        """Forget all blocks."""
+        self._blocks.clear()
+        self.n_bytes = 0
