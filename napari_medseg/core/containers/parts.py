@@ -1,4 +1,4 @@
-"""The parts of one file or series that are images of their own: volumes of NIfTI, phases of DICOM."""
+"""The parts of one file or series that are images of their own: volumes of NIfTI, phases of DICOM, frames of a video."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -93,11 +93,15 @@ def read_part(path: Path, inner: Path) -> Image:
         If the file has no such part.
     """
     from napari_medseg.core.nifti.reader import VOLUME, read_nifti
+    from napari_medseg.core.video.frame_images import read_frames
+    from napari_medseg.core.video.frame_paths import parse_frames
     from napari_medseg.core.volumes.numpy_arrays import read_numpy_array
 
     if (number := parse_part_name(inner, VOLUME)) is not None:
         image = read_nifti(path, volume=number)
         return replace(image, name=f"{image.name} volume {number}", sources=(path / inner,))
+    if (frames := parse_frames(path, inner)) is not None:
+        return read_frames(frames)
     if (number := parse_part_name(inner, PHASE)) is not None:
         return _read_phase(path, inner, number)
     if (layout := parse_array_part(path, inner)) is not None:
