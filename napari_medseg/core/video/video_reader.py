@@ -7,7 +7,7 @@ and decoding goes on from where it is if that is nearer than the key frame.
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +27,15 @@ STEPS_BACK = 24
 MAX_THREADS = 8
 MAX_TRIES = 4
 _QUARTER_TURN = 90
+
+
+def never() -> bool:
+    """Return that nothing was cancelled."""
+    return False
+
+
+class ReadCancelled(MedSegError):
+    """A frame is not wanted any more."""
 
 
 class VideoReader:
@@ -64,6 +73,7 @@ class VideoReader:
         self._last: int | None = None
         self._wanted_pts = 0
         self._counted = -1
+        self._is_cancelled: Callable[[], bool] = never
         first = self._decode_first()
         self._size = first.width, first.height
         self._quarter_turns = round(float(getattr(first, "rotation", 0)) / _QUARTER_TURN) % 4
@@ -91,13 +101,15 @@ class VideoReader:
         """Size of the decoded frames that are kept."""
         return self._cache.n_bytes
 
-    def read(self, number: int) -> NDArray[np.uint8]:
+    def read(self, number: int, is_cancelled: Callable[[], bool] = never) -> NDArray[np.uint8]:
         """Return a frame as it is to be shown, upright, RGB.
 
         Parameters
         ----------
         number
             From 0 on.
+        is_cancelled
+            Asked before each frame on the way.
 
         Returns
         -------
@@ -107,14 +119,16 @@ class VideoReader:
         Raises
         ------
         MedSegError
-            If the video has no such frame, or it is damaged there.
+            If the video has no such frame, or it is damaged there; `ReadCancelled` if it is not wanted any more.
         """
         with self._lock:
+            self._is_cancelled = is_cancelled
             return self._convert(self._find(number), *self._size)
 
     def read_small(self, number: int, width: int, height: int) -> NDArray[np.uint8]:
         """Return a frame at another size (height, width, 3), as stored: it is not turned. See `read`."""
         with self._lock:
+            self._is_cancelled = never
             return self._to_rgb(self._find(number), width, height)
 
     def read_if_kept(self, number: int) -> NDArray[np.uint8] | None:
@@ -173,6 +187,8 @@ class VideoReader:
                 return frame
             if at > number:
                 return None
+            if self._is_cancelled():
+                raise ReadCancelled("another frame is wanted")
         self._last = None
         return None
 
