@@ -1,4 +1,4 @@
-"""The parts of one file or series that are images of their own: volumes of NIfTI, phases of DICOM, frames of a video."""
+"""The parts of a file or series that are images of their own: volumes of NIfTI, phases of DICOM, frames of a video."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

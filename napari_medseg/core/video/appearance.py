@@ -2,8 +2,8 @@
 
 Each sampled frame is made a thumbnail of 32 x 18 pixels. Two frames differ by the mean absolute difference of their
 thumbnails in grey levels: that sees another scene, another view, smoke and blood, and no noise. Frames are chosen by
-farthest-first traversal (Gonzalez, Clustering to minimize the maximum intercluster distance, 1985): each next one is the
-frame that is least like all that were chosen before. Frames that show nothing, such as black ones, are left out.
+farthest-first traversal (Gonzalez, Clustering to minimize the maximum intercluster distance, 1985): each next one is
+the frame that is least like all that were chosen before. Frames that show nothing, such as black ones, are left out.
 
 Where a video has enough key frames, only those are decoded: encoders set them where the picture changes.
 """

@@ -1,7 +1,10 @@
 """Decoded frames that are kept: the last used ones, up to a number of bytes."""
 
 from collections import OrderedDict
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from av import VideoFrame
 
 
 class FrameCache:
@@ -15,7 +18,7 @@ class FrameCache:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._frames: OrderedDict[int, tuple[Any, int]] = OrderedDict()
+        self._frames: OrderedDict[int, tuple[VideoFrame, int]] = OrderedDict()
         self.n_bytes = 0
 
     def __contains__(self, number: int) -> bool:
@@ -24,14 +27,14 @@ class FrameCache:
     def __len__(self) -> int:
         return len(self._frames)
 
-    def get(self, number: int) -> Any | None:
+    def get(self, number: int) -> "VideoFrame | None":
         """Return the frame with a number; `None` if it is not kept."""
         if number not in self._frames:
             return None
         self._frames.move_to_end(number)
         return self._frames[number][0]
 
-    def add(self, number: int, frame: Any) -> None:
+    def add(self, number: int, frame: "VideoFrame") -> None:
         """Keep a frame of PyAV under its number."""
         self._drop(number)
         n_bytes = sum(plane.buffer_size for plane in frame.planes)

@@ -10,13 +10,17 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.video.video_files import load_av, open_container, translate_video_errors
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
 
 MAX_INDEXES = 32
 REPORT_PACKETS = 2000
@@ -172,12 +176,13 @@ class _Packets:
                 raise MedSegError(f"{path.name} has no picture. Choose a video.")
             refuse_inexact(container, path)
             stream = choose_stream(container)
-            stated_s = float(stream.duration * stream.time_base) if stream.duration else 0.0
-            found = cls(path, options, Fraction(stream.time_base), stated_s, container.format.name)
+            time_base = Fraction(stream.time_base or 1)
+            stated_s = float(stream.duration * time_base) if stream.duration else 0.0
+            found = cls(path, options, time_base, stated_s, container.format.name)
             found._collect(container, stream, report)
         return found
 
-    def _collect(self, container: Any, stream: Any, report: Report) -> None:
+    def _collect(self, container: "InputContainer", stream: "VideoStream", report: Report) -> None:
         av, size = load_av(), max(1, container.size)
         try:
             for number, packet in enumerate(container.demux(stream)):
@@ -190,7 +195,7 @@ class _Packets:
                 if pts is None:
                     self.n_untimed += 1
                     pts = dts
-                if pts is not None:
+                if pts is not None and dts is not None:
                     self.rows.append((pts, dts, packet.is_keyframe))
         except av.error.FFmpegError as error:
             self.problem = error.strerror or type(error).__name__
@@ -225,7 +230,7 @@ class _Packets:
         return remarks
 
 
-def refuse_inexact(container: Any, path: Path) -> None:
+def refuse_inexact(container: "InputContainer", path: Path) -> None:
     """Refuse a container in which no frame can be found again exactly."""
     if container.format.name in _INEXACT:
         raise MedSegError(
@@ -234,7 +239,7 @@ def refuse_inexact(container: Any, path: Path) -> None:
         )
 
 
-def choose_stream(container: Any) -> Any:
+def choose_stream(container: "InputContainer") -> "VideoStream":
     """Return the stream of pictures that is shown: the largest, as a cover or a preview may be another one."""
     streams = [stream for stream in container.streams.video if stream.codec_context is not None]
     if not streams:

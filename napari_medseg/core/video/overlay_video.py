@@ -120,9 +120,9 @@ def choose_encoder(path: Path) -> str:
 
 def _make_colours(labels: NDArray[Any], task: Task) -> NDArray[np.float32]:
     if task.instances:
-        return np.array(OBJECT_HUES, np.float32)[labels % len(OBJECT_HUES)]
+        return np.asarray(np.array(OBJECT_HUES, np.float32)[labels % len(OBJECT_HUES)], np.float32)
     table = np.zeros((int(labels.max()) + 1, 3), np.float32)
     for label in task.labels:
         if label.value < len(table):
             table[label.value] = parse_colour(label.colour)
-    return table[labels]
+    return np.asarray(table[labels], np.float32)

@@ -5,9 +5,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from napari_medseg.core.errors import MedSegError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"),
@@ -43,9 +46,12 @@ def load_av() -> ModuleType:
     return av
 
 
-def open_container(path: Path, options: Mapping[str, str]) -> Any:
+def open_container(path: Path, options: Mapping[str, str]) -> "InputContainer":
     """Open a video file with PyAV, with options of FFmpeg; only this file is read, whatever it says."""
-    return load_av().open(str(path.absolute()), options=_ONLY_THIS_FILE | dict(options), metadata_errors="replace")
+    found: InputContainer = load_av().open(
+        str(path.absolute()), options=_ONLY_THIS_FILE | dict(options), metadata_errors="replace"
+    )
+    return found
 
 
 @contextmanager

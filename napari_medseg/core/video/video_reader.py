@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.video.frame_cache import FrameCache
 from napari_medseg.core.video.frame_index import FrameIndex, choose_stream, read_index
 from napari_medseg.core.video.video_files import load_av, open_container, translate_video_errors
+
+if TYPE_CHECKING:
+    from av import VideoFrame
 
 CACHE_BYTES = 150 * 2**20
 STEPS_BACK = 24
@@ -69,7 +72,7 @@ class VideoReader:
         refuse_above_limit(n_bytes, n_bytes, path.name)
         self._stream.codec_context.thread_type = "AUTO"
         self._stream.codec_context.thread_count = min(MAX_THREADS, os.cpu_count() or 1)
-        self._frames: Iterator[Any] = iter(())
+        self._frames: Iterator[VideoFrame] = iter(())
         self._last: int | None = None
         self._wanted_pts = 0
         self._counted = -1
@@ -125,21 +128,17 @@ class VideoReader:
             self._is_cancelled = is_cancelled
             return self._convert(self._find(number), *self._size)
 
+    def decode(self, number: int, is_cancelled: Callable[[], bool] = never) -> None:
+        """Decode a frame, so that `read` is quick. It raises like `read`."""
+        with self._lock:
+            self._is_cancelled = is_cancelled
+            self._find(number)
+
     def read_small(self, number: int, width: int, height: int) -> NDArray[np.uint8]:
         """Return a frame at another size (height, width, 3), as stored: it is not turned. See `read`."""
         with self._lock:
             self._is_cancelled = never
             return self._to_rgb(self._find(number), width, height)
-
-    def read_if_kept(self, number: int) -> NDArray[np.uint8] | None:
-        """Return a frame that is decoded already; `None` if it is not, or another thread reads now."""
-        if not self._lock.acquire(blocking=False):
-            return None
-        try:
-            frame = None if self._is_closed else self._cache.get(number)
-            return None if frame is None else self._convert(frame, *self._size)
-        finally:
-            self._lock.release()
 
     def count_frames_to(self, number: int) -> int:
         """Return how many frames must be decoded to reach one; 0 if it is kept."""
@@ -149,7 +148,7 @@ class VideoReader:
         last = self._last
         return number - (last if last is not None and key <= last < number else key - 1)
 
-    def _find(self, number: int) -> Any:
+    def _find(self, number: int) -> "VideoFrame":
         if self._is_closed:
             raise MedSegError(f"{self.path.name} was closed. Open it again.")
         if not 0 <= number < self.index.n_frames:
@@ -159,7 +158,7 @@ class VideoReader:
         kept = self._cache.get(number)
         return self._decode(number) if kept is None else kept
 
-    def _decode(self, number: int) -> Any:
+    def _decode(self, number: int) -> "VideoFrame":
         """Decode forward to a frame: from where the decoder is, else from a key frame, else from an earlier one."""
         place = self.index.find_key(number)
         goes_on = self._last is not None and int(self.index.keys[place]) <= self._last < number
@@ -176,7 +175,7 @@ class VideoReader:
             "file is damaged there. Choose another frame."
         )
 
-    def _go_to(self, number: int) -> Any | None:
+    def _go_to(self, number: int) -> "VideoFrame | None":
         for frame in self._frames:
             at = self._find_number(frame)
             if at is None:
@@ -192,7 +191,7 @@ class VideoReader:
         self._last = None
         return None
 
-    def _find_number(self, frame: Any) -> int | None:
+    def _find_number(self, frame: "VideoFrame") -> int | None:
         """Return the number of a decoded frame; `None` if it is none that is shown."""
         if not self.index.is_counted:
             return self.index.find_number(frame.pts)
@@ -219,7 +218,7 @@ class VideoReader:
         """Whether time stamps of decoding lead to a key frame: so in MP4, MOV and AVI, and not in Matroska."""
         return "matroska" not in self._container.format.name
 
-    def _iterate(self) -> Iterator[Any]:
+    def _iterate(self) -> Iterator["VideoFrame"]:
         """Yield decoded frames in the order in which they are shown."""
         av, context = load_av(), self._stream.codec_context
         has_begun = False
@@ -228,16 +227,15 @@ class VideoReader:
             if not has_begun:
                 continue
             is_near = self.index.is_counted or packet.pts is None or packet.pts >= self._wanted_pts
-            mode = "DEFAULT" if is_near else "NONREF"
-            if context.skip_frame != mode:
-                context.skip_frame = mode
+            if is_near != (context.skip_frame == "DEFAULT"):
+                context.skip_frame = "DEFAULT" if is_near else "NONREF"
             try:
                 frames = packet.decode()
             except av.error.InvalidDataError:
                 continue  # the next packets may be whole
             yield from frames
 
-    def _decode_first(self) -> Any:
+    def _decode_first(self) -> "VideoFrame":
         for place in range(min(MAX_TRIES, len(self.index.keys))):
             try:
                 return self._decode(int(self.index.keys[place]))
@@ -246,10 +244,9 @@ class VideoReader:
         self.close()
         raise MedSegError(f"{self.path.name} cannot be shown. {problem}")
 
-    def _convert(self, frame: Any, width: int, height: int) -> NDArray[np.uint8]:
+    def _convert(self, frame: "VideoFrame", width: int, height: int) -> NDArray[np.uint8]:
         pixels = self._to_rgb(frame, width, height)
         return np.ascontiguousarray(np.rot90(pixels, self._quarter_turns)) if self._quarter_turns else pixels
 
-    def _to_rgb(self, frame: Any, width: int, height: int) -> NDArray[np.uint8]:
-        pixels: NDArray[np.uint8] = frame.to_ndarray(format="rgb24", width=width, height=height)
-        return pixels
+    def _to_rgb(self, frame: "VideoFrame", width: int, height: int) -> NDArray[np.uint8]:
+        return np.asarray(frame.to_ndarray(format="rgb24", width=width, height=height), np.uint8)

@@ -13,6 +13,7 @@ from napari_medseg.core.project.lock import HOLDER_FILE, LOCK_FILE, SHARED_LOCK_
 from napari_medseg.core.tasks.catalog import TASKS_FOLDER
 from napari_medseg.workflow.guidance.probability_cache import CACHE_FOLDER
 from napari_medseg.workflow.learning.states import ADAPTED_FOLDER
+from napari_medseg.workflow.video.predicted_frames import PREDICTED_FOLDER
 from training.run_folder import (
     BEST_FILE,
     CHECKPOINT_FILE,
@@ -36,6 +37,7 @@ class FileKind(StrEnum):
     CHECKPOINTS = "checkpoints"
     PROBABILITIES = "probabilities"
     ADAPTED = "adapted weights"
+    VIDEOS = "predicted videos"
     CHECKS = "results of checks"
     LEFTOVERS = "leftovers"
     BACKUPS = "backups of older databases"
@@ -43,7 +45,7 @@ class FileKind(StrEnum):
     OTHER = "other files"
 
 
-CACHES = frozenset({FileKind.PROBABILITIES, FileKind.ADAPTED, FileKind.CHECKS, FileKind.LEFTOVERS})
+CACHES = frozenset({FileKind.PROBABILITIES, FileKind.ADAPTED, FileKind.VIDEOS, FileKind.CHECKS, FileKind.LEFTOVERS})
 """They hold nothing that a person made, and are made again when they are needed."""
 NOT_ARCHIVED = CACHES | {FileKind.LOCKS, FileKind.BACKUPS}
 
@@ -55,6 +57,7 @@ _BY_FOLDER = {
     TASKS_FOLDER: FileKind.TASKS,
     CACHE_FOLDER: FileKind.PROBABILITIES,
     ADAPTED_FOLDER: FileKind.ADAPTED,
+    PREDICTED_FOLDER: FileKind.VIDEOS,
 }
 _CHECKS_FOLDER = re.compile(r"checks(-\d+)?")
 _LOCK_FILES = frozenset({LOCK_FILE, HOLDER_FILE, SHARED_LOCK_FILE, TRAINER_LOCK_FILE})

@@ -18,7 +18,7 @@ MAX_FAILURES = 3
 
 @dataclass(frozen=True)
 class RangeProgress:
-    """How far the prediction of a range is: frames done and in all, seconds left (`None` unknown), and the newest frame.
+    """How far the prediction of a range is: frames done, frames in all, seconds left (`None` unknown), newest frame.
 
     `problem` says why a frame was left out; empty if it was not.
     """
