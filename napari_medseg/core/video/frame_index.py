@@ -26,6 +26,7 @@ MAX_INDEXES = 32
 REPORT_PACKETS = 2000
 MISSING_S = 1.0
 """A file that ends earlier than its header says, by more than this, is said to be cut."""
+_TICKS_A_SECOND = 1_000_000
 _INEXACT = {"mpeg": "an MPEG program stream", "asf": "a Windows Media file"}
 Report = Callable[[float], None]
 
@@ -178,6 +179,8 @@ class _Packets:
             stream = choose_stream(container)
             time_base = Fraction(stream.time_base or 1)
             stated_s = float(stream.duration * time_base) if stream.duration else 0.0
+            if not stated_s and container.duration:  # of the whole file: sound may be a little longer
+                stated_s = container.duration / _TICKS_A_SECOND - MISSING_S
             found = cls(path, options, time_base, stated_s, container.format.name)
             found._collect(container, stream, report)
         return found

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QMainWindow, QWidget
 
+from napari_medseg.core.tasks.detection import detect_task
 from napari_medseg.core.video.frame_index import read_index
 from napari_medseg.core.video.frame_paths import make_frames, make_series
 from napari_medseg.core.video.video_files import is_video
@@ -28,6 +29,7 @@ from napari_medseg.plugin.video.video_work import VideoWork
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow.video.chosen_frames import choose_every
+from napari_medseg.workflow.video.predict_range import make_plane
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -207,6 +209,7 @@ class VideoDesk(QObject):
             self._show_video(path, item)
 
     def _show_video(self, path: Path, reader: VideoReader) -> None:
+        self._choose_task(reader)
         self.strip.show_video(path.name, reader.index)
         for remark in reader.index.remarks:
             show_notice(remark)
@@ -215,9 +218,17 @@ class VideoDesk(QObject):
         self.shown = ShownVideo(self._viewer, loader, path.name, self._worklist.task, self)
         self.shown.shown.connect(self.strip.set_number)
         self.shown.failed.connect(show_problem)
+        self.strip.set_theme(self._viewer.theme)
         self.marks.show_video(path)
         self.strip.timeline.set_predicted(self.work.numbers)
         self.go_to(0)
+
+    def _choose_task(self, reader: VideoReader) -> None:
+        """Show the task that the first frame is for, as a dropped image does."""
+        found = detect_task(make_plane(reader, int(reader.index.keys[0])), self._worklist.task, self._workspace.tasks)
+        if found.name != self._worklist.task.name:
+            show_notice(f"By its look: task set to {found.title}. If this is wrong, press U to choose another one.")
+            self._worklist.choose_task(found.name)
 
     def _read_labels(self, number: int) -> NDArray[Any] | None:
         return self.work.read_labels(number)

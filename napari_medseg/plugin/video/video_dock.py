@@ -5,7 +5,7 @@ from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
-HEIGHT_PX = 100
+HEIGHT_PX = 96
 
 
 class VideoDock(QDockWidget):

@@ -72,6 +72,11 @@ class VideoStrip(QWidget):
         self.cancel_button.hide()
         self._lay_out(close)
 
+    def set_theme(self, name: str) -> None:
+        """Use the colours of a napari theme."""
+        self.setStyleSheet(theme.make_style_sheet(name))
+        self.timeline.set_theme(name)
+
     def show_video(self, name: str, index: FrameIndex) -> None:
         """Show a video from its first frame on."""
         self._index = index
