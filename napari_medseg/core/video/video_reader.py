@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from av import VideoFrame
 
 CACHE_BYTES = 150 * 2**20
-STEPS_BACK = 24
+STEPS_BACK = 4
 """So many frames before a wanted one are decoded in full, so that a step back needs no new start."""
 MAX_THREADS = 8
 MAX_TRIES = 4
@@ -77,6 +77,7 @@ class VideoReader:
         self._wanted_pts = 0
         self._counted = -1
         self._is_cancelled: Callable[[], bool] = never
+        self._steps_back = STEPS_BACK
         first = self._decode_first()
         self._size = first.width, first.height
         self._quarter_turns = round(float(getattr(first, "rotation", 0)) / _QUARTER_TURN) % 4
@@ -104,7 +105,9 @@ class VideoReader:
         """Size of the decoded frames that are kept."""
         return self._cache.n_bytes
 
-    def read(self, number: int, is_cancelled: Callable[[], bool] = never) -> NDArray[np.uint8]:
+    def read(
+        self, number: int, is_cancelled: Callable[[], bool] = never, steps_back: int = STEPS_BACK
+    ) -> NDArray[np.uint8]:
         """Return a frame as it is to be shown, upright, RGB.
 
         Parameters
@@ -113,6 +116,8 @@ class VideoReader:
             From 0 on.
         is_cancelled
             Asked before each frame on the way.
+        steps_back
+            So many frames before it are kept, too, if they must be decoded anyway.
 
         Returns
         -------
@@ -125,19 +130,19 @@ class VideoReader:
             If the video has no such frame, or it is damaged there; `ReadCancelled` if it is not wanted any more.
         """
         with self._lock:
-            self._is_cancelled = is_cancelled
+            self._is_cancelled, self._steps_back = is_cancelled, steps_back
             return self._convert(self._find(number), *self._size)
 
     def decode(self, number: int, is_cancelled: Callable[[], bool] = never) -> None:
         """Decode a frame, so that `read` is quick. It raises like `read`."""
         with self._lock:
-            self._is_cancelled = is_cancelled
+            self._is_cancelled, self._steps_back = is_cancelled, STEPS_BACK
             self._find(number)
 
     def read_small(self, number: int, width: int, height: int) -> NDArray[np.uint8]:
         """Return a frame at another size (height, width, 3), as stored: it is not turned. See `read`."""
         with self._lock:
-            self._is_cancelled = never
+            self._is_cancelled, self._steps_back = never, 0
             return self._to_rgb(self._find(number), width, height)
 
     def count_frames_to(self, number: int) -> int:
@@ -165,7 +170,7 @@ class VideoReader:
         starts = [None] * goes_on + [*range(place, max(-1, place - MAX_TRIES), -1)] + [-1] * (place < MAX_TRIES)
         for start in starts:
             with translate_video_errors(self.path):
-                self._wanted_pts = int(self.index.pts[max(0, number - STEPS_BACK)])
+                self._wanted_pts = int(self.index.pts[max(0, number - self._steps_back)])
                 if start is not None:
                     self._seek(start)
                 if (frame := self._go_to(number)) is not None:

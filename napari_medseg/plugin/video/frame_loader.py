@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.video.video_reader import ReadCancelled, VideoReader
+from napari_medseg.core.video.video_reader import STEPS_BACK, ReadCancelled, VideoReader
 from napari_medseg.plugin.widgets.worker import Worker
 
 FAR = 40
 """If more frames must be decoded for the wanted one, its key frame is shown first."""
 AHEAD = 12
 """Frames that are decoded ahead."""
+BEHIND = 24
+"""After a step back, so many frames before are kept for the next ones."""
 LabelReader = Callable[[int], NDArray[Any] | None]
 
 
@@ -50,6 +52,7 @@ class FrameLoader(QObject):
         self._read_labels = read_labels
         self._condition = threading.Condition()
         self._wanted: int | None = None
+        self._last = 0
         self._is_closed = False
         self._worker = Worker(self._serve(), self)
         self._worker.yielded.connect(self._deliver)
@@ -95,7 +98,9 @@ class FrameLoader(QObject):
         if reader.count_frames_to(number) > FAR:
             key = int(reader.index.keys[reader.index.find_key(number)])
             yield LoadedFrame(number, key, reader.read(key, self._is_overtaken), None)
-        picture = reader.read(number, self._is_overtaken)
+        is_step_back = 0 < self._last - number <= BEHIND
+        self._last = number
+        picture = reader.read(number, self._is_overtaken, BEHIND if is_step_back else STEPS_BACK)
         yield LoadedFrame(number, number, picture, self._read_labels(number))
 
     def _decode_ahead(self, number: int) -> None:

@@ -62,8 +62,7 @@ def test_a_range_is_predicted_and_drawn(tmp_path: Path, capsys: pytest.CaptureFi
     words = ("predict", path, "-o", tmp_path / "out", "--every", 5, "--overlay", "--registry", tmp_path / "r")
     found = run(capsys, *words)
     assert list(found["labels"]) == ["0", "5"]
-    labels = formats.read_mask(Path(found["labels"]["5"]))
-    assert np.shape(labels) == (64, 96)
+    assert formats.read(Path(found["labels"]["5"])).spatial_shape == (64, 96)
     with VideoReader(Path(found["overlay"])) as drawn:
         assert drawn.shape == (6, 64, 96, 3)
         assert read_number(drawn.read(4)) == 4

@@ -98,19 +98,20 @@ def test_a_file_without_its_end_is_refused_with_advice(tmp_path: Path) -> None:
         VideoReader(cut)
 
 
-def test_a_damaged_part_costs_only_its_frames(tmp_path: Path) -> None:
+def test_a_damaged_part_costs_only_its_group_of_frames(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.ts", n_frames=200, gop=12)
     content = bytearray(path.read_bytes())
     begin = len(content) // 2
     content[begin : begin + 188] = bytes(188)
     path.write_bytes(content)
     with VideoReader(path) as reader:
-        shown = []
+        shown = {}
         for number in range(reader.index.n_frames):
             with suppress(MedSegError):
-                shown.append(read_number(reader.read(number)))
-    assert len(shown) >= 150
-    assert shown == sorted(set(shown))
+                shown[number] = read_number(reader.read(number))
+        n_lost = 200 - reader.index.n_frames
+    right = [number for number, seen in shown.items() if seen in (number, number + n_lost)]
+    assert len(right) >= 200 - 2 * 12
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_the_cache_keeps_to_its_size(tmp_path: Path) -> None:
 
 def test_a_step_back_in_a_long_group_decodes_nothing_again(tmp_path: Path) -> None:
     with VideoReader(write_video(tmp_path / "a.mp4", gop=250, n_frames=100)) as reader:
-        reader.read(90)
+        reader.read(90, steps_back=20)
         assert [reader.count_frames_to(number) for number in range(70, 91)] == [0] * 21
 
 

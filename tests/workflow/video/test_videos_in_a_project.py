@@ -106,7 +106,8 @@ class FakeEngine:
         if self.fails:
             self.fails -= 1
             raise MedSegError("the engine failed")
-        yield PredictionResult(labels=(image.pixels[..., 0] > 150).astype(np.uint8), seconds=0.1, uncertainty=0.0)
+        bright = (image.pixels[..., 0] > 150).astype(np.uint8)
+        yield PredictionResult(bright, uncertainty=0.0, uncertainty_map=None, seconds=0.1, device="CPU")
 
     def close(self) -> None:
         """Nothing is open."""
