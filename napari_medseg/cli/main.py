@@ -32,6 +32,7 @@ from napari_medseg.cli.project import report
 from napari_medseg.cli.slides import group as slides
 from napari_medseg.cli.train import group as train
 from napari_medseg.cli.train.old_spelling import format_notice, translate_old_spelling
+from napari_medseg.cli.video import group as video
 from napari_medseg.core.errors import MedSegError, translate_errors
 
 PAUSING_COMMANDS = (["train"], ["benchmark"], ["demo"])
@@ -60,6 +61,7 @@ app.command(rich_help_panel="Project")(share.share)
 app.command(rich_help_panel="Project")(report.report)
 app.add_typer(groups.app, name="groups", rich_help_panel="Project")
 app.add_typer(project.app, name="project", rich_help_panel="Project")
+app.add_typer(video.app, name="video", rich_help_panel="Image files")
 app.add_typer(train.app, name="train", rich_help_panel="Training")
 app.command(rich_help_panel="Training")(benchmark.benchmark)
 app.add_typer(models.app, name="models", rich_help_panel="Models and tasks")

@@ -1,4 +1,4 @@
-"""The images in one file or series: volumes of four dimensions, DICOM phases, arrays, fields of slides."""
+"""The images in one file or series: volumes, DICOM phases, arrays, fields of slides, frames of videos."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -124,6 +124,8 @@ def read_part(path: Path, inner: Path) -> Image:
         If the file has no such part.
     """
     from napari_medseg.core.slides.fields import parse_field_path, read_field
+    from napari_medseg.core.video.frame_images import read_frames
+    from napari_medseg.core.video.frame_paths import parse_frames
     from napari_medseg.core.volumes.numpy_arrays import read_numpy_array
 
     if (field := parse_field_path(path / inner)) is not None:
@@ -131,6 +133,8 @@ def read_part(path: Path, inner: Path) -> Image:
     if (number := parse_part_name(inner, VOLUME)) is not None:
         image = find_volume_reader(path).read(path, number)
         return replace(image, name=f"{image.name} volume {number}", sources=(path / inner,))
+    if (frames := parse_frames(path, inner)) is not None:
+        return read_frames(frames)
     if (number := parse_part_name(inner, PHASE)) is not None:
         return _read_phase(path, inner, number)
     if (layout := parse_array_part(path, inner)) is not None:

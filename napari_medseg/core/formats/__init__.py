@@ -144,7 +144,7 @@ def read_source(source: ImageSource) -> Image:
         raise MedSegError(source.problem)
     if source.headers:
         image = read_series_with_headers(source.headers)
-    elif source.paths and get_whole_path(source.paths[0]) != source.paths[0]:  # a part of a file
+    elif source.paths != source.files and get_whole_path(source.paths[0]) != source.paths[0]:  # a part of a file
         image = read(source.files[0] / source.paths[0].name)
     else:
         image = read(source.files[0]) if len(source.files) == 1 else read_dicom_series(source.files)

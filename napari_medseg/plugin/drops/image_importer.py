@@ -1,9 +1,7 @@
 """Image import: files dropped on the window, and layers added by a reader or a script."""
 
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,25 +15,21 @@ from napari_medseg.core.containers.image_source import FoundImages, ImageSource
 from napari_medseg.core.formats import ReadFailure, ReadNote, ReadProgress, read_found, read_images
 from napari_medseg.core.image import Image
 from napari_medseg.plugin import layers
+from napari_medseg.plugin.drops.read_in_thread import wait_for_window
 from napari_medseg.plugin.drops.searched_drop import SearchedDrop, may_hold_images, search_drop
 from napari_medseg.plugin.widgets.notifications import show_notice
 from napari_medseg.plugin.widgets.worker import Worker
 
 if TYPE_CHECKING:
     from napari import Viewer
-
-
 Found = TypeVar("Found")
 
-Item = TypeVar("Item")
-
-MAX_WAITING = 8
-"""Items that are read before the window has added those before."""
-WAIT_S = 0.01
 MAX_NOTES = 5
 """Different remarks that are shown after a drop of many images."""
 
 
+Opener = tuple[Callable[[Path], bool], Callable[[Path], None]]
+"""Whether a file, such as a video, is opened instead of read as an image; and what opens it."""
 Ask = Callable[[Sequence[ImageSource], bool, Callable[[Sequence[ImageSource]], None]], None]
 """Gets images, whether to ask which are opened, and what is called with those."""
 
@@ -68,6 +62,7 @@ class ImageImporter(QObject):
         self._take_image: Callable[[Image], bool] = lambda _image: False
         self._ask: Ask | None = None
         self._end_question: Callable[[], None] = lambda: None
+        self.openers: list[Opener] = []
         viewer.layers.events.inserted.connect(self._on_inserted)
 
     def set_mask_finder(
@@ -117,8 +112,12 @@ class ImageImporter(QObject):
 
     def read(self, paths: Sequence[Path]) -> None:
         """Read files and folders in threads; masks among them are taken out before. Drops keep their order."""
-        self._waiting.append(list(paths))
-        self._split_next()
+        opened = {path: open_file for path in paths for accepts, open_file in self.openers if accepts(path)}
+        for path, open_file in opened.items():
+            open_file(path)
+        if len(opened) < len(paths):
+            self._waiting.append([path for path in paths if path not in opened])
+            self._split_next()
 
     def read_as_images(self, paths: Sequence[Path]) -> None:
         """Read files and folders in a thread, whatever they look like."""
@@ -147,11 +146,14 @@ class ImageImporter(QObject):
         """Read the dropped files; return whether at least one of them can be read."""
         chooses = QGuiApplication.keyboardModifiers() & Qt.KeyboardModifier.AltModifier
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-        if chooses or not may_hold_images(paths):
+        if chooses or not (may_hold_images(paths) or any(self._is_opened(path) for path in paths)):
             return False
         event.acceptProposedAction()
         QTimer.singleShot(0, lambda: self.read(paths))
         return True
+
+    def _is_opened(self, path: Path) -> bool:
+        return any(accepts(path) for accepts, _open in self.openers)
 
     def _on_inserted(self, event: Event) -> None:
         if not layers.is_unattached_image(event.value):
@@ -240,7 +242,7 @@ class ImageImporter(QObject):
             if take_image is None or not isinstance(item, Image) or not take_image(item):
                 self._on_item(item)
 
-        worker = Worker(_wait_for_window(work, lambda: worker), self)
+        worker = Worker(wait_for_window(work, lambda: worker), self)
         self._start(worker, deliver, lambda: self._on_ended(worker))
 
     def _start(self, worker: Worker, deliver: Callable[[object], None], ended: Callable[[], None]) -> None:
@@ -272,15 +274,6 @@ class ImageImporter(QObject):
             show_notice("\n".join(several[:MAX_NOTES]))
             self._notes = {}
         self.finished.emit()
-
-
-def _wait_for_window(work: Generator[Item], get_worker: Callable[[], Worker]) -> Generator[Item]:
-    """Read no further while the window has images to add: hundreds of them may not fit into memory."""
-    with closing(work):
-        for item in work:
-            while get_worker().n_waiting >= MAX_WAITING and not get_worker().is_stopped:
-                time.sleep(WAIT_S)
-            yield item
 
 
 def _is_slice_of_several(layer: Layer, others: Sequence[Layer]) -> bool:

@@ -13,6 +13,7 @@ from napari_medseg.core.project.lock import HOLDER_FILE, LOCK_FILE, SHARED_LOCK_
 from napari_medseg.core.tasks.catalog import TASKS_FOLDER
 from napari_medseg.workflow.guidance.probability_cache import CACHE_FOLDER
 from napari_medseg.workflow.learning.states import ADAPTED_FOLDER
+from napari_medseg.workflow.video.predicted_frames import PREDICTED_FOLDER
 from napari_medseg.workflow.whole_slide.manifest import SLIDES_FOLDER
 from training.run_folder import (
     BEST_FILE,
@@ -37,6 +38,7 @@ class FileKind(StrEnum):
     CHECKPOINTS = "checkpoints"
     PROBABILITIES = "probabilities"
     ADAPTED = "adapted weights"
+    VIDEOS = "predicted videos"
     CHECKS = "results of checks"
     SLIDES = "predictions of whole slides"
     LEFTOVERS = "leftovers"
@@ -45,7 +47,7 @@ class FileKind(StrEnum):
     OTHER = "other files"
 
 
-CACHES = frozenset({FileKind.PROBABILITIES, FileKind.ADAPTED, FileKind.CHECKS, FileKind.LEFTOVERS})
+CACHES = frozenset({FileKind.PROBABILITIES, FileKind.ADAPTED, FileKind.VIDEOS, FileKind.CHECKS, FileKind.LEFTOVERS})
 """They hold nothing that a person made, and are made again when they are needed."""
 NOT_ARCHIVED = CACHES | {FileKind.LOCKS, FileKind.BACKUPS, FileKind.SLIDES}
 """A slide takes hours to predict, so it is not cleared; but it can be predicted again, and has thousands of files."""
@@ -59,6 +61,7 @@ _BY_FOLDER = {
     CACHE_FOLDER: FileKind.PROBABILITIES,
     ADAPTED_FOLDER: FileKind.ADAPTED,
     SLIDES_FOLDER: FileKind.SLIDES,
+    PREDICTED_FOLDER: FileKind.VIDEOS,
 }
 _CHECKS_FOLDER = re.compile(r"checks(-\d+)?")
 _LOCK_FILES = frozenset({LOCK_FILE, HOLDER_FILE, SHARED_LOCK_FILE, TRAINER_LOCK_FILE})

@@ -1,0 +1,232 @@
+"""`medseg video`: look into a video, take frames of it, predict a range, and write accepted frames."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import track
+
+from napari_medseg.cli.console import echo, echo_json, echo_notice, make_progress_console
+from napari_medseg.cli.options import (
+    DeviceOption,
+    JsonOption,
+    ModelOption,
+    ProjectOption,
+    RegistryOption,
+    TaskOption,
+    check_output_folder,
+    choose_model_card,
+    load_predictor,
+    open_registry,
+    open_workspace,
+)
+from napari_medseg.cli.output.accepted_rows import WithBlindOption, list_rows_to_write
+from napari_medseg.core import formats
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.tasks.bundled_tasks import Task
+from napari_medseg.core.video.frame_images import format_time
+from napari_medseg.core.video.frame_index import FrameIndex
+from napari_medseg.core.video.frame_paths import make_frames
+from napari_medseg.core.video.overlay_video import OverlayVideo, draw_labels
+from napari_medseg.core.video.video_reader import VideoReader
+from napari_medseg.workflow.video.chosen_frames import FrameChoice, choose_by_appearance, choose_every
+from napari_medseg.workflow.video.predict_range import make_plane
+
+if TYPE_CHECKING:
+    from napari_medseg.inference.predictor import Predictor
+
+INSTRUMENTS = "instruments"
+app = typer.Typer(no_args_is_help=True, help="Frames, labels and accepted frames of videos.")
+VideoArgument = Annotated[Path, typer.Argument(metavar="VIDEO", help="MP4, MOV, AVI, MKV, WebM or MPEG-TS.")]
+OutputOption = Annotated[
+    Path, typer.Option("--output", "-o", callback=check_output_folder, help="Folder; created if missing.")
+]
+BeginOption = Annotated[float, typer.Option("--from", help="Begin, in seconds.")]
+EndOption = Annotated[float | None, typer.Option("--to", help="End, in seconds.", show_default="the end")]
+
+
+@app.command()
+def info(video: VideoArgument, as_json: JsonOption = False) -> None:
+    """Show size, length, rate and key frames of a video, and what of it is missing."""
+    with VideoReader(video) as reader:
+        index = reader.index
+        _, height, width, _ = reader.shape
+        about = {
+            "frames": index.n_frames,
+            "duration_s": round(index.duration_s, 3),
+            "width": width,
+            "height": height,
+            "fps": round(index.rate, 3),
+            "constant_rate": index.is_rate_constant,
+            "codec": reader.codec,
+            "key_frames": len(index.keys),
+            "longest_group": index.longest_group,
+            "remarks": list(index.remarks),
+        }
+    if as_json:
+        echo_json({"video": str(video)} | about)
+        return
+    even = "" if index.is_rate_constant else " on average (the rate varies)"
+    echo(f"{video.name}: {width} x {height}, {reader.codec}, {format_time(index.duration_s)}")
+    echo(f"{index.n_frames:,} frames, {index.rate:.3g} a second{even}")
+    echo(f"{len(index.keys):,} key frames; at most {index.longest_group:,} frames are decoded for one")
+    for remark in index.remarks:
+        echo_notice(remark)
+
+
+@app.command()
+def frames(
+    video: VideoArgument,
+    output: OutputOption,
+    every: Annotated[int | None, typer.Option("--every", help="Each n-th frame.")] = None,
+    changes: Annotated[int | None, typer.Option("--changes", help="So many frames that look most different.")] = None,
+    at: Annotated[list[float] | None, typer.Option("--at", help="The frame at a time in seconds; repeatable.")] = None,
+    begin: BeginOption = 0.0,
+    end: EndOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write frames of a video as PNG: each n-th, those that look most different, or those at given times."""
+    if sum(option is not None for option in (every, changes, at)) != 1:
+        raise MedSegError("say which frames: one of --every, --changes and --at.")
+    written = []
+    with VideoReader(video) as reader:
+        _tell_remarks(reader.index)
+        chosen = _choose(reader, every, changes, at or (), _find_range(reader.index, begin, end))
+        for number in track(chosen, description=video.name, console=make_progress_console(quiet=as_json)):
+            path = output / make_frames(video, [number])[0].path.with_suffix(".png").name
+            output.mkdir(parents=True, exist_ok=True)
+            formats.write_image(path, make_plane(reader, number))
+            written.append({"frame": number, "seconds": round(reader.index.get_time(number), 3), "image": str(path)})
+    if as_json:
+        echo_json({"frames": written})
+    else:
+        echo(f"{output}: {len(written):,} frames")
+
+
+@app.command()
+def predict(
+    video: VideoArgument,
+    output: OutputOption,
+    every: Annotated[int, typer.Option("--every", help="Labels for each n-th frame.")] = 25,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Also write a video with the labels drawn over all frames of the range.")
+    ] = False,
+    begin: BeginOption = 0.0,
+    end: EndOption = None,
+    task: TaskOption = INSTRUMENTS,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+    registry: RegistryOption = None,
+) -> None:
+    """Segment frames of a video and write their labels; frames whose labels are in the folder are not done again."""
+    models = open_registry(registry)
+    wanted = models.read_task_catalog().get_task(task)
+    predictor = load_predictor(models, choose_model_card(models, task, model).id, device)
+    quiet = make_progress_console(quiet=as_json)
+    with VideoReader(video) as reader:
+        _tell_remarks(reader.index)
+        chosen = choose_every(reader.index, *_find_range(reader.index, begin, end), every)
+        output.mkdir(parents=True, exist_ok=True)
+        files: dict[int, Path] = {}
+        errors = []
+        for number in track(chosen, description=f"{video.name} on {predictor.device_title}", console=quiet):
+            try:
+                files[number] = _predict_frame(reader, number, predictor, output, wanted)
+            except MedSegError as error:
+                errors.append(str(error))
+        drawn = _write_overlay(reader, files, wanted, output, chosen) if overlay and files else None
+    if as_json:
+        echo_json(
+            {
+                "labels": {str(number): str(path) for number, path in files.items()},
+                "overlay": None if drawn is None else str(drawn),
+                "errors": errors,
+            }
+        )
+    else:
+        echo(f"{output}: labels of {len(files):,} frames")
+    for error in errors:
+        typer.echo(f"medseg: {error}", err=True)
+    if errors:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    output: OutputOption,
+    video: Annotated[
+        Path | None, typer.Option("--video", help="Only frames of this video.", show_default="all videos")
+    ] = None,
+    task: TaskOption = INSTRUMENTS,
+    with_blind: WithBlindOption = False,
+    as_json: JsonOption = False,
+    project: ProjectOption = None,
+    registry: RegistryOption = None,
+) -> None:
+    """Write the accepted frames of a project with masks, and COCO with the ids of their videos."""
+    from napari_medseg.workflow.output.export import read_export_item
+    from napari_medseg.workflow.video.write_frames import choose_video_rows, write_frames
+
+    with open_workspace(project, registry) as ws:
+        rows = choose_video_rows(list_rows_to_write(ws, task, with_blind=with_blind), video)
+        written = write_frames(rows, partial(read_export_item, ws), output)
+    if as_json:
+        echo_json({"files": [str(path) for path in written.files], "refused": list(written.refused)})
+    else:
+        echo(f"{output}: {written.n_frames:,} frames with masks, and annotations.json")
+    for reason in written.refused:
+        typer.echo(f"medseg: {reason}", err=True)
+    if written.refused:
+        raise typer.Exit(1)
+
+
+def _find_range(index: FrameIndex, begin: float, end: float | None) -> tuple[int, int]:
+    last = index.n_frames - 1 if end is None else index.find_at_time(end)
+    return index.find_at_time(begin), last
+
+
+def _choose(
+    reader: VideoReader, every: int | None, changes: int | None, at: Sequence[float], limits: tuple[int, int]
+) -> list[int]:
+    if every is not None:
+        return choose_every(reader.index, *limits, every)
+    if changes is None:
+        return sorted({reader.index.find_at_time(seconds) for seconds in at})
+    *_, choice = choose_by_appearance(reader, *limits, changes)
+    assert isinstance(choice, FrameChoice)
+    echo_notice(choice.text)
+    return list(choice.numbers)
+
+
+def _tell_remarks(index: FrameIndex) -> None:
+    for remark in index.remarks:
+        echo_notice(remark)
+
+
+def _predict_frame(reader: VideoReader, number: int, predictor: "Predictor", output: Path, task: Task) -> Path:
+    from napari_medseg.inference.events import get_result
+
+    suffix = ".tif" if task.instances else ".png"
+    path = output / make_frames(reader.path, [number])[0].path.with_suffix(suffix).name
+    if not path.exists():
+        image = make_plane(reader, number)
+        formats.write_labels(path, get_result(predictor.predict(image), echo_notice).labels, image)
+    return path
+
+
+def _write_overlay(
+    reader: VideoReader, files: dict[int, Path], task: Task, output: Path, chosen: Sequence[int]
+) -> Path:
+    path = output / f"{reader.path.stem} with labels.mp4"
+    begin_s, labels = reader.index.get_time(chosen[0]), None
+    with OverlayVideo(path, reader.shape[1:3], reader.index.rate) as drawn:
+        for number in range(chosen[0], chosen[-1] + 1):
+            image = make_plane(reader, number)
+            if number in files:
+                labels = formats.read_labels(files[number], image)
+            picture = image.pixels if labels is None else draw_labels(image.pixels, labels, task)
+            drawn.add(picture, reader.index.get_time(number) - begin_s)
+    return path

@@ -1,0 +1,80 @@
+"""Which frames of the open video are cases: their marks on the time axis, and the copies of their pixels."""
+
+from collections.abc import Generator
+from pathlib import Path
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_medseg.core.image import Image
+from napari_medseg.core.project.case_files import write_image_copy
+from napari_medseg.core.records import Case
+from napari_medseg.plugin.video.timeline import Mark
+from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
+from napari_medseg.plugin.widgets.worker import Worker
+from napari_medseg.workflow.video.chosen_frames import ChosenFrame, list_chosen_frames, list_frames_of
+from napari_medseg.workflow.workspace import Workspace
+
+
+class ChosenMarks(QObject):
+    """Knows the cases of one video; `changed` is emitted when there are others, or their state changed."""
+
+    changed = Signal()
+
+    def __init__(self, workspace: Workspace, parent: QObject) -> None:
+        super().__init__(parent)
+        self._workspace = workspace
+        self._video: Path | None = None
+        self._frames: dict[int, list[ChosenFrame]] = {}
+
+    @property
+    def frames(self) -> list[ChosenFrame]:
+        """The chosen frames by number."""
+        return sorted((frame for frames in self._frames.values() for frame in frames), key=lambda one: one.number)
+
+    @property
+    def marks(self) -> list[Mark]:
+        """The chosen frames as marks of the time axis."""
+        return [Mark(frame.number, frame.state, frame.case.name) for frame in self.frames]
+
+    def show_video(self, video: Path | None) -> None:
+        """Find the cases of a video; `None` forgets them."""
+        self._video = video
+        self.find_again()
+
+    def find_again(self) -> None:
+        """Look through all cases of the project, because some were added or removed."""
+        self._frames = {}
+        if self._video is not None:
+            with show_errors():
+                for frame in list_chosen_frames(self._workspace, self._video):
+                    self._frames.setdefault(frame.case.id, []).append(frame)
+        self.changed.emit()
+
+    def update_case(self, case: Case | None) -> None:
+        """Read the state of one case again, if it is of this video."""
+        if case is not None and case.id in self._frames:
+            with show_errors():
+                self._frames[case.id] = list_frames_of(self._workspace, case)
+            self.changed.emit()
+
+    def find_case(self, number: int) -> ChosenFrame | None:
+        """Return the chosen frame with a number; a single frame before one of a series."""
+        found = [frame for frame in self.frames if frame.number == number]
+        return min(found, key=lambda frame: frame.place is not None, default=None)
+
+    def keep_copy(self, case: Case, image: Image) -> None:
+        """Copy the pixels of a frame of this video into the project, in a thread.
+
+        Another version of the decoder may give pixels that differ by a grey level, and a video is often moved: the case
+        must not depend on either.
+        """
+        whole = None if self._video is None else self._video.absolute()
+        if whole is None or len(image.sources) != 1 or image.sources[0].parent != whole:
+            return
+        worker = Worker(_write_copy(self._workspace.project.folder, image), self)
+        worker.failed.connect(show_problem)
+        worker.start()
+
+
+def _write_copy(folder: Path, image: Image) -> Generator[str]:
+    yield write_image_copy(folder, image)

@@ -1,0 +1,309 @@
+"""The open video of the window: opened by a drop, seen instead of a case, and a source of cases."""
+
+from collections.abc import Generator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QMainWindow, QWidget
+
+from napari_medseg.core.tasks.detection import detect_task
+from napari_medseg.core.video.frame_index import read_index
+from napari_medseg.core.video.frame_paths import make_frames, make_series
+from napari_medseg.core.video.video_files import is_video
+from napari_medseg.core.video.video_reader import VideoReader
+from napari_medseg.plugin.controllers.case_controller import CaseController
+from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
+from napari_medseg.plugin.controllers.worklist import Worklist
+from napari_medseg.plugin.video.chosen_marks import ChosenMarks
+from napari_medseg.plugin.video.frame_loader import FrameLoader
+from napari_medseg.plugin.video.player import Player
+from napari_medseg.plugin.video.shown_video import ShownVideo
+from napari_medseg.plugin.video.video_dock import VideoDock
+from napari_medseg.plugin.video.video_forms import FrameRange
+from napari_medseg.plugin.video.video_questions import Question, show_form
+from napari_medseg.plugin.video.video_strip import VideoStrip
+from napari_medseg.plugin.video.video_work import VideoWork
+from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
+from napari_medseg.plugin.widgets.worker import Worker
+from napari_medseg.workflow.video.chosen_frames import choose_every
+from napari_medseg.workflow.video.predict_range import make_plane
+from napari_medseg.workflow.workspace import Workspace
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+
+class VideoDesk(QObject):
+    """At most one open video. Either it is seen, or a case: to go to another time closes the case, whose draft is kept.
+
+    Parameters
+    ----------
+    viewer, workspace, case_controller, worklist, prediction_queue
+        The window, the project, and the parts of the dock that open and predict cases.
+    dock
+        The widget of the dock, in whose window the strip is shown.
+    """
+
+    def __init__(
+        self,
+        viewer: "Viewer",
+        workspace: Workspace,
+        case_controller: CaseController,
+        worklist: Worklist,
+        prediction_queue: PredictionQueue,
+        dock: QWidget,
+    ) -> None:
+        super().__init__(dock)
+        self._viewer = viewer
+        self._case_controller = case_controller
+        self._worklist = worklist
+        self._dock = dock
+        self._opening: Worker | None = None
+        self.shown: ShownVideo | None = None
+        self.strip = VideoStrip()
+        self.place = VideoDock(self.strip)
+        self.player = Player(self)
+        self.marks = ChosenMarks(workspace, self)
+        self.work = VideoWork(workspace, prediction_queue, self)
+        self._workspace = workspace
+        self._connect(prediction_queue)
+        worklist.importer.openers.append((is_video, self.open))
+
+    @property
+    def model(self) -> str:
+        """The version that predicts a range; empty if the task has none."""
+        return self._worklist.chosen_model
+
+    @property
+    def export_folder(self) -> Path:
+        """The folder that is proposed for what is written."""
+        return self._workspace.project.folder / "exports"
+
+    @property
+    def path(self) -> Path | None:
+        """The file of the open video; `None` if none is open."""
+        return None if self.shown is None else self.shown.loader.reader.path
+
+    def open(self, path: Path) -> None:
+        """Open a video instead of the present one; its times are read in a thread."""
+        self.close_video()
+        self.strip.set_enabled(enabled=False)
+        self.strip.name.setText(path.name)
+        window = self._dock.window()
+        if isinstance(window, QMainWindow):
+            self.place.show_in(window)
+        worker = self._opening = Worker(_open(path), self)
+        worker.yielded.connect(lambda item: self._on_opening(worker, path, item))
+        worker.failed.connect(lambda error: self._on_open_failed(worker, error))
+        worker.start()
+
+    def close_video(self) -> None:
+        """Close the video and hide the strip; its cases stay."""
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.stop()
+        self.player.stop()
+        self.work.close_video()
+        shown, self.shown = self.shown, None
+        if shown is not None:
+            shown.close()
+        self.marks.show_video(None)
+        self.place.hide()
+
+    def close_down(self) -> None:
+        """Close the video and remove the strip."""
+        self.close_video()
+        self.place.remove()
+
+    def go_to(self, number: int) -> None:
+        """Show a frame; an open case is closed, and its draft is kept."""
+        if self.shown is None:
+            return
+        if self._case_controller.work.must_finish:
+            self._case_controller.work.refuse_while_busy()
+            return
+        self.strip.set_number(number)
+        if self._case_controller.current is not None:
+            self._case_controller.leaving.emit()
+            self._case_controller.close_case()
+        self.shown.show(number)
+
+    def take_frame(self) -> None:
+        """Make a case of the frame that is seen, and open it; one that is a case already is opened."""
+        if self.shown is None:
+            return
+        self.player.stop()
+        if (known := self.marks.find_case(self.shown.wanted)) is not None and known.place is None:
+            self._worklist.open(known.case)
+        else:
+            self._add([self.shown.wanted])
+
+    def choose_every(self, chosen: FrameRange) -> None:
+        """Make cases of every n-th frame of a range."""
+        if self.shown is not None:
+            self._add(choose_every(self.shown.loader.reader.index, chosen.first, chosen.last, chosen.step))
+
+    def choose_by_change(self, chosen: FrameRange, n_wanted: int) -> None:
+        """Make cases of the frames of a range that look most different."""
+        if self.shown is not None:
+            beside = [frame.number for frame in self.marks.frames]
+            path = self.shown.loader.reader.path
+            self.work.choose_by_change(path, chosen, n_wanted, beside, self._add_different)
+
+    def open_series(self, chosen: FrameRange) -> None:
+        """Make one case of a short series of frames, and open it."""
+        if (path := self.path) is not None:
+            series = make_series(path, chosen.first, chosen.last, chosen.step)
+            self._worklist.importer.read_as_images([series.path])
+
+    def predict_range(self, chosen: FrameRange) -> None:
+        """Predict frames of a range in the background."""
+        if self.shown is not None:
+            self.work.predict_range(self._worklist.task, self._worklist.chosen_model, chosen)
+
+    def export(self, kind: str, folder: Path, chosen: FrameRange) -> None:
+        """Write the accepted frames, or a video with labels."""
+        if (path := self.path) is not None:
+            self.work.export(kind, path, folder, self._worklist.task, chosen)
+
+    def _connect(self, prediction_queue: PredictionQueue) -> None:
+        strip = self.strip
+        strip.moved.connect(self._on_moved)
+        strip.play_toggled.connect(self._on_play)
+        strip.take_requested.connect(self.take_frame)
+        strip.every_requested.connect(partial(self._ask, Question.EVERY))
+        strip.change_requested.connect(partial(self._ask, Question.CHANGE))
+        strip.series_requested.connect(partial(self._ask, Question.SERIES))
+        strip.predict_requested.connect(partial(self._ask, Question.PREDICT))
+        strip.export_requested.connect(partial(self._ask, Question.EXPORT))
+        strip.close_requested.connect(self.close_video)
+        strip.cancel_requested.connect(self.work.cancel)
+        strip.timeline.mark_clicked.connect(self._on_mark)
+        self.place.closed.connect(self.close_video)
+        self.player.stepped.connect(self.go_to)
+        self.player.ended.connect(lambda: strip.set_playing(playing=False))
+        self.player.is_ready = lambda: self.shown is None or not self.shown.is_waiting
+        self.marks.changed.connect(lambda: strip.timeline.set_marks(self.marks.marks))
+        self.work.progressed.connect(strip.set_progress)
+        self.work.predicted.connect(self._on_frames_predicted)
+        self._worklist.importer.finished.connect(self._on_imported)
+        self._worklist.image_loaded.connect(self.marks.keep_copy)
+        self._worklist.task_changed.connect(self._on_task_changed)
+        self._case_controller.opened.connect(self._on_case_opened)
+        self._case_controller.decided.connect(self.marks.update_case)
+        self._case_controller.state_changed.connect(self._on_state_changed)
+        prediction_queue.predicted.connect(lambda case, _prediction, _labels: self.marks.update_case(case))
+
+    def _on_opening(self, worker: Worker, path: Path, item: float | VideoReader) -> None:
+        if worker is not self._opening:
+            if isinstance(item, VideoReader):
+                item.close()
+        elif isinstance(item, float):
+            self.strip.set_progress(f"reading the times of the frames, {item:.0%}")
+        else:
+            self._opening = None
+            self.strip.set_progress("")
+            self._show_video(path, item)
+
+    def _show_video(self, path: Path, reader: VideoReader) -> None:
+        self._choose_task(reader)
+        self.strip.show_video(path.name, reader.index)
+        for remark in reader.index.remarks:
+            show_notice(remark)
+        self.work.open_video(reader, self._worklist.task, self._worklist.chosen_model)
+        loader = FrameLoader(reader, self._read_labels, self)
+        self.shown = ShownVideo(self._viewer, loader, path.name, self._worklist.task, self)
+        self.shown.shown.connect(self.strip.set_number)
+        self.shown.failed.connect(show_problem)
+        self.strip.set_theme(self._viewer.theme)
+        self.marks.show_video(path)
+        self.strip.timeline.set_predicted(self.work.numbers)
+        self.go_to(0)
+
+    def _choose_task(self, reader: VideoReader) -> None:
+        """Show the task that the first frame is for, as a dropped image does."""
+        found = detect_task(make_plane(reader, int(reader.index.keys[0])), self._worklist.task, self._workspace.tasks)
+        if found.name != self._worklist.task.name:
+            show_notice(f"By its look: task set to {found.title}. If this is wrong, press U to choose another one.")
+            self._worklist.choose_task(found.name)
+
+    def _read_labels(self, number: int) -> NDArray[Any] | None:
+        return self.work.read_labels(number)
+
+    def _on_open_failed(self, worker: Worker, error: Exception) -> None:
+        if worker is self._opening:
+            self.close_video()
+            show_problem(str(error))
+
+    def _on_moved(self, number: int) -> None:
+        self.player.stop()
+        self.go_to(number)
+
+    def _on_play(self) -> None:
+        if self.player.is_playing or self.shown is None:
+            self.player.stop()
+            return
+        self.player.play(self.shown.loader.reader.index, self.shown.wanted)
+        self.strip.set_playing(playing=True)
+
+    def _on_mark(self, number: int) -> None:
+        if (found := self.marks.find_case(number)) is not None:
+            self.player.stop()
+            with show_errors():
+                self._worklist.open(found.case)
+
+    def _add(self, numbers: list[int]) -> None:
+        """Read frames as a drop of images is read: the first one opens, the others are on the list."""
+        if (path := self.path) is not None:
+            self._worklist.importer.read_as_images([frames.path for frames in make_frames(path.absolute(), numbers)])
+
+    def _add_different(self, numbers: list[int], text: str) -> None:
+        show_notice(text)
+        if numbers:
+            self._add(numbers)
+
+    def _on_imported(self) -> None:
+        if self.path is not None:
+            self.marks.find_again()
+
+    def _on_state_changed(self) -> None:
+        current = self._case_controller.current
+        self.marks.update_case(None if current is None else current.case)
+
+    def _on_case_opened(self) -> None:
+        """Show the case instead of the video; the time axis shows where it is."""
+        current = self._case_controller.current
+        if current is None or self.shown is None:
+            return
+        self.player.stop()
+        self.shown.hide()
+        numbers = [frame.number for frame in self.marks.frames if frame.case.id == current.case.id]
+        if numbers:
+            self.strip.set_number(numbers[0])
+
+    def _on_task_changed(self) -> None:
+        if self.shown is not None:
+            self.shown.set_task(self._worklist.task)
+            self.work.open_video(self.shown.loader.reader, self._worklist.task, self._worklist.chosen_model)
+            self.strip.timeline.set_predicted(self.work.numbers)
+            self.shown.reload()
+
+    def _on_frames_predicted(self, newest: int) -> None:
+        self.strip.timeline.set_predicted(self.work.numbers)
+        if self.shown is not None and 0 <= self.shown.wanted - newest < self.work.reach and not self.player.is_playing:
+            self.shown.reload()
+
+    def _ask(self, question: Question) -> None:
+        """Show the form of a button; the range on the time axis, else the whole video, is its first value."""
+        if self.shown is not None:
+            self.player.stop()
+            index, marked = self.shown.loader.reader.index, self.strip.timeline.range
+            show_form(self, question, index, FrameRange(*(marked or (0, index.n_frames - 1))), self._dock)
+
+
+def _open(path: Path) -> Generator[float | VideoReader]:
+    yield 0.0
+    yield VideoReader(path, read_index(path))

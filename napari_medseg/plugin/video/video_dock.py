@@ -1,0 +1,50 @@
+"""Where the strip of a video is shown: below the canvas; closing it closes the video."""
+
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
+
+HEIGHT_PX = 96
+
+
+class VideoDock(QDockWidget):
+    """A dock below the canvas; `closed` is emitted when a person closes it."""
+
+    closed = Signal()
+
+    def __init__(self, strip: QWidget) -> None:
+        super().__init__("Video")
+        self.setObjectName("MedSeg video")
+        self.setWidget(strip)
+        self._window: QMainWindow | None = None
+        self.hide()
+
+    def show_in(self, window: QMainWindow) -> None:
+        """Show the dock below the canvas of a window."""
+        if self._window is not window:
+            self._window = window
+            # Only below the canvas: the docks at the sides keep their height.
+            window.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
+            window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
+            window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, self)
+        self.show()
+        QTimer.singleShot(0, self._set_height)  # when the window has laid it out
+
+    def remove(self) -> None:
+        """Remove the dock from its window."""
+        window, self._window = self._window, None
+        if not isalive(self):  # Qt deleted it with the window
+            return
+        if window is not None:
+            window.removeDockWidget(self)
+        self.deleteLater()
+
+    def closeEvent(self, event: QCloseEvent | None) -> None:
+        """Tell that a person closed it."""
+        super().closeEvent(event)
+        self.closed.emit()
+
+    def _set_height(self) -> None:
+        if self._window is not None and isalive(self) and self.isVisible():
+            self._window.resizeDocks([self], [HEIGHT_PX], Qt.Orientation.Vertical)

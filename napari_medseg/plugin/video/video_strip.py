@@ -1,0 +1,134 @@
+"""The strip of a video below the canvas: its time axis, playing, and what is done with its frames."""
+
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import QLabel, QMenu, QSpinBox, QToolButton, QVBoxLayout, QWidget
+
+from napari_medseg.core.video.frame_images import format_time
+from napari_medseg.core.video.frame_index import FrameIndex
+from napari_medseg.plugin.video.timeline import Timeline
+from napari_medseg.plugin.widgets import theme
+from napari_medseg.plugin.widgets.collapsible_section import make_row
+
+PLAY, PAUSE = "▶ Play", "❚❚ Pause"
+
+
+class VideoStrip(QWidget):
+    """The widgets of the strip; they only emit what a person wants.
+
+    Notes
+    -----
+    `moved` carries a frame number. The others are named after their buttons.
+    """
+
+    moved = Signal(int)
+    play_toggled = Signal()
+    take_requested = Signal()
+    every_requested = Signal()
+    change_requested = Signal()
+    series_requested = Signal()
+    predict_requested = Signal()
+    export_requested = Signal()
+    close_requested = Signal()
+    cancel_requested = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._index: FrameIndex | None = None
+        self.timeline = Timeline()
+        self.timeline.moved.connect(self.moved)
+        self.name = QLabel()
+        self.name.setObjectName("medseg-title")
+        self.time = QLabel()
+        self.number = QSpinBox()
+        self.number.setKeyboardTracking(False)
+        self.number.setToolTip("Number of the frame, from 0; type one to go there")
+        self.number.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self.number.valueChanged.connect(self.moved)
+        self.play_button = theme.make_button(PLAY, "Play with the labels that are predicted, ten pictures a second")
+        self.play_button.clicked.connect(self.play_toggled)
+        self.take_button = theme.make_button("Take this frame", "Make a case of this frame and open it", main=True)
+        self.take_button.clicked.connect(self.take_requested)
+        self.choose_button = self._make_menu(
+            "Choose frames ▾",
+            "Make cases of several frames",
+            ("Every n-th frame…", self.every_requested),
+            ("Where the image changes…", self.change_requested),
+            ("A short series from here, to correct through time…", self.series_requested),
+        )
+        self.predict_button = theme.make_button(
+            "Predict range…", "Labels for each n-th frame, in the background; they are shown while playing"
+        )
+        self.predict_button.clicked.connect(self.predict_requested)
+        self.export_button = theme.make_button(
+            "Export…", "Frames and masks, COCO with video ids, or a video with labels"
+        )
+        self.export_button.clicked.connect(self.export_requested)
+        close = theme.make_tool_button("✕", "Close the video; its cases stay", "medseg-plain")
+        close.clicked.connect(self.close_requested)
+        self.progress = QLabel()
+        self.progress.setObjectName("medseg-muted")
+        self.cancel_button = theme.make_tool_button("Stop", "Stop this; what is done is kept", "medseg-plain")
+        self.cancel_button.clicked.connect(self.cancel_requested)
+        self.cancel_button.hide()
+        self._lay_out(close)
+
+    def set_theme(self, name: str) -> None:
+        """Use the colours of a napari theme."""
+        self.setStyleSheet(theme.make_style_sheet(name))
+        self.timeline.set_theme(name)
+
+    def show_video(self, name: str, index: FrameIndex) -> None:
+        """Show a video from its first frame on."""
+        self._index = index
+        self.name.setText(name)
+        self.name.setToolTip(f"{name}\n{index.n_frames:,} frames, {format_time(index.duration_s)}")
+        self.timeline.show_video(index)
+        with QSignalBlocker(self.number):
+            self.number.setRange(0, index.n_frames - 1)
+        self.set_number(0)
+        self.set_enabled(enabled=True)
+
+    def set_enabled(self, *, enabled: bool) -> None:
+        """Enable what needs an open video."""
+        buttons = (self.play_button, self.take_button, self.choose_button, self.predict_button, self.export_button)
+        for widget in (*buttons, self.number, self.timeline):
+            widget.setEnabled(enabled)
+
+    def set_number(self, number: int) -> None:
+        """Show the number and the time of the frame that is seen."""
+        if self._index is None:
+            return
+        self.timeline.set_number(number)
+        with QSignalBlocker(self.number):
+            self.number.setValue(number)
+        self.time.setText(f"{format_time(self._index.get_time(number))} / {format_time(self._index.duration_s)}")
+
+    def set_playing(self, *, playing: bool) -> None:
+        """Show whether the video plays."""
+        self.play_button.setText(PAUSE if playing else PLAY)
+
+    def set_progress(self, text: str) -> None:
+        """Show what is being done, with a button that stops it; empty: nothing."""
+        self.progress.setText(text)
+        self.cancel_button.setVisible(bool(text))
+
+    def _make_menu(self, text: str, tooltip: str, *entries: tuple[str, Signal]) -> QToolButton:
+        button = theme.make_tool_button(text, tooltip)
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(button)
+        for title, signal in entries:
+            menu.addAction(title, signal.emit)
+        button.setMenu(menu)
+        return button
+
+    def _lay_out(self, close: QWidget) -> None:
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 2, 6, 2)
+        layout.setSpacing(2)
+        layout.addWidget(
+            make_row(self.name, self.time, self.number, self.progress, self.cancel_button, close, stretch=3)
+        )
+        layout.addWidget(self.timeline)
+        actions = (self.play_button, self.take_button, self.choose_button, self.predict_button, self.export_button)
+        layout.addWidget(make_row(*actions, QLabel(""), stretch=len(actions)))
+        layout.addStretch(1)

@@ -1,0 +1,106 @@
+"""Frames of a video that are to be corrected: every n-th, or those that look different; and which are cases already."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.file_names import use_slashes
+from napari_medseg.core.records import Case
+from napari_medseg.core.video.appearance import choose_different, choose_samples, measure_appearance
+from napari_medseg.core.video.frame_index import FrameIndex
+from napari_medseg.core.video.frame_paths import parse_frame_path
+from napari_medseg.core.video.video_reader import VideoReader
+from napari_medseg.workflow import cases
+from napari_medseg.workflow.cases import CaseState
+from napari_medseg.workflow.workspace import Workspace
+
+MAX_CHOSEN = 2000
+
+
+@dataclass(frozen=True)
+class ChosenFrame:
+    """A case that is a frame of a video, or one frame of a series.
+
+    Parameters
+    ----------
+    number
+        Of the frame.
+    case
+        Its case; that of a series for each of its frames.
+    state
+        State of the case.
+    place
+        Which slice of the case it is; `None` for a single frame.
+    """
+
+    number: int
+    case: Case
+    state: CaseState
+    place: int | None = None
+
+
+@dataclass(frozen=True)
+class FrameChoice:
+    """Frames that were chosen by what they show; `text` says how many were looked at, and why not more were chosen."""
+
+    numbers: tuple[int, ...]
+    text: str
+
+
+def choose_every(index: FrameIndex, first: int, last: int, step: int) -> list[int]:
+    """Return every n-th frame of a range.
+
+    Raises
+    ------
+    MedSegError
+        If there are none, or more than a person can want as cases.
+    """
+    if step < 1 or not 0 <= first <= last < index.n_frames:
+        raise MedSegError(f"give a step of 1 or more, and a range within frames 0 to {index.n_frames - 1:,}.")
+    numbers = range(first, last + 1, step)
+    if len(numbers) > MAX_CHOSEN:
+        raise MedSegError(
+            f"that would be {len(numbers):,} cases; at most {MAX_CHOSEN:,} are made at once. Give a larger step."
+        )
+    return list(numbers)
+
+
+def choose_by_appearance(
+    reader: VideoReader, first: int, last: int, n_wanted: int, beside: Sequence[int] = ()
+) -> Generator[float | FrameChoice]:
+    """Choose the frames of a range that look most different, also from those in `beside`; see `core.video.appearance`.
+
+    It may run in a worker thread: it yields the share that is done, and last the choice.
+    """
+    numbers = choose_samples(reader.index, first, last, n_wanted)
+    near = [number for number in beside if first <= number <= last]
+    seen = yield from measure_appearance(reader, sorted({*numbers.tolist(), *near}))
+    chosen = choose_different(seen, n_wanted, near)
+    text = f"{len(chosen)} of {len(numbers):,} sampled frames chosen"
+    if len(chosen) < n_wanted:
+        text += "; the others look like these"
+    yield FrameChoice(tuple(chosen), text)
+
+
+def list_chosen_frames(ws: Workspace, video: Path) -> list[ChosenFrame]:
+    """Return the listed cases of the project that are frames of a video, by frame number."""
+    whole = use_slashes(str(video.absolute()))
+    removed = ws.project.read_removed_case_ids()
+    found = []
+    for case in ws.project.read_records(Case):
+        if len(case.sources) == 1 and case.id not in removed and use_slashes(case.sources[0]).startswith(f"{whole}/"):
+            found += list_frames_of(ws, case)
+    return sorted(found, key=lambda frame: frame.number)
+
+
+def list_frames_of(ws: Workspace, case: Case) -> list[ChosenFrame]:
+    """Return the frames of one case; none if it is no frame of a video."""
+    frames = parse_frame_path(Path(use_slashes(case.sources[0]))) if len(case.sources) == 1 else None
+    if frames is None:
+        return []
+    state = cases.get_case_row(ws, case).state
+    return [
+        ChosenFrame(number, case, state, place if frames.is_series else None)
+        for place, number in enumerate(frames.numbers)
+    ]

@@ -1,0 +1,113 @@
+"""Writes a video with the labels of its frames drawn over them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.project.case_files import read_case_labels
+from napari_medseg.core.tasks.bundled_tasks import Task
+from napari_medseg.core.video.overlay_video import OverlayVideo, draw_labels
+from napari_medseg.core.video.video_reader import VideoReader
+from napari_medseg.workflow.video.predicted_frames import PredictedFrames
+from napari_medseg.workflow.video.write_frames import Row, get_frames
+
+HOLD_S = 1.0
+"""Labels of a predicted frame are drawn on the frames that follow it, for at most so long."""
+
+
+class DrawnLabels:
+    """The labels to draw: those that a person accepted, else those of the last predicted frame.
+
+    Parameters
+    ----------
+    folder
+        Of the project.
+    rows
+        Accepted cases; those of other videos are left out.
+    predicted
+        Labels of predicted frames; `None` if there are none.
+    reader
+        Of the video.
+    """
+
+    def __init__(self, folder: Path, rows: list[Row], predicted: PredictedFrames | None, reader: VideoReader) -> None:
+        self._folder = folder
+        self._predicted = predicted
+        self.reach = find_reach(predicted, reader)
+        self._accepted: dict[int, tuple[Row, int | None]] = {}
+        for row in rows:
+            frames = get_frames(row[0])
+            if frames is not None and frames.video == reader.path.absolute():
+                for place, number in enumerate(frames.numbers):
+                    self._accepted[number] = row, place if frames.is_series else None
+        self._last: tuple[int, NDArray[Any] | None] = -1, None
+
+    def read(self, number: int) -> NDArray[Any] | None:
+        """Return the labels of a frame (height, width); `None` if there are none."""
+        if number in self._accepted:
+            (case, correction, _), place = self._accepted[number]
+            labels = read_case_labels(self._folder, case, correction)
+            return labels if place is None else labels[place]
+        if self._predicted is None or (shown := self._predicted.find_shown(number, self.reach)) is None:
+            return None
+        if self._last[0] != shown:
+            self._last = shown, self._predicted.read(shown)
+        return self._last[1]
+
+
+def find_reach(predicted: PredictedFrames | None, reader: VideoReader) -> int:
+    """Return on how many frames after a predicted one its labels are shown: up to the next one, at most a second."""
+    if predicted is None or len(predicted.numbers) < 2:
+        return 0
+    steps = predicted.numbers[1:] - predicted.numbers[:-1]
+    return min(int(steps.max()), max(1, round(HOLD_S * reader.index.rate))) - 1
+
+
+def write_overlay(
+    path: Path,
+    reader: VideoReader,
+    labels: DrawnLabels,
+    task: Task,
+    frames: range,
+    report: Callable[[int, int], None] = lambda _done, _of: None,
+) -> int:
+    """Write a part of a video with labels over it; return how many of its frames have labels.
+
+    Parameters
+    ----------
+    path
+        Ends in ``.mp4``; an unfinished file is deleted.
+    reader, labels, task
+        The video, its labels, and the task that gives their colours.
+    frames
+        Frame numbers.
+    report
+        Called with how many frames are done, and of how many; it may raise to stop.
+
+    Raises
+    ------
+    MedSegError
+        If no frame has labels, or the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    begin_s, n_drawn, n_damaged = reader.index.get_time(frames[0]), 0, 0
+    with OverlayVideo(path, reader.shape[1:3], reader.index.rate) as video:
+        for done, number in enumerate(frames, start=1):
+            try:
+                picture = reader.read(number)
+            except MedSegError:
+                n_damaged += 1
+                continue
+            if (found := labels.read(number)) is not None:
+                picture = draw_labels(picture, found, task)
+                n_drawn += 1
+            video.add(picture, reader.index.get_time(number) - begin_s)
+            report(done, len(frames))
+        if not n_drawn:
+            raise MedSegError(
+                "no frame of this range has labels. Predict the range, or accept frames of it, then export."
+            )
+    return n_drawn

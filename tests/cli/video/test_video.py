@@ -1,0 +1,84 @@
+"""`medseg video` on small videos."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_medseg.cli.main import main
+from napari_medseg.core import formats
+from napari_medseg.core.video.frame_paths import make_frames
+from napari_medseg.core.video.video_reader import VideoReader
+from napari_medseg.workflow import cases, review
+from napari_medseg.workflow.workspace import Workspace
+from tests.core.video.video_phantoms import read_number, write_video
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, object]:
+    """Run a command with ``--json`` and return what it prints."""
+    with pytest.raises(SystemExit) as ended:
+        main(["video", *map(str, words), "--json"])
+    assert not ended.value.code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_info_says_what_a_video_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    about = run(capsys, "info", write_video(tmp_path / "a.mp4"))
+    assert (about["frames"], about["width"], about["height"], about["fps"]) == (60, 96, 48, 25.0)
+    assert (about["longest_group"], about["codec"], about["remarks"]) == (12, "h264", [])
+
+
+@pytest.mark.parametrize(
+    ("words", "numbers"),
+    [
+        (("--every", 20), [0, 20, 40]),
+        (("--every", 10, "--from", 1, "--to", 1.9), [25, 35, 45]),
+        (("--at", 0.4, "--at", 2), [10, 50]),
+    ],
+)
+def test_frames_are_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[object, ...], numbers: list[int]
+) -> None:
+    found = run(capsys, "frames", write_video(tmp_path / "a.mp4"), "-o", tmp_path / "out", *words)
+    assert [frame["frame"] for frame in found["frames"]] == numbers
+    assert [read_number(formats.read(Path(frame["image"])).pixels) for frame in found["frames"]] == numbers
+
+
+def test_frames_that_look_different_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run(capsys, "frames", write_video(tmp_path / "a.mp4"), "-o", tmp_path / "out", "--changes", 2)
+    assert 1 <= len(found["frames"]) <= 2
+
+
+def test_one_way_of_choosing_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["video", "frames", str(write_video(tmp_path / "a.mp4")), "-o", str(tmp_path / "out")])
+    assert ended.value.code == 1
+    assert "one of --every, --changes and --at" in capsys.readouterr().err
+
+
+def test_a_range_is_predicted_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_video(tmp_path / "a.mp4", n_frames=10, size=(96, 64))
+    words = ("predict", path, "-o", tmp_path / "out", "--every", 5, "--overlay", "--registry", tmp_path / "r")
+    found = run(capsys, *words)
+    assert list(found["labels"]) == ["0", "5"]
+    assert formats.read(Path(found["labels"]["5"])).spatial_shape == (64, 96)
+    with VideoReader(Path(found["overlay"])) as drawn:
+        assert drawn.shape == (6, 64, 96, 3)
+        assert read_number(drawn.read(4)) == 4
+
+
+def test_accepted_frames_are_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_video(tmp_path / "a.mp4")
+    ws = Workspace.open(tmp_path / "p", tmp_path / "r")
+    image = formats.read(make_frames(path, [7])[0].path)
+    (case,) = cases.add_cases(ws, [image], "instruments", force=True)
+    labels = np.zeros((48, 96), np.uint8)
+    labels[5:9, 5:9] = 1
+    review.accept(ws, review.open_review(ws, case, None), labels, image)
+    ws.close()
+    words = ("export", "-o", tmp_path / "out", "--project", tmp_path / "p", "--registry", tmp_path / "r")
+    found = run(capsys, *words)
+    assert len(found["files"]) == 3
+    content = json.loads((tmp_path / "out" / "annotations.json").read_text())
+    assert content["images"][0]["frame_index"] == 7

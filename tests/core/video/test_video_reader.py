@@ -1,0 +1,168 @@
+"""One number is one picture, however it was reached and whatever the container."""
+
+import random
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.video.frame_index import read_index
+from napari_medseg.core.video.video_reader import ReadCancelled, VideoReader
+from tests.core.video.video_phantoms import RATE, draw_number, read_number, write_video
+
+OPEN_GOP = {"x264-params": "open-gop=1:keyint=12:min-keyint=12:scenecut=0"}
+UNEVEN_MS = np.cumsum([0, *random.Random(1).choices([20, 33, 40, 100], k=59)]).tolist()
+LATE_MS = [5000 + 40 * number for number in range(60)]
+KINDS = {
+    "mp4": ("a.mp4", {}),
+    "mov": ("a.mov", {}),
+    "mkv": ("a.mkv", {}),
+    "transport stream": ("a.ts", {}),
+    "webm": ("a.webm", {"codec": "libvpx-vp9", "n_frames": 30}),
+    "mpeg-4 in avi": ("a.avi", {"codec": "mpeg4", "n_b_frames": 2}),
+    "h264 in avi, no time stamps": ("a.avi", {}),
+    "mjpeg in avi": ("a.avi", {"codec": "mjpeg"}),
+    "every frame a key frame": ("a.mp4", {"gop": 1}),
+    "group of two": ("a.mp4", {"gop": 2}),
+    "one long group": ("a.mp4", {"gop": 250}),
+    "open groups": ("a.mp4", {"options": OPEN_GOP}),
+    "open groups in a stream": ("a.ts", {"options": OPEN_GOP}),
+    "uneven times": ("a.mp4", {"times": UNEVEN_MS}),
+    "uneven times in mkv": ("a.mkv", {"times": UNEVEN_MS}),
+    "first time is not 0": ("a.mkv", {"times": LATE_MS}),
+    "first time is not 0, edit list": ("a.mp4", {"times": LATE_MS}),
+    "odd size": ("a.mkv", {"codec": "ffv1", "size": (99, 51)}),
+}
+
+
+@pytest.mark.parametrize(("name", "how"), KINDS.values(), ids=KINDS.keys())
+def test_a_number_is_one_picture_in_any_order(tmp_path: Path, name: str, how: dict[str, object]) -> None:
+    path = write_video(tmp_path / name, **how)
+    with VideoReader(path, cache_bytes=1) as reader:  # one frame is kept: each one is found again
+        n_frames = how.get("n_frames", 60)
+        assert reader.index.n_frames == n_frames
+        forward = [read_number(reader.read(number)) for number in range(n_frames)]
+        assert forward == list(range(n_frames))
+        there = random.Random(2).sample(range(n_frames), 25)
+        assert [read_number(reader.read(number)) for number in there] == there
+        back = list(range(n_frames - 1, n_frames - 20, -1))
+        assert [read_number(reader.read(number)) for number in back] == back
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_a_turned_video_is_shown_upright(tmp_path: Path, rotation: int) -> None:
+    path = write_video(tmp_path / "a.mp4", n_frames=5, rotation=rotation)
+    with VideoReader(path) as reader:
+        shown = reader.read(3)
+    assert read_number(np.rot90(shown, -rotation // 90)) == 3
+    assert shown.shape == np.rot90(draw_number(3), rotation // 90).shape
+
+
+def test_times_are_those_of_the_file(tmp_path: Path) -> None:
+    index = read_index(write_video(tmp_path / "a.mkv", times=UNEVEN_MS))
+    assert [round(1000 * index.get_time(number)) for number in range(60)] == UNEVEN_MS
+    assert not index.is_rate_constant
+    assert index.find_at_time((UNEVEN_MS[30] + 1) / 1000) == 30
+    assert (index.find_at_time(-1), index.find_at_time(1e6)) == (0, 59)
+    even = read_index(write_video(tmp_path / "b.mp4"))
+    assert even.is_rate_constant
+    assert even.rate == pytest.approx(RATE)
+    assert even.duration_s == pytest.approx(60 / RATE)
+    assert even.longest_group == 12
+
+
+def test_the_first_frame_of_a_late_video_is_at_0(tmp_path: Path) -> None:
+    index = read_index(write_video(tmp_path / "a.mkv", times=LATE_MS))
+    assert index.get_time(0) == 0.0
+    assert index.get_time(10) == pytest.approx(0.4)
+
+
+def test_a_cut_file_gives_what_is_there_and_says_so(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "a.mkv", n_frames=300, gop=12)
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with VideoReader(cut) as reader:
+        assert 50 < reader.index.n_frames < 250
+        middle = reader.index.n_frames // 2
+        assert read_number(reader.read(middle)) == middle
+        assert "cut.mkv" in reader.index.remarks[0]
+
+
+def test_a_file_without_its_end_is_refused_with_advice(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "a.mp4")
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[:-3000])
+    with pytest.raises(MedSegError, match=r"cut\.mp4 cannot be read as a video.*end of a recording"):
+        VideoReader(cut)
+
+
+def test_a_damaged_part_costs_only_its_group_of_frames(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.ts", n_frames=200, gop=12)
+    content = bytearray(path.read_bytes())
+    begin = len(content) // 2
+    content[begin : begin + 188] = bytes(188)
+    path.write_bytes(content)
+    with VideoReader(path) as reader:
+        shown = {}
+        for number in range(reader.index.n_frames):
+            with suppress(MedSegError):
+                shown[number] = read_number(reader.read(number))
+        n_lost = 200 - reader.index.n_frames
+    right = [number for number, seen in shown.items() if seen in (number, number + n_lost)]
+    assert len(right) >= 200 - 2 * 12
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "cannot be read as a video"),
+        (b"#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:5,\nhttp://127.0.0.1:9/a.ts\n", "cannot be read as a video"),
+        (b"ffconcat version 1.0\nfile '/etc/hosts'\n", "cannot be read as a video"),
+        (bytes(5000), "cannot be read as a video"),
+    ],
+)
+def test_what_is_no_video_is_refused_and_no_other_file_is_opened(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(content)
+    with pytest.raises(MedSegError, match=reason):
+        VideoReader(path)
+
+
+def test_a_program_stream_is_refused_because_its_frames_cannot_be_found_again(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mpg", codec="mpeg2video", n_b_frames=2)
+    with pytest.raises(MedSegError, match=r"ffmpeg -i a\.mpg -c copy a\.mkv"):
+        read_index(path)
+
+
+def test_a_number_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with VideoReader(write_video(tmp_path / "a.mp4", n_frames=10)) as reader:
+        with pytest.raises(MedSegError, match="its frames are 0 to 9"):
+            reader.read(10)
+        reader.close()
+        with pytest.raises(MedSegError, match="was closed"):
+            reader.read(0)
+
+
+def test_the_cache_keeps_to_its_size(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", gop=60)
+    with VideoReader(path, cache_bytes=100_000) as reader:
+        for number in range(60):
+            reader.read(number)
+        assert 0 < reader.cached_bytes <= 100_000
+        assert reader.count_frames_to(59) == 0
+        assert reader.count_frames_to(5) == 6
+
+
+def test_a_step_back_in_a_long_group_decodes_nothing_again(tmp_path: Path) -> None:
+    with VideoReader(write_video(tmp_path / "a.mp4", gop=250, n_frames=100)) as reader:
+        reader.read(90, steps_back=20)
+        assert [reader.count_frames_to(number) for number in range(70, 91)] == [0] * 21
+
+
+def test_a_frame_that_is_not_wanted_any_more_is_given_up(tmp_path: Path) -> None:
+    with VideoReader(write_video(tmp_path / "a.mp4", gop=250, n_frames=100)) as reader:
+        with pytest.raises(ReadCancelled):
+            reader.read(90, lambda: True)
+        assert read_number(reader.read(91)) == 91

@@ -1,0 +1,221 @@
+"""Frames of a video are cases as all others; predicted ranges go on where they ended; accepted frames are written."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_medseg.core import formats
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image
+from napari_medseg.core.project.case_files import write_image_copy
+from napari_medseg.core.records import Case
+from napari_medseg.core.video.frame_paths import VideoFrames, make_frames, make_series
+from napari_medseg.core.video.video_reader import VideoReader
+from napari_medseg.inference.engine.interface import PredictionCancelled
+from napari_medseg.inference.events import PredictionEvent, PredictionResult
+from napari_medseg.workflow import cases, review
+from napari_medseg.workflow.output.export import list_accepted_rows, read_export_item
+from napari_medseg.workflow.storage.file_kinds import CACHES, find_file_kind
+from napari_medseg.workflow.video.chosen_frames import choose_every, list_chosen_frames
+from napari_medseg.workflow.video.predict_range import predict_range
+from napari_medseg.workflow.video.predicted_frames import PREDICTED_FOLDER, PredictedFrames
+from napari_medseg.workflow.video.write_frames import choose_video_rows, write_frames
+from napari_medseg.workflow.video.write_overlay import DrawnLabels, write_overlay
+from napari_medseg.workflow.workspace import Workspace
+from tests.core.video.video_phantoms import read_number, write_video
+
+TASK = "instruments"
+
+
+@pytest.fixture
+def ws(tmp_path: Path) -> Iterator[Workspace]:
+    opened = Workspace.open(tmp_path / "project", tmp_path / "registry")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    return write_video(tmp_path / "op 3.mp4")
+
+
+def add(ws: Workspace, frames: list[VideoFrames]) -> list[Case]:
+    images = [formats.read(one.path) for one in frames]
+    return cases.add_cases(ws, images, TASK, force=True)
+
+
+def accept(ws: Workspace, case: Case) -> None:
+    image = cases.load_image(ws, case)
+    labels = np.zeros(image.spatial_shape, np.uint8)
+    labels[..., 20:30, 20:30] = 1
+    review.accept(ws, review.open_review(ws, case, None), labels, image)
+
+
+def test_frames_of_one_video_are_one_group_and_are_found_after_a_restart(ws: Workspace, video: Path) -> None:
+    added = add(ws, make_frames(video, [3, 30]))
+    assert len({case.group for case in added}) == 1
+    assert added[0].name == "video 1 case 1"
+    folder, registry = ws.project.folder, ws.registry.user_dir
+    ws.close()
+    again = Workspace.open(folder, registry)
+    found = list_chosen_frames(again, video)
+    assert [(frame.number, frame.state) for frame in found] == [(3, "new"), (30, "new")]
+    assert read_number(cases.load_image(again, found[1].case).pixels) == 30
+    again.close()
+
+
+def test_the_marks_of_a_series_are_its_frames(ws: Workspace, video: Path) -> None:
+    (series,) = add(ws, [make_series(video, 10, 14, 2)])
+    assert [(frame.number, frame.place) for frame in list_chosen_frames(ws, video)] == [(10, 0), (12, 1), (14, 2)]
+    accept(ws, series)
+    assert {frame.state for frame in list_chosen_frames(ws, video)} == {"accepted"}
+
+
+def test_a_moved_video_costs_only_the_frames_that_are_not_in_the_project(ws: Workspace, video: Path) -> None:
+    kept, copied, lost = add(ws, make_frames(video, [1, 2, 3]))
+    accept(ws, kept)
+    write_image_copy(ws.project.folder, formats.read(make_frames(video, [2])[0].path))
+    video.rename(video.with_name("elsewhere.mp4"))
+    assert read_number(cases.load_image(ws, kept).pixels) == 1
+    assert read_number(cases.load_image(ws, copied).pixels) == 2
+    with pytest.raises(MedSegError, match="video 1 case 3 cannot be shown: its files are missing"):
+        cases.load_image(ws, lost)
+
+
+def test_every_nth_frame_of_a_range(video: Path) -> None:
+    with VideoReader(video) as reader:
+        assert choose_every(reader.index, 10, 31, 10) == [10, 20, 30]
+        with pytest.raises(MedSegError, match="within frames 0 to 59"):
+            choose_every(reader.index, 10, 99, 10)
+
+
+class FakeEngine:
+    """Stands in for the engine: labels are 1 where the image is bright; the requests in `cancels` are cancelled."""
+
+    def __init__(self, cancels: int = 0, fails: int = 0) -> None:
+        self.cancels, self.fails, self.n_asked = cancels, fails, 0
+
+    def predict(self, image: Image, _folder: Path, **_options: object) -> Iterator[PredictionEvent]:
+        self.n_asked += 1
+        if self.cancels:
+            self.cancels -= 1
+            raise PredictionCancelled("cancelled")
+        if self.fails:
+            self.fails -= 1
+            raise MedSegError("the engine failed")
+        bright = (image.pixels[..., 0] > 150).astype(np.uint8)
+        yield PredictionResult(bright, uncertainty=0.0, uncertainty_map=None, seconds=0.1, device="CPU")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def predict(ws: Workspace, video: Path, numbers: range, engine: FakeEngine) -> PredictedFrames:
+    ws.engine.close()
+    ws.engine = engine
+    reader = VideoReader(video)
+    model = ws.registry.get_live_id(TASK)
+    predicted = PredictedFrames.open(ws.project.folder, reader, TASK, model)
+    for _step in predict_range(ws, model, reader, numbers, predicted):
+        pass
+    return predicted
+
+
+def test_a_range_is_predicted_once_and_goes_on_where_it_ended(ws: Workspace, video: Path) -> None:
+    engine = FakeEngine(cancels=2)
+    predicted = predict(ws, video, range(0, 20, 5), engine)
+    assert predicted.numbers.tolist() == [0, 5, 10, 15]
+    assert engine.n_asked == 6  # a cancelled one is asked for again
+    predicted.close()
+    moved = video.rename(video.with_name("moved.mp4"))
+    engine = FakeEngine()
+    predicted = predict(ws, moved, range(0, 30, 5), engine)
+    assert engine.n_asked == 2
+    labels = predicted.read(25)
+    assert labels is not None
+    assert labels.shape == (48, 96)
+    assert predicted.find_shown(27, reach=4) == 25
+    assert predicted.find_shown(47, reach=4) is None
+    assert predicted.read(26) is None
+    predicted.close()
+
+
+def test_a_frame_that_fails_is_left_out_and_many_end_the_range(ws: Workspace, video: Path) -> None:
+    predicted = predict(ws, video, range(4), FakeEngine(fails=1))
+    assert predicted.numbers.tolist() == [1, 2, 3]
+    predicted.close()
+    with pytest.raises(MedSegError, match="the engine failed"):
+        predict(ws, video, range(10, 20), FakeEngine(fails=9))
+
+
+def test_predicted_frames_are_a_cache_that_names_no_one(ws: Workspace, video: Path) -> None:
+    predicted = predict(ws, video, range(2), FakeEngine())
+    path = predicted.path.relative_to(ws.project.folder).as_posix()
+    assert "op 3" not in path
+    assert find_file_kind(path) in CACHES
+    predicted.close()
+    predicted.path.write_bytes(b"damaged" * 500)
+    for extra in predicted.path.parent.glob("*-*al"):
+        extra.unlink()
+    again = PredictedFrames(predicted.path, (48, 96))
+    assert again.numbers.tolist() == []
+    again.write(3, np.ones((48, 96), np.uint16))
+    assert again.read(3).dtype == np.uint16
+    again.close()
+    assert predicted.path.parent.name == PREDICTED_FOLDER
+
+
+def test_accepted_frames_are_written_with_the_ids_of_their_videos(ws: Workspace, video: Path, tmp_path: Path) -> None:
+    other = write_video(tmp_path / "op 4.mkv", n_frames=20)
+    single = add(ws, make_frames(video, [30, 3]))
+    (series,) = add(ws, [make_series(other, 10, 14, 2)])
+    for case in (*single, series):
+        accept(ws, case)
+    rows = choose_video_rows(list_accepted_rows(ws, TASK))
+    written = write_frames(rows, lambda row: read_export_item(ws, row), tmp_path / "out")
+    assert written.n_frames == 5
+    content = json.loads((tmp_path / "out" / "annotations.json").read_text())
+    assert [one["length"] for one in content["videos"]] == [60, 20]
+    assert [(one["video_id"], one["frame_id"], one["frame_index"]) for one in content["images"]] == [
+        (1, 0, 3),
+        (1, 1, 30),
+        (2, 0, 10),
+        (2, 1, 12),
+        (2, 2, 14),
+    ]
+    assert {one["video_id"] for one in content["annotations"]} == {1, 2}
+    assert "op 3" not in json.dumps(content)
+    first = content["images"][1]["file_name"]
+    assert read_number(formats.read(tmp_path / "out" / "images" / first).pixels) == 30
+    assert int(formats.read_mask(tmp_path / "out" / "masks" / first).sum()) == 100
+    assert len(choose_video_rows(list_accepted_rows(ws, TASK), other)) == 1
+
+
+def test_without_accepted_frames_nothing_is_written(ws: Workspace) -> None:
+    with pytest.raises(MedSegError, match="no frame of a video is accepted"):
+        choose_video_rows(list_accepted_rows(ws, TASK))
+
+
+def test_labels_are_drawn_over_a_video(ws: Workspace, video: Path, tmp_path: Path) -> None:
+    predicted = predict(ws, video, range(0, 20, 5), FakeEngine())
+    (case,) = add(ws, make_frames(video, [12]))
+    accept(ws, case)
+    task = ws.tasks.get_task(TASK)
+    with VideoReader(video) as reader:
+        drawn = DrawnLabels(ws.project.folder, list_accepted_rows(ws, TASK), predicted, reader)
+        assert int(drawn.read(12).sum()) == 100  # a person's labels come first
+        assert drawn.read(13) is not None
+        assert drawn.read(40) is None
+        assert write_overlay(tmp_path / "out.mp4", reader, drawn, task, range(5, 25)) == 15
+        with pytest.raises(MedSegError, match="no frame of this range has labels"):
+            write_overlay(tmp_path / "none.mp4", reader, drawn, task, range(40, 45))
+        before = reader.read(12).astype(int)
+    assert not (tmp_path / "none.mp4").exists()
+    with VideoReader(tmp_path / "out.mp4") as written:
+        assert written.index.n_frames == 20
+        difference = np.abs(written.read(7).astype(int) - before)[20:30, 20:30]
+        assert difference.mean() > 40
+    predicted.close()
