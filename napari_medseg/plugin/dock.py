@@ -142,7 +142,7 @@ class Dock(QWidget):
             return
         n_edited = f"{current.edit_session.draft.edited.n_voxels:,}"
         text = f"Predict {current.case.name} again? The {n_edited} voxels that you edited keep your labels."
-        self.prompt.ask(text, [("Predict", self.worklist.predict), ("Cancel", lambda: None)])
+        self.prompt.ask_of_case(text, [("Predict", self.worklist.predict), ("Cancel", lambda: None)])
 
     def show_export_form(self, chosen: Sequence[Case] = ()) -> None:
         """Ask for format and folder; then export accepted cases: some, or all of the current task."""
@@ -179,7 +179,7 @@ class Dock(QWidget):
     def _make_sections(self) -> None:
         workspace, desk = self._workspace, self.case_controller
         self.prompt = InlinePrompt()
-        self.task_assigner = TaskAssigner(workspace, self.worklist, desk, self.prompt.ask)
+        self.task_assigner = TaskAssigner(workspace, self.worklist, desk, self.prompt.ask_lasting)
         self.case_panel = CasePanel(workspace, self.worklist, desk, self.prediction_queue)
         self.labels_panel = LabelsPanel(self._viewer, desk, self.worklist.task, self._workspace.registry)
         self.views.add_to(self.labels_panel)
@@ -188,7 +188,7 @@ class Dock(QWidget):
         self.guidance = Guidance(self._viewer, workspace, desk, self.prediction_queue, self.correction)
         self.labels_panel.add_to_model_row(self.guidance.threshold_row)
         self._removed_layer = RemovedLayer(self._viewer, desk, self._get_open_task)
-        self.added_labels = AddedLabels(self._viewer, desk, self._get_open_task, self.prompt.ask)
+        self.added_labels = AddedLabels(self._viewer, desk, self._get_open_task, self.prompt.ask_of_case)
         self.review_panel = ReviewPanel(workspace, desk, self.idle_timer, self.review_region, self.added_labels)
         self.meter = Meter(self._viewer, workspace, desk, self.worklist)
         self.review_panel.add_to_header(self.meter.button)
@@ -201,7 +201,7 @@ class Dock(QWidget):
         self.masks = DroppedMasks(self._viewer, workspace, desk, self.worklist, self.prediction_queue)
         self.video = VideoDesk(self._viewer, workspace, desk, self.worklist, self.prediction_queue, self)
         self.group_editor = GroupEditor(workspace, self.worklist, self)
-        self.hold_out = HoldOutGuide(workspace, self.worklist, desk, self.prompt.ask, self)
+        self.hold_out = HoldOutGuide(workspace, self.worklist, desk, self.prompt.ask_of_case, self)
         self.case_commands = CaseCommands(workspace, self.worklist, desk, self.task_assigner, self.prompt.ask_lasting)
         self._lay_out()
 
@@ -231,6 +231,7 @@ class Dock(QWidget):
         self.review_panel.note_changed.connect(self.worklist.update_case)
         self.case_commands.export_requested.connect(self.show_export_form)
         self.case_controller.opened.connect(lambda: self.labels_panel.show_task(self.worklist.open_task))
+        self.case_controller.opened.connect(self.prompt.forget_case)
         self.review_panel.export_requested.connect(lambda: self.show_export_form())
         self.labels_panel.uncertainty_toggled.connect(self._on_uncertainty_toggled)
         self._overlays.changed.connect(
@@ -246,13 +247,14 @@ class Dock(QWidget):
         for react in (self.retrain_panel.refresh, lambda case: settle_messages(case.name), self.prompt.forget_undo):
             self.case_controller.decided.connect(react)
         self.worklist.changed.connect(self._on_list_changed)
-        self.worklist.drops.sorted_by_task.connect(self.prompt.ask)
+        self.worklist.drops.sorted_by_task.connect(self.prompt.ask_lasting)
         self.worklist.drops.question_settled.connect(self.prompt.withdraw)
         self._viewer.layers.selection.events.active.connect(self.case_panel.refresh_predict)
 
     def _on_task_changed(self) -> None:
         self.labels_panel.set_task(self.worklist.open_task)
         self.retrain_panel.set_task(self.worklist.task.name)
+        self.prompt.show_for(self.worklist.task.name)
         self._on_list_changed()
 
     def _get_open_task(self) -> Task:

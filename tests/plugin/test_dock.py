@@ -13,7 +13,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.utils.key_bindings import coerce_keybinding
 from napari.utils.notifications import notification_manager
-from plugin_phantoms import N_RIGHT, RunFolder, Texts, phantom, write_phantom
+from plugin_phantoms import N_RIGHT, RunFolder, Texts, phantom, write_phantom, write_version
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
@@ -592,7 +592,7 @@ def test_a_better_version_goes_live_with_one_click_and_can_be_rolled_back(
     assert ws.registry.get_live_card("lungs").id == "lungs-unet@2"
     assert dock.case_panel._model.currentText() == "lungs-unet@2 live"
     assert dock.retrain_panel._hint_page.isVisible()
-    (action,) = dock.retrain_panel._roll_back.menu().actions()
+    (action,) = dock.retrain_panel.versions.button.menu().actions()
     assert action.text() == "Make lungs-unet@1 live again"
     action.trigger()
     assert ws.registry.get_live_card("lungs").id == "lungs-unet@1"
@@ -616,8 +616,28 @@ def test_a_worse_version_needs_a_typed_reason_that_goes_on_its_card(
     assert ws.registry.get_card("lungs-unet@2").lineage.promotion_reason == "children only"
 
 
-def test_keeping_the_old_version_leaves_it_live(
+def test_a_comparison_that_waits_outlives_another_version_that_is_made_live_by_hand(
     ws: Workspace, make_dock: Callable[[Workspace], Dock], qtbot: QtBot, tmp_path: Path
+) -> None:
+    other = ws.registry.add(write_version(tmp_path / "other", 7))
+    run = RunFolder(ws)
+    run.say(*ended(*BETTER))
+    dock = make_dock(ws)
+    panel = dock.retrain_panel
+    qtbot.waitUntil(lambda: panel.decision.table.isVisible())
+    assert not panel._retrain.isEnabled()
+    assert "promote it or keep the old one" in panel._retrain.toolTip()
+    panel.versions.chosen.emit(other.id, "tried by hand")
+    assert ws.registry.get_live_card("lungs").id == other.id
+    qtbot.waitUntil(lambda: panel.decision.table.isVisible())
+    assert f"Compared with lungs-unet@1; {other.id} is live now." in panel.decision.figures.text()
+    panel.decision.keep_button.click()
+    assert ws.registry.get_live_card("lungs").id == other.id
+    assert "promote it or keep" not in panel._retrain.toolTip()
+
+
+def test_keeping_the_old_version_leaves_it_live(
+    ws: Workspace, make_dock: Callable[[Workspace], Dock], qtbot: QtBot, tmp_path: Path, told: Texts
 ) -> None:
     run = RunFolder(ws)
     run.say(*ended(*BETTER))
@@ -626,7 +646,16 @@ def test_keeping_the_old_version_leaves_it_live(
     dock.retrain_panel.decision.keep_button.click()
     assert ws.registry.get_live_card("lungs").id == "lungs-unet@1"
     assert ws.project.get_record(Run, run.run.id).state is RunState.KEPT_OLD
-    assert not dock.retrain_panel._roll_back.isVisible(), "a version that never was live is nothing to go back to"
+    assert any("lungs-unet@2 is kept, and not live" in text for text in told)
+    (action,) = dock.retrain_panel.versions.button.menu().actions()
+    assert action.text() == "Promote lungs-unet@2, which never was live…"
+    action.trigger()
+    assert ws.registry.get_live_card("lungs").id == "lungs-unet@1", "it asks why"
+    dock.retrain_panel.versions.prompt._reason.setText("better on our scanner")
+    dock.retrain_panel.versions.prompt.press_answer("Promote")
+    assert ws.registry.get_live_card("lungs").id == "lungs-unet@2"
+    assert ws.registry.get_card("lungs-unet@2").lineage.promotion_reason == "better on our scanner"
+    assert "lungs-unet@2 is live: it predicts from now on." in told
 
 
 def test_a_failed_run_is_one_message_and_can_be_tried_again(

@@ -167,7 +167,7 @@ def _promote_and_roll_back(widget: MedSegWidget) -> None:
     assert live.lineage.parent == "lungs-unet@4"
     assert live.lineage.promotion_reason == "this is a test"
     assert widget.dock.case_panel._model.currentText() == "lungs-unet@5 live"
-    improve._roll_back.menu().actions()[0].trigger()
+    improve.versions.button.menu().actions()[0].trigger()
     assert registry.get_live_card("lungs").id == "lungs-unet@4"
 
 

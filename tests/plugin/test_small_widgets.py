@@ -115,6 +115,52 @@ def test_a_long_name_does_not_widen_its_button(qtbot: QtBot) -> None:
     assert ElidingButton("ok").minimumSizeHint().width() < button.minimumSizeHint().width()
 
 
+def test_a_question_follows_the_lists_of_its_tasks(qtbot: QtBot) -> None:
+    question = InlinePrompt()
+    qtbot.addWidget(question)
+    question.show_for("lungs")
+    answers = [("Keep", lambda: None), ("Undo", lambda: None)]
+    question.ask_lasting("3 CT slices for Lungs, 2 images for Nuclei", answers, ["lungs", "nuclei"])
+    question.ask_lasting("case 1: now on the list of Nuclei", answers, ["nuclei"])
+    assert question.text == "3 CT slices for Lungs, 2 images for Nuclei", "the other one waits for its list"
+    question.show_for("covid")
+    assert question.text == ""
+    question.show_for("nuclei")
+    question.press_answer("Keep")
+    assert question.text == "3 CT slices for Lungs, 2 images for Nuclei"
+    question.show_for("covid")
+    question.withdraw("3 CT slices for Lungs, 2 images for Nuclei")
+    question.show_for("lungs")
+    assert question.text == ""
+
+
+def test_a_question_about_the_open_case_goes_with_it(qtbot: QtBot) -> None:
+    question = InlinePrompt()
+    qtbot.addWidget(question)
+    question.ask_of_case("Predict case 1 again?", [("Predict", lambda: None), ("Cancel", lambda: None)])
+    question.forget_case()
+    assert question.text == ""
+    question.ask("Open the next draft?", [("Open", lambda: None)])
+    question.forget_case()
+    assert question.text == "Open the next draft?"
+
+
+def test_a_note_that_was_typed_is_kept_when_the_next_case_opens(qtbot: QtBot) -> None:
+    question = InlinePrompt()
+    qtbot.addWidget(question)
+    kept: list[str] = []
+    question.ask_text("Note on case 1", "", "Keep", kept.append, "before")
+    question._reason.setText("blurred edge")
+    question.leave()
+    question.leave()
+    question.ask_text("Note on case 2", "", "Keep", kept.append, "before")
+    question.leave()
+    question.ask_reason("Why is case 3 not usable?", "", "Reject", kept.append)
+    question._reason.setText("half a reas")
+    question.leave()
+    assert kept == ["blurred edge"]
+
+
 def test_a_reason_must_be_typed(qtbot: QtBot) -> None:
     question = InlinePrompt()
     qtbot.addWidget(question)

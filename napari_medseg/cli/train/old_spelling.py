@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
-COMMANDS = frozenset(("project", "folders", "resume", "discard", "preview"))
+COMMANDS = frozenset(("project", "folders", "resume", "decide", "discard", "preview"))
 HELP = frozenset(("-h", "--help"))
 FLAGS = HELP | {
     "--binarise",

@@ -5,7 +5,7 @@ on the same hold-out makes the next one stricter, because chance has had more tr
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import fmean
@@ -166,34 +166,28 @@ def decide_promotion(
     noun = noun or find_group_noun(row.group for row in rows)
     needed = 1.0 - compute_allowed_error(n_earlier)
     if not rows:
-        wanted = count_groups(MIN_GROUPS, noun)
-        answer = f"Cannot tell: no corrected case is in the hold-out, cases of {wanted} are needed"
-        figures = "Nothing says whether the new version is better."
-        nothing = (0, 0, 0.0, 0.0, 0.0, "", None, MIN_GROUPS)
-        return Verdict(Decision.CANNOT_TELL, *nothing, answer, figures, n_earlier, needed)
+        return _make_verdict_without_cases(count_groups(MIN_GROUPS, noun), n_earlier, needed)
     groups: dict[str, list[ComparedCase]] = {}
     for row in rows:
         groups.setdefault(row.group or row.case, []).append(row)
     changes = [fmean(row.new - row.old for row in group) for group in groups.values()]
-    mean_old = fmean(fmean(row.old for row in group) for group in groups.values())
-    mean_new = fmean(fmean(row.new for row in group) for group in groups.values())
-    lost = find_regressions(
-        {key: [(row.case, row.new - row.old) for row in its] for key, its in groups.items()}, margin
-    )
+    means = _compute_means(groups.values())
+    changed = {key: [(row.case, row.new - row.old) for row in its] for key, its in groups.items()}
+    lost = find_regressions(changed, margin)
     reached = 0.0 if len(groups) < MIN_GROUPS else 1.0 - float(compute_gain_p_value(changes))
     decision, n_needed, answer = _apply_gate_rules(changes, reached, lost, margin, n_earlier, noun)
     if label_problem and decision is Decision.BETTER:
         decision, answer = Decision.CANNOT_TELL, f"Cannot tell: {label_problem}"
     worst = min(rows, key=lambda row: row.new - row.old)
     ci = compute_change_interval(changes, CONFIDENCE)
-    figures = _describe_scores(rows, count_groups(len(groups), noun), (mean_old, mean_new), ci)
+    figures = _describe_scores(rows, count_groups(len(groups), noun), means, ci)
     figures += _describe_noise(rows, margin) * (not lost) + _describe_confidence(n_earlier, reached) * (ci is not None)
     return Verdict(
         decision=decision,
         n_cases=len(rows),
         n_groups=len(groups),
-        mean_old=mean_old,
-        mean_new=mean_new,
+        mean_old=means[0],
+        mean_new=means[1],
         worst_change=worst.new - worst.old,
         worst_case=worst.case,
         ci=ci,
@@ -204,6 +198,19 @@ def decide_promotion(
         confidence_needed=needed,
         confidence_reached=reached,
     )
+
+
+def _compute_means(groups: Iterable[Sequence[ComparedCase]]) -> tuple[float, float]:
+    """Return the mean score of the old and of the new version; every group has the same weight."""
+    pairs = [(fmean(row.old for row in group), fmean(row.new for row in group)) for group in groups]
+    return fmean(old for old, _ in pairs), fmean(new for _, new in pairs)
+
+
+def _make_verdict_without_cases(wanted: str, n_earlier: int, needed: float) -> Verdict:
+    answer = f"Cannot tell: no corrected case is in the hold-out, cases of {wanted} are needed"
+    figures = "Nothing says whether the new version is better."
+    nothing = (0, 0, 0.0, 0.0, 0.0, "", None, MIN_GROUPS)
+    return Verdict(Decision.CANNOT_TELL, *nothing, answer, figures, n_earlier, needed)
 
 
 def _describe_scores(

@@ -13,7 +13,8 @@ from napari_medseg.workflow.tasks import assignment
 from napari_medseg.workflow.tasks.assignment import TaskAssignment, list_names
 from napari_medseg.workflow.workspace import Workspace
 
-Ask = Callable[[str, Sequence[PromptAnswer]], None]
+Ask = Callable[..., None]
+"""Gets a text, answers, and the names of the tasks with whose lists the question is shown."""
 Command = tuple[str, Callable[[], None]]
 
 
@@ -25,7 +26,7 @@ class TaskAssigner:
     workspace, worklist, case_controller
         The project, the list that is shown, and the controller of the open case.
     ask
-        Shows a text with answers, as `InlinePrompt.ask` does.
+        Shows a text with answers while the list of a task is shown, as `InlinePrompt.ask_lasting` does.
     """
 
     def __init__(self, workspace: Workspace, worklist: Worklist, case_controller: CaseController, ask: Ask) -> None:
@@ -104,6 +105,7 @@ class TaskAssigner:
             self._ask(
                 f"{names}: no longer on the list of {title}. Strokes, if any, are kept. {stay}".rstrip(),
                 [("Undo", self.undo), ("OK", lambda: None)],
+                [chosen[0].task],
             )
 
     def remove_open_case(self) -> None:
@@ -148,7 +150,7 @@ class TaskAssigner:
             where = self._get_title(tasks.pop())
             text += f" Still on the list of {where}, too."
             answers.insert(1, ("Remove there", partial(self.remove_from_list, former)))
-        self._ask(text, answers)
+        self._ask(text, answers, [assigned.task])
 
     def _take_back(self, assigned: TaskAssignment, before: Case) -> None:
         assignment.remove_from_list(self._workspace, assigned.added)

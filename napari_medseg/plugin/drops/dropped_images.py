@@ -51,11 +51,12 @@ class DroppedImages(QObject):
 
     Notes
     -----
-    `sorted_by_task` carries a text about a drop of mixed kinds, and answers with what they call; `question_settled`
-    carries that text when it needs no answer any more. `released` is emitted when predictions may begin.
+    `sorted_by_task` carries a text about a drop of mixed kinds, answers with what they call, and the names of the tasks
+    of the drop; `question_settled` carries that text when it needs no answer any more.
+    `released` is emitted when predictions may begin.
     """
 
-    sorted_by_task = Signal(str, list)
+    sorted_by_task = Signal(str, list, list)
     question_settled = Signal(str)
     released = Signal()
 
@@ -150,12 +151,14 @@ class DroppedImages(QObject):
     def _ask(self, remark: str = "", *more: PromptAnswer) -> None:
         """Ask whether the drop is sorted well; the menu has the tasks of each part, and of all images."""
         parts = drop_sorting.list_parts(self._batch)
+        if self._question:
+            self.question_settled.emit(self._question)  # another one takes its place
         whole = [(f"All {len(self._batch):,} images", self.cases)] if len(parts) > 1 else []
         groups = [(part.text, part.cases) for part in parts] + whole
         menu = [(f"{text} for", self._list_redirections(of)) for text, of in groups]
         answers: list[PromptAnswer] = [("Sorted well", self.release), ("Other task", menu), *more]
         self._question = f"{drop_sorting.describe_drop(self._workspace, self._batch)}.{remark}"
-        self.sorted_by_task.emit(self._question, answers)
+        self.sorted_by_task.emit(self._question, answers, [part.task for part in parts])
 
     def _list_redirections(self, chosen: Sequence[Case]) -> list[tuple[str, Callable[[], None]]]:
         tasks = drop_sorting.list_possible_tasks(self._workspace, chosen)

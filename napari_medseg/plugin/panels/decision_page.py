@@ -61,7 +61,10 @@ class DecisionPage(QWidget):
         self.verdict.setText(view.verdict.headline)
         self.verdict.setProperty("decision", view.verdict.decision.value)
         self.verdict.style().polish(self.verdict)
-        self.figures.setText(f"{view.verdict.answer}. {view.verdict.figures}" * (not is_better) or view.verdict.figures)
+        text = view.verdict.figures if is_better else f"{view.verdict.answer}. {view.verdict.figures}"
+        if live is not None and run.base_model not in ("", live.id):
+            text = f"Compared with {run.base_model}; {live.id} is live now. {text}"
+        self.figures.setText(text)
         self.promote_button.setText(f"Promote {next_name}")
         self.keep_button.setText("Not yet" if live is None else f"Keep @{live.version}")
         asks = "" if is_better else "; it asks for a reason, as the hold-out does not show that it is better"

@@ -3,8 +3,7 @@
 from functools import partial
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QApplication, QMenu, QWidget
-from superqt import QElidingLabel
+from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_medseg.core.grouping.keyed_groups import choose_group_noun
 from napari_medseg.core.records import Run, RunState
@@ -14,12 +13,12 @@ from napari_medseg.plugin.forms.retrain_form import TIME_BUDGETS, RetrainOptions
 from napari_medseg.plugin.panels.checks_list import FindingsList
 from napari_medseg.plugin.panels.decision_page import DecisionPage, make_wrapped_label
 from napari_medseg.plugin.panels.run_progress import RunProgress
+from napari_medseg.plugin.panels.versions_row import VersionsRow
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection, PageStack
 from napari_medseg.plugin.widgets.notifications import settle_messages, show_errors, show_problem, show_result
 from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.hold_out.held_out_groups import describe_hold_out_shortage
-from napari_medseg.workflow.meter import effort
 from napari_medseg.workflow.retrain import CandidateComparison
 from napari_medseg.workflow.run_outcome import find_waiting_comparison, list_undecided_runs
 from napari_medseg.workflow.run_plan import RunRequest
@@ -31,6 +30,7 @@ RETRAIN_HINT = (
 )
 RUN_TOPIC = "training run for {}"
 """Of one task: the message of a run that waits does not replace that of another task."""
+LIVE_TOPIC = "live version of {}"
 OPTIONS_TOOLTIP = "Choose the start version, the seed, or a custom recipe"
 FIRST_MODEL_HINT = (
     "The first model is trained on accepted cases, if possible of several {}s. It goes live only if it beats empty "
@@ -71,10 +71,14 @@ class RetrainPanel(CollapsibleSection):
     def set_task(self, task: str) -> None:
         """Show another task and its active or undecided run."""
         self._task = task
-        self._show_page(self._hint_page)
-        self.refresh()
+        self.show_hint()
         with show_errors():
             self._watch.attach(task)
+
+    def show_hint(self) -> None:
+        """Show what a run needs, and no run."""
+        self._show_page(self._hint_page)
+        self.refresh()
 
     def refresh(self) -> None:
         """Update the number of new corrections and the state of the buttons."""
@@ -98,8 +102,7 @@ class RetrainPanel(CollapsibleSection):
             tooltip = f"{what} on {waiting} corrections, in a separate process; you can continue working"
             theme.set_enabled(self._retrain, not why_not, tooltip, why_not)
             theme.set_enabled(self._options, not why_not, OPTIONS_TOOLTIP, why_not)
-            self._fill_roll_back(live)
-            self._show_effort()
+            self.versions.show_task(self._task, live)
 
     def set_budget(self, seconds: float) -> None:
         """Select the time budget of the next run, in seconds; a value that is not in the list is ignored."""
@@ -135,39 +138,13 @@ class RetrainPanel(CollapsibleSection):
         self.decision.row_chosen.connect(self.row_chosen)
         self._pages = PageStack(self._hint_page, self.progress, self.decision)
         self.add(self._pages)
-        self._roll_back = theme.make_tool_button("Roll back ▾", "Make an earlier version live again")
-        self._roll_back.setPopupMode(self._roll_back.ToolButtonPopupMode.InstantPopup)
-        self._roll_back.setMenu(QMenu(self._roll_back))
-        self._effort = QElidingLabel("")
-        self._effort.setObjectName("medseg-muted")
-        self.add_row(self._effort, self._roll_back)
+        self.versions = VersionsRow(self._workspace)
+        self.versions.chosen.connect(self._on_version_chosen)
+        self.add(self.versions)
         self.progress.pause_requested.connect(self._watch.pause)
         self.progress.cancel_requested.connect(self._watch.cancel)
         self.progress.continue_requested.connect(self._on_continue)
         self.progress.discard_requested.connect(self._on_discard)
-
-    def _show_effort(self) -> None:
-        found = effort.read_efforts(self._workspace, self._task)
-        self._effort.setText(effort.format_effort(found))
-        self._effort.setToolTip(
-            "\n".join(
-                f"{one.model}: {one.n_cases} accepted, {one.seconds:.0f} s and {one.changed_voxels:,.0f} voxels each"
-                for one in found
-            )
-        )
-
-    def _fill_roll_back(self, live: str) -> None:
-        """List the versions that were live before, newest first."""
-        registry = self._workspace.registry
-        earlier = [change.model for change in reversed(registry.read_history(self._task))]
-        known = [card.id for card in registry.list_versions(self._task)]
-        bundled = [model for model in known if registry.get_folder(model).is_relative_to(registry.bundled_dir)]
-        models = [model for model in dict.fromkeys([*earlier, *bundled]) if model != live and model in known]
-        menu = self._roll_back.menu()
-        menu.clear()
-        for model in models:
-            menu.addAction(f"Make {model} live again", partial(self._on_roll_back, model))
-        self._roll_back.setVisible(bool(models))
 
     def _on_retrain(self) -> None:
         self.findings.call_when_checked(self._start_run)
@@ -191,8 +168,7 @@ class RetrainPanel(CollapsibleSection):
     def _on_discard(self) -> None:
         with show_errors():
             self._watch.discard()
-        self._show_page(self._hint_page)
-        self.refresh()
+        self.show_hint()
 
     def _on_began(self) -> None:
         self.decision.compared = None
@@ -277,25 +253,45 @@ class RetrainPanel(CollapsibleSection):
 
     def _promote(self, reason: str) -> None:
         with show_errors():
+            before = self._workspace.registry.get_live_id(self._task)
             if (compared := self.decision.compared) is not None:
-                retrain.promote(self._workspace, compared[0], reason)
+                card = retrain.promote(self._workspace, compared[0], reason)
+                self._tell_live(card.id, before)
             self._finish_decision()
 
     def _on_keep(self) -> None:
         with show_errors():
             if (compared := self.decision.compared) is not None:
-                retrain.keep_old(self._workspace, compared[0])
+                card = retrain.keep_old(self._workspace, compared[0])
+                text = f"{card.id} is kept, and not live. You can promote it later: Versions, at the end of Improve."
+                show_result(text, topic=LIVE_TOPIC.format(card.task))
             self._finish_decision()
 
-    def _on_roll_back(self, model: str) -> None:
+    def _on_version_chosen(self, model: str, reason: str) -> None:
         with show_errors():
-            self._workspace.registry.promote(model)
+            registry = self._workspace.registry
+            before = registry.get_live_id(self._task)
+            registry.promote(model, reason)
+            self._tell_live(model, before)
             self._finish_decision()
+            self._watch.attach(self._task)  # a new version that waits for a decision goes on waiting
+
+    def _tell_live(self, model: str, before: str) -> None:
+        """Say which version predicts from now on, with the way back."""
+        task = self._workspace.registry.get_card(model).task
+        back = [(f"Back to {before}", partial(self._go_back, before))] if before and before != model else []
+        show_result(f"{model} is live: it predicts from now on.", back, LIVE_TOPIC.format(task))
+
+    def _go_back(self, model: str) -> None:
+        with show_errors():
+            card = self._workspace.registry.promote(model)
+            show_result(f"{card.id} is live again.", topic=LIVE_TOPIC.format(card.task))
+            self.refresh()
+            self.live_changed.emit()
 
     def _finish_decision(self) -> None:
         self.decision.compared = None
         self.decision.prompt.hide()
         settle_messages(RUN_TOPIC.format(self._task))
-        self._show_page(self._hint_page)
-        self.refresh()
+        self.show_hint()
         self.live_changed.emit()

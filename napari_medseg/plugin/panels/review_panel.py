@@ -168,7 +168,7 @@ class ReviewPanel(CollapsibleSection):
             self._write_seconds()
 
     def _on_opened(self) -> None:
-        self.prompt.hide()
+        self.prompt.leave()
         self._unwritten_s = 0.0
         self._activity.take_active_s()
         self.refresh()

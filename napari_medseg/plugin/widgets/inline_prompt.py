@@ -1,8 +1,11 @@
 """A question inside the dock, used instead of a modal dialog."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from qtpy.QtWidgets import QFrame, QLineEdit, QMenu, QPushButton, QVBoxLayout, QWidget
+from qtpy.compat import isalive
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QFrame, QLineEdit, QMenu, QPushButton, QScrollArea, QVBoxLayout, QWidget
 from superqt import QFlowLayout
 
 from napari_medseg.plugin.widgets import theme
@@ -14,12 +17,20 @@ PromptAnswer = tuple[str, Callable[[], None] | Sequence[tuple[str, Sequence[Choi
 
 SPACING_PX = 4
 UNDO = "Undo"
-MAX_LASTING = 3
+MAX_LASTING = 4
 """Of questions that come back; nobody clicks through a longer row of them."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Question:
+    text: str
+    answers: Sequence[PromptAnswer]
+    tasks: frozenset[str] = frozenset()
+    """With whose lists it is shown; empty: with all."""
+
+
 class InlinePrompt(QFrame):
-    """Shows one question with its answers as buttons; hidden if there is no question."""
+    """Shows one question with its answers as buttons, and scrolls to it; hidden if there is no question."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -30,7 +41,11 @@ class InlinePrompt(QFrame):
         self._reason.returnPressed.connect(self._on_return)
         self._may_be_empty = False
         self._offers_undo = False
-        self._lasting: list[tuple[str, Sequence[PromptAnswer]]] = []
+        self._before = ""
+        self._lasting: list[_Question] = []
+        self._task = ""
+        self._is_of_case = False
+        self._keep_text: Callable[[str], None] | None = None
         self._buttons = QFlowLayout()  # long answers take a second line; in a row they would widen the dock
         self._buttons.setHorizontalSpacing(SPACING_PX)
         self._buttons.setVerticalSpacing(SPACING_PX)
@@ -52,20 +67,52 @@ class InlinePrompt(QFrame):
         self._reason.hide()
         self._show(text, answers)
 
-    def ask_lasting(self, text: str, answers: Sequence[PromptAnswer]) -> None:
-        """Ask as `ask`; a question with a choice comes back if others were asked before it was answered."""
-        self._forget(text)
-        if len(answers) > 1:
-            self._lasting = [*self._lasting, (text, answers)][-MAX_LASTING:]
+    def ask_of_case(self, text: str, answers: Sequence[PromptAnswer]) -> None:
+        """Ask as `ask` about the open case; `forget_case` withdraws the question, whose answers mean that case."""
         self.ask(text, answers)
+        self._is_of_case = True
+
+    def forget_case(self) -> None:
+        """Withdraw a question about the case that was open."""
+        if self._is_of_case and not self.isHidden():
+            self._hide_and_call(_do_nothing)()
+
+    def ask_lasting(self, text: str, answers: Sequence[PromptAnswer], tasks: Sequence[str] = ()) -> None:
+        """Ask as `ask`; a question with a choice comes back if others were asked before it was answered.
+
+        With `tasks` it is shown only while the list of one of them is, as `show_for` says, and comes back with it.
+        """
+        self._forget(text)
+        question = _Question(text, answers, frozenset(tasks))
+        if len(answers) > 1:
+            self._lasting = [*self._lasting, question][-MAX_LASTING:]
+        if self._is_meant_now(question):
+            self.ask(text, answers)
+
+    def show_for(self, task: str) -> None:
+        """Set aside a question that belongs to lists of other tasks, and show one that waits for this list."""
+        self._task = task
+        shown = next((one for one in self._lasting if one.text == self.text), None)
+        if shown is not None and not self._is_meant_now(shown):
+            self.hide()
+        self._show_waiting()
+
+    def leave(self) -> None:
+        """Hide the question; a text that was typed for it, and harms nobody, is kept."""
+        keep, self._keep_text = self._keep_text, None
+        typed = self._reason.text().strip()
+        if not self.isHidden() and keep is not None and typed != self._before:
+            keep(typed)
+        self.hide()
 
     def ask_reason(self, text: str, placeholder: str, answer: str, then: Callable[[str], None]) -> None:
         """Ask for a typed reason; the answer button is disabled until text is entered."""
         self._ask_for_text(text, placeholder, answer, then, "", may_be_empty=False)
 
     def ask_text(self, text: str, placeholder: str, answer: str, then: Callable[[str], None], value: str) -> None:
-        """Ask for a text, which may be empty; `value` is the text before."""
+        """Ask for a text, which may be empty; `value` is the text before. `leave` keeps what was typed."""
         self._ask_for_text(text, placeholder, answer, then, value, may_be_empty=True)
+        self._before, self._keep_text = value, then
 
     def _ask_for_text(
         self, text: str, placeholder: str, answer: str, then: Callable[[str], None], value: str, *, may_be_empty: bool
@@ -80,13 +127,14 @@ class InlinePrompt(QFrame):
         self._reason.setFocus()
 
     def withdraw(self, text: str) -> None:
-        """Hide a question without an answer, if it is shown, because it was settled in another way."""
+        """Remove a question without an answer, because it was settled in another way."""
+        self._forget(text)
         if self.text == text:
-            self._hide_and_call(lambda: None)()
+            self._hide_and_call(_do_nothing)()
 
     def forget_undo(self) -> None:
         """Hide the questions that offer to take a command back: a person who decides the next case has gone on."""
-        self._lasting = [one for one in self._lasting if one[1][0][0] != UNDO]
+        self._lasting = [one for one in self._lasting if one.answers[0][0] != UNDO]
         if not self.isHidden() and self._offers_undo:
             self.withdraw(self.text)
 
@@ -124,6 +172,7 @@ class InlinePrompt(QFrame):
             item.widget().deleteLater()
         self._text.setText(text)
         self._offers_undo = bool(answers) and answers[0][0] == UNDO
+        self._is_of_case, self._keep_text = False, None
         for index, (label, answer) in enumerate(answers):
             pressed = theme.make_button(label, "", main=index == 0)
             if callable(answer):
@@ -132,6 +181,17 @@ class InlinePrompt(QFrame):
                 pressed.setMenu(self._make_menu(answer, pressed))
             self._buttons.addWidget(pressed)
         self.show()
+        QTimer.singleShot(0, self._scroll_here)
+
+    def _scroll_here(self) -> None:
+        """Bring the question into view, else a button that asks seems to do nothing."""
+        if not isalive(self):
+            return
+        above = self.parentWidget()
+        while above is not None and not isinstance(above, QScrollArea):
+            above = above.parentWidget()
+        if isinstance(above, QScrollArea):
+            above.ensureWidgetVisible(self)
 
     def _make_menu(self, sections: Sequence[tuple[str, Sequence[Choice]]], button: QPushButton) -> QMenu:
         menu = QMenu(button)
@@ -142,15 +202,22 @@ class InlinePrompt(QFrame):
         return menu
 
     def _forget(self, text: str) -> None:
-        self._lasting = [one for one in self._lasting if one[0] != text]
+        self._lasting = [one for one in self._lasting if one.text != text]
+
+    def _is_meant_now(self, question: _Question) -> bool:
+        return not (question.tasks and self._task) or self._task in question.tasks
+
+    def _show_waiting(self) -> None:
+        waiting = [one for one in self._lasting if self._is_meant_now(one)]
+        if self.isHidden() and waiting:
+            self.ask(waiting[-1].text, waiting[-1].answers)
 
     def _hide_and_call(self, call: Callable[[], None]) -> Callable[[], None]:
         def answered() -> None:
             self._forget(self._text.text())
             self.hide()
             call()
-            if self.isHidden() and self._lasting:
-                self.ask(*self._lasting[-1])
+            self._show_waiting()
 
         return answered
 

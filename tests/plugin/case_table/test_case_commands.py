@@ -25,7 +25,7 @@ def desk(window: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> SimpleName
     window.worklist.reload_cases()
     window.told = []
 
-    def ask(text: str, _answers: object) -> None:
+    def ask(text: str, _answers: object, _tasks: object = ()) -> None:
         window.told.append(text)
 
     assigner = TaskAssigner(window.ws, window.worklist, window.case_controller, ask)

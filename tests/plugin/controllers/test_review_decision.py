@@ -58,7 +58,7 @@ def edited(window: SimpleNamespace) -> SimpleNamespace:
     window.layer = window.desk.current.labels_layer
     window.layer.paint((2, 2), 1)
     window.seen = window.layer.data.copy()
-    window.assigner = TaskAssigner(window.ws, window.worklist, window.desk, lambda _text, _answers: None)
+    window.assigner = TaskAssigner(window.ws, window.worklist, window.desk, lambda *_: None)
     return window
 
 

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_medseg.core.formats import ReadFailure, ReadNote, ReadProgress, read_images
 from napari_medseg.core.image import Image
-from napari_medseg.plugin.drops import image_importer, read_in_thread
+from napari_medseg.plugin.drops import image_importer, read_in_thread, searched_drop
 from napari_medseg.plugin.drops.image_importer import ImageImporter
 from napari_medseg.plugin.reader_writer import make_layer_data
 from napari_medseg.plugin.sample_data import SAMPLES
@@ -289,7 +289,7 @@ def test_reading_waits_while_the_window_has_images_to_add(qtbot: QtBot, monkeypa
             yield phantom(number)
 
     monkeypatch.setattr(image_importer, "read_found", read_quickly)
-    monkeypatch.setattr(read_in_thread, "search_images", lambda _paths: SimpleNamespace(sources=[], asks_which=False))
+    monkeypatch.setattr(searched_drop, "search_images", lambda _paths: SimpleNamespace(sources=[], asks_which=False))
     importer = ImageImporter(ViewerModel())
     seen: list[tuple[int, int]] = []
     importer.image_imported.connect(lambda _image, _layer: seen.append((len(seen), len(made))))
