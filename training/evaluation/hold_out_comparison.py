@@ -52,7 +52,7 @@ from training.reports.run_report import Reliability, RunOutcome, write_report
 from training.run_folder import Compared, Event, Finished, Notice, is_cancelled, is_paused, read_events
 from training.run_setup import TrainingSetup
 
-COMPARISON_SHARE = 0.2  # of the time that start-up and reading have left; the new version takes as long
+COMPARISON_SHARE = 0.2  # of the time that start-up and reading have left; why so much: docs/retraining.md
 MIN_COMPARED_CASES = MIN_GROUPS
 TIME_RESERVE_FACTOR = 1.2
 CORRECTIONS = "corrections"
