@@ -1,7 +1,7 @@
 """Measure what gain the promotion gate can see with so many held-out groups, for the changes of real retrains.
 
 The changes of the groups of a run, patients, slides or videos, are drawn with replacement (Efron and Tibshirani, An
-Introduction to the Bootstrap, 1993) after their mean was replaced by the gain. Prints the table of `docs/retraining.md`.
+Introduction to the Bootstrap, 1993) after their mean was replaced by the gain. Prints a table of `docs/retraining.md`.
 
 `python benchmarks/comparison_share.py RUN_DIR ...`
 """
