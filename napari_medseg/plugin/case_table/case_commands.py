@@ -21,7 +21,7 @@ from napari_medseg.workflow.case_list.many_cases import Change, Outcome, count_c
 from napari_medseg.workflow.cases import CaseRow
 from napari_medseg.workflow.workspace import Workspace
 
-Ask = Callable[[str, Sequence[PromptAnswer]], None]
+Ask = Callable[[str, Sequence[PromptAnswer], Sequence[str]], None]
 OK: PromptAnswer = ("OK", lambda: None)
 WAIT_MS = 50
 
@@ -34,7 +34,7 @@ class CaseCommands(QObject):
     workspace, worklist, case_controller, task_assigner
         The project, the list, the open case, and what uses images for another task.
     ask
-        Shows a text with answers, as `InlinePrompt.ask` does.
+        Shows a text with answers while the list of their task is shown, as `InlinePrompt.ask_lasting` does.
 
     Notes
     -----
@@ -112,7 +112,7 @@ class CaseCommands(QObject):
         if not self._worklist.chosen_model:
             outcome = Outcome(reasons=["this task has no live model: train the first one below"])
         self._worklist.predict_again(outcome.done)
-        self._ask(outcome.describe("will be predicted next"), [OK])
+        self._tell(chosen, outcome.describe("will be predicted next"))
 
     def reject(self, chosen: Sequence[Case]) -> None:
         """Reject cases."""
@@ -120,7 +120,7 @@ class CaseCommands(QObject):
         undo = "To take one back, open it and accept it, or predict it again."
 
         def tell(outcome: Outcome) -> None:
-            self._ask(f"{outcome.describe('rejected')} {undo * bool(outcome.done)}".strip(), [OK])
+            self._tell(chosen, f"{outcome.describe('rejected')} {undo * bool(outcome.done)}".strip())
 
         self._run(chosen, reject, "Rejecting", tell)
 
@@ -136,7 +136,7 @@ class CaseCommands(QObject):
                 text = f"Undo: remove {count_cases(outcome.done)} from the list"
                 self._task_assigner.remember((text, partial(self._put_back, outcome.done)))
                 answers = [("Undo", self._task_assigner.undo), OK]
-            self._ask(f"{outcome.describe('removed from the list')} Strokes, if any, are kept.", answers)
+            self._tell(chosen, f"{outcome.describe('removed from the list')} Strokes, if any, are kept.", answers)
 
         self._run(chosen, many_cases.make_removal(self._workspace, self._get_open_id), "Removing", tell)
 
@@ -149,14 +149,14 @@ class CaseCommands(QObject):
             self._worklist.refresh()
             text = many_cases.describe_sides(changed, reasons, held_out)
             undo = partial(self.set_held_out, changed, not held_out)
-            self._ask(text, [("Undo", undo), OK] if changed else [OK])
+            self._ask(text, [("Undo", undo), OK] if changed else [OK], [])
 
     def set_flagged(self, chosen: Sequence[Case], is_flagged: bool) -> None:
         """Flag cases for a colleague, or take the flags away."""
 
         def tell(outcome: Outcome) -> None:
             self.notes_changed.emit()
-            self._ask(outcome.describe("flagged: ask a colleague" if is_flagged else "not flagged any more"), [OK])
+            self._tell(chosen, outcome.describe("flagged: ask a colleague" if is_flagged else "not flagged any more"))
 
         self._run(chosen, many_cases.make_flagging(self._workspace, is_flagged), "Changing", tell)
 
@@ -165,7 +165,7 @@ class CaseCommands(QObject):
         what = "for a second person, once the first one has accepted" if is_chosen else "not for a second person"
 
         def tell(outcome: Outcome) -> None:
-            self._ask(outcome.describe(what), [OK])
+            self._tell(chosen, outcome.describe(what))
 
         self._run(chosen, many_cases.make_second_reading(self._workspace, is_chosen), "Changing", tell)
 
@@ -202,6 +202,9 @@ class CaseCommands(QObject):
         menu.addAction(f"{nouns} of all images…", partial(self.groups_requested.emit, None))
         menu.addAction("Share of the hold-out…", self.share_requested.emit)
 
+    def _tell(self, chosen: Sequence[Case], text: str, answers: Sequence[PromptAnswer] = (OK,)) -> None:
+        self._ask(text, answers, sorted({case.task for case in chosen}))
+
     def _put_back(self, removed: Sequence[Case]) -> None:
         self._run(removed, many_cases.make_return(self._workspace), "Putting back", lambda _outcome: None)
 
@@ -228,7 +231,7 @@ class CaseCommands(QObject):
                 return
             self._worklist.update_cases(changed)
             if len(chosen) > many_cases.CASES_PER_STEP:
-                self._ask(f"{doing} {len(outcome.done):,} of {len(chosen):,} cases …", [])
+                self._tell(chosen, f"{doing} {len(outcome.done):,} of {len(chosen):,} cases …", [])
             QTimer.singleShot(0, take_step)
 
         take_step()
