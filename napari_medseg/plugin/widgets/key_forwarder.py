@@ -1,10 +1,10 @@
-"""Single letters act wherever the keyboard is: a number field or a list of choices has no use for them."""
+"""Single letters act wherever the keyboard is: a number field, a list of choices or a table has no use for them."""
 
 from collections.abc import Callable
 
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QComboBox, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QAbstractSpinBox, QApplication, QComboBox, QWidget
 
 from napari_medseg.plugin.widgets.key_watcher import KeyWatcher
 
@@ -13,7 +13,7 @@ PLAIN = (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier)
 
 
 class KeyForwarder(KeyWatcher):
-    """Passes the letters that a number field or a combo box gets on to the canvas; digits and signs stay there.
+    """Passes the letters that a number field, combo box or table gets on to the canvas; digits and signs stay there.
 
     Parameters
     ----------
@@ -54,8 +54,12 @@ class KeyForwarder(KeyWatcher):
 
 
 def takes_no_letters(widget: QWidget) -> bool:
-    """Whether a widget is a field of numbers, or a list of choices in which no text can be typed."""
-    return isinstance(widget, QAbstractSpinBox) or (isinstance(widget, QComboBox) and not widget.isEditable())
+    """Whether a widget is a field of numbers, a table, or a list of choices, in which no text can be typed.
+
+    Qt would look for a row that begins with the letter.
+    """
+    is_choice = isinstance(widget, QComboBox) and not widget.isEditable()
+    return is_choice or isinstance(widget, QAbstractSpinBox | QAbstractItemView)
 
 
 def is_letter(event: QKeyEvent) -> bool:
