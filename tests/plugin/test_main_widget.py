@@ -196,13 +196,15 @@ def test_letters_act_while_a_number_field_has_the_keyboard_and_digits_are_typed_
     box = next(spin for spin in controls.findChildren(QAbstractSpinBox) if spin.parent() is controls)  # contour
     choices = next(combo for combo in controls.findChildren(QComboBox) if combo.isVisible())
     viewer.window._qt_window.activateWindow()
-    for field in (box, choices):
+    widget.dock.case_panel._unfold.click()
+    table, layers_of_napari = widget.dock.case_panel.list_panel.table, viewer.window._qt_viewer.layers
+    for field in (box, choices, table, layers_of_napari):
         field.setFocus()
         qtbot.waitUntil(field.hasFocus)
         was, shown = layer.contour, field.currentText() if field is choices else ""
         QTest.keyClick(field, Qt.Key.Key_W)
         assert bool(layer.contour) is not bool(was)
-        assert field is box or field.currentText() == shown
+        assert field is not choices or field.currentText() == shown
         QTest.keyPress(field, Qt.Key.Key_Q)
         assert layer.opacity == 0
         QTest.keyRelease(field, Qt.Key.Key_Q)
