@@ -59,12 +59,15 @@ class CaseWork(SingleWork):
         """Why the open case can be neither accepted nor rejected now; empty if it can."""
         if self.is_saving:
             return SaveQueue.busy_reason
-        return "An image or its labels are being read" if self.is_running else ""
+        if self.is_opening:
+            return "The next case is being read"
+        return "New labels of this case are being read" if self.is_running else ""
 
     def refuse_while_busy(self) -> bool:
         """Tell the user `busy_reason`; return whether there is one."""
         if reason := self.busy_reason:
-            show_notice(f"{reason}. Nothing was changed; try again in a moment.")
+            again = "try again in a moment" if self.is_saving else "press again when you see it"
+            show_notice(f"{reason}. Nothing was changed: {again}.")
         return bool(reason)
 
     def refuse_while_saving(self) -> bool:
