@@ -146,9 +146,8 @@ def decide_promotion(
 ) -> Verdict:
     """Decide about a candidate from paired scores; the cases of one group count as one, because they are correlated.
 
-    Worse: the mean decreases, or one case or patient loses more than `margin` and more than noise explains (see
-    `case_regressions`). Better: at least `MIN_GROUPS` groups, a mean gain of at least `MIN_GAIN`, and confidence enough
-    for that many comparisons on this hold-out.
+    Worse: the mean decreases, or one case or group loses more than `margin` and more than noise (`case_regressions`).
+    Better: `MIN_GROUPS` groups, a mean gain of `MIN_GAIN`, and confidence enough for the comparisons on this hold-out.
 
     Parameters
     ----------
@@ -170,9 +169,9 @@ def decide_promotion(
     groups: dict[str, list[ComparedCase]] = {}
     for row in rows:
         groups.setdefault(row.group or row.case, []).append(row)
-    changes = [fmean(row.new - row.old for row in group) for group in groups.values()]
     means = _compute_means(groups.values())
     changed = {key: [(row.case, row.new - row.old) for row in its] for key, its in groups.items()}
+    changes = [fmean(change for _, change in its) for its in changed.values()]
     lost = find_regressions(changed, margin)
     reached = 0.0 if len(groups) < MIN_GROUPS else 1.0 - float(compute_gain_p_value(changes))
     decision, n_needed, answer = _apply_gate_rules(changes, reached, lost, margin, n_earlier, noun)
