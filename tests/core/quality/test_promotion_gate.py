@@ -79,6 +79,18 @@ def test_a_change_that_differs_from_case_to_case_says_how_many_would_do() -> Non
     assert f"about {verdict.n_needed} patients are needed" in verdict.answer
 
 
+@pytest.mark.parametrize("noun", ["slide", "video", "patient"])
+def test_the_gate_says_what_the_groups_are(noun: str) -> None:
+    cases = [Pair(f"case {n}", 0.8, 0.82 + n / 50, group=f"source/{noun} {n % 2} #{n % 2:016x}") for n in range(4)]
+    assert decide_promotion(cases).text.startswith(
+        f"Not enough hold-out cases to tell: 5 {noun}s are needed, there are 2"
+    )
+    assert f"on 4 hold-out cases of 2 {noun}s" in decide_promotion(cases).text
+    assert f"cases of 5 {noun}s are needed" in decide_promotion([], noun=noun).answer
+    uneven = [Pair(f"case {n}", 0.5, 0.5 + 0.3 * (n % 2), group=f"{noun} {n} #{n:016x}") for n in range(5)]
+    assert f" {noun}s are needed" in decide_promotion(uneven).answer
+
+
 def test_slices_of_one_patient_count_as_one() -> None:
     slices = [Pair(f"slice {n}", 0.9, 0.95, group=f"patient {n % 2}") for n in range(12)]
     verdict = decide_promotion(slices)
