@@ -3,9 +3,11 @@
 A task accepts images by their axes. Modality, SOP class, body part and view may rule it out. Where the header says
 nothing (other formats, modality OT, a secondary capture), the look of the image decides.
 
-Stained tissue is bright with little green; endoscopy is darker and red. On 479 colour images this rule is right for
-110 of 112 images of stained tissue and for 363 of 367 of endoscopy. It errs too often to refuse an image, so it only
-chooses the task, and is told. A task for grey images refuses an image that is really coloured.
+Haematoxylin and eosin, the dyes of histology, both absorb most in the green (Ruifrok and Johnston, Quantification of
+histochemical staining by color deconvolution, 2001); blood and mucosa absorb blue as strongly. So the share of green in
+the optical density tells stained tissue from endoscopy; `benchmarks/image_kinds.py` measures it, docs/list.md has the
+table. It errs too often to refuse an image, so it only chooses the task, and is told. A task for grey images refuses an
+image that is really coloured.
 """
 
 from collections.abc import Iterable
@@ -23,9 +25,15 @@ from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.core.tasks.custom_task import IMAGE_KINDS, list_modalities
 
 MAX_SAMPLED_PIXELS = 40_000
-MIN_STAINED_BRIGHTNESS = 0.31
-MIN_STAINED_BLUE_TO_RED = 0.75
-"""Minimum mean brightness (share of white) and minimum ratio of blue to red of an image of stained tissue."""
+MIN_STAINED_GREEN_DENSITY = 0.406
+"""Minimum share of the green channel in the optical density of stained tissue; 1/3 is grey."""
+DENSE_SHARE = 0.7
+"""Of the pixels, the densest ones are looked at: the glass between tissue says nothing."""
+MIN_PALE_BRIGHTNESS = 0.5
+PALE_BLUE_TO_RED = (0.95, 1.6)
+"""Mean brightness (share of white) and blue to red of a pale image with faint dyes; mucosa is redder, a screen bluer."""
+MAX_BLACK = 0.08
+"""A frame whose pixels are nearly all darker (share of white) is black: the camera was off or outside the body."""
 MIN_COLOUR_SPREAD = 0.08
 MIN_COLOURED_SHARE = 0.05
 """An image is coloured if in this share of its pixels the channels differ by this share of white. A grey image with a
@@ -139,12 +147,15 @@ def detect_look(image: Image) -> str:
     if not image.axes.endswith("C"):
         return "grey"
     pixels = image.pixels.reshape(-1, image.pixels.shape[-1])
-    sample = pixels[:: max(1, len(pixels) // MAX_SAMPLED_PIXELS), :3]
-    if sample.any() and not is_coloured(image):
-        return "grey"
-    red, green, blue = sample.mean(axis=0, dtype=np.float64) / _get_white(image)
-    pale = (red + green + blue) / 3.0 >= MIN_STAINED_BRIGHTNESS
-    return "stained" if pale and green <= min(red, blue) and blue >= MIN_STAINED_BLUE_TO_RED * red else "endoscopic"
+    shares = np.clip(pixels[:: max(1, len(pixels) // MAX_SAMPLED_PIXELS), :3] / _get_white(image), 1.0 / 255.0, 1.0)
+    if not is_coloured(image):
+        return "grey" if np.quantile(shares, 0.99) > MAX_BLACK else "endoscopic"
+    density = -np.log(shares)
+    total = density.sum(axis=1)
+    dense = density[total >= np.quantile(total, 1.0 - DENSE_SHARE)].sum(axis=0)
+    red, _, blue = shares.mean(axis=0)
+    is_pale = shares.mean() >= MIN_PALE_BRIGHTNESS and PALE_BLUE_TO_RED[0] <= blue / red <= PALE_BLUE_TO_RED[1]
+    return "stained" if is_pale or dense[1] >= MIN_STAINED_GREEN_DENSITY * dense.sum() > 0 else "endoscopic"
 
 
 def suggest_image_kind(image: Image) -> str:

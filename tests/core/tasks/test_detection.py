@@ -41,10 +41,41 @@ def test_laparoscopy_is_taken_for_endoscopic(path: Path) -> None:
 def test_colours_decide_where_no_modality_is_known() -> None:
     assert detect_look(colour(200, 150, 190)) == "stained"
     assert detect_look(colour(150, 70, 60)) == "endoscopic"
-    black = Image(np.zeros((30, 40, 3), np.uint8), "YXC", units="rgb")  # as videos begin
-    assert detect_look(black) == "endoscopic"
+    for level in (0, 2):
+        black = Image(np.full((30, 40, 3), (level, 0, 0), np.uint8), "YXC", units="rgb")  # as videos begin, and JPEG
+        assert detect_look(black) == "endoscopic"
+    assert detect_look(colour(90, 140, 200)) == "endoscopic", "the blue screen of an operation room"
     assert detect_look(colour(90, 90, 90)) == "grey"
     assert detect_look(Image(np.zeros((8, 8), np.uint8), "YX")) == "grey"
+
+
+@pytest.mark.parametrize(
+    ("mean", "look"),
+    [
+        ((170, 83, 122), "stained"),  # two slides of MoNuSeg with much eosin, which were taken for endoscopy
+        ((162, 80, 120), "stained"),
+        ((220, 200, 225), "stained"),  # pale: little dye
+        ((150, 104, 117), "endoscopic"),  # robotic surgery in bluish light
+        ((110, 76, 84), "endoscopic"),
+    ],
+)
+def test_dyes_absorb_green_most_and_mucosa_does_not(mean: tuple[int, int, int], look: str) -> None:
+    assert detect_look(colour(*mean)) == look
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("folder", "look", "least"),
+    [
+        ("nuclei/monuseg/images", "stained", 1.0),
+        ("nuclei/monusac/images", "stained", 1.0),
+        ("instruments/images", "endoscopic", 0.97),
+    ],
+)
+def test_real_images_of_a_kind_are_told(shared_data: Path, folder: str, look: str, least: float) -> None:
+    files = sorted((shared_data / folder).iterdir())[::3]
+    looks = [detect_look(formats.read(path)) for path in files if path.suffix in (".jpg", ".png")]
+    assert looks.count(look) >= least * len(looks)
 
 
 def test_the_modality_comes_before_the_look() -> None:
