@@ -31,7 +31,7 @@ DENSE_SHARE = 0.7
 """Of the pixels, the densest ones are looked at: the glass between tissue says nothing."""
 MIN_PALE_BRIGHTNESS = 0.5
 PALE_BLUE_TO_RED = (0.95, 1.6)
-"""Mean brightness (share of white) and blue to red of a pale image with faint dyes; mucosa is redder, a screen bluer."""
+"""Brightness (share of white) and blue to red of a pale image with faint dyes; mucosa is redder, a screen is bluer."""
 MAX_BLACK = 0.08
 """A frame whose pixels are nearly all darker (share of white) is black: the camera was off or outside the body."""
 MIN_COLOUR_SPREAD = 0.08

@@ -25,5 +25,5 @@ def offer_to_continue(workspace: Workspace, worklist: Worklist, desk: CaseContro
     else:
         text = "1 case is not reviewed yet." if n_waiting == 1 else f"{n_waiting:,} cases are not reviewed yet."
         answers = [("Continue", worklist.open_next)]
-    prompt.ask(text, [*answers, ("Not now", lambda: None)])
+    prompt.ask_lasting(text, [*answers, ("Not now", lambda: None)])
     desk.opened.connect(lambda: prompt.withdraw(text))

@@ -112,7 +112,7 @@ class Meter(QObject):
     def ask_name(self, prompt: InlinePrompt) -> None:
         """Ask who corrects, once: if second readings are made in this project and no name was given."""
         reader = self._workspace.reader
-        if self._workspace.second_readings.are_made and not reader.is_named and not prompt.text:
+        if self._workspace.second_readings.are_made and not reader.is_named:
             text = f"Second readings are made here. Who corrects now? (your account: {reader.name})"
             prompt.ask_lasting(text, [("Give a name…", self.show_readers_form), ("Later", lambda: None)])
 
