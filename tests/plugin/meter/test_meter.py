@@ -147,7 +147,7 @@ def test_the_name_is_asked_once_where_second_readings_are_made(
     assert make_dock(ws).prompt.text == ""
     ws = open_workspace()
     ws.second_readings.set_share(0.1)
-    cases.add_cases(ws, [phantom(1)], "lungs")
+    add_cases(ws, [phantom(1)], "lungs")
     prompt = make_dock(ws).prompt
     assert "Who corrects now?" in prompt.text
     prompt.press_answer("Later")
