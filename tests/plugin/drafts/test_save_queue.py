@@ -1,7 +1,7 @@
 """Labels are saved one case after the other; nothing that was begun is lost, whatever fails or closes."""
 
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 from plugin_phantoms import phantom
@@ -20,6 +20,13 @@ def accepted(ws: Workspace) -> list[Case]:
     return cases.add_cases(ws, [phantom(number) for number in range(3)], "lungs")
 
 
+@pytest.fixture
+def queue(qtbot: QtBot) -> Iterator[SaveQueue]:
+    parent = QObject()
+    yield SaveQueue(parent)
+    parent.deleteLater()
+
+
 def save(name: str, said: list[str], goes_on: threading.Event | None = None, error: str = "") -> Generator[str]:
     said.append(f"begin {name}")
     if goes_on is not None:
@@ -29,8 +36,10 @@ def save(name: str, said: list[str], goes_on: threading.Event | None = None, err
     yield name
 
 
-def test_cases_are_saved_in_their_order_and_one_that_fails_stops_no_other(qtbot: QtBot, accepted: list[Case]) -> None:
-    queue, said, goes_on = SaveQueue(QObject()), list[str](), threading.Event()
+def test_cases_are_saved_in_their_order_and_one_that_fails_stops_no_other(
+    qtbot: QtBot, queue: SaveQueue, accepted: list[Case]
+) -> None:
+    said, goes_on = list[str](), threading.Event()
     for number, case in enumerate(accepted):
         error = "the disk is full" if number == 1 else ""
         work = save(str(number), said, goes_on, error)
@@ -41,8 +50,10 @@ def test_cases_are_saved_in_their_order_and_one_that_fails_stops_no_other(qtbot:
     assert said == ["begin 0", "saved 0", "begin 1", "the disk is full", "begin 2", "saved 2"]
 
 
-def test_what_waits_for_a_case_is_called_when_that_one_is_saved(qtbot: QtBot, accepted: list[Case]) -> None:
-    queue, said, goes_on = SaveQueue(QObject()), list[str](), threading.Event()
+def test_what_waits_for_a_case_is_called_when_that_one_is_saved(
+    qtbot: QtBot, queue: SaveQueue, accepted: list[Case]
+) -> None:
+    said, goes_on = list[str](), threading.Event()
     for number in (0, 1):
         queue.add(accepted[number], save(str(number), said, goes_on), said.append, said.append)
     queue.call_when_saved(accepted[0], lambda: said.append("never"))
@@ -52,8 +63,8 @@ def test_what_waits_for_a_case_is_called_when_that_one_is_saved(qtbot: QtBot, ac
     assert said == ["begin 0", "0", "begin 1", "1", "opened, 0 left"]
 
 
-def test_closing_saves_all_and_opens_nothing(qtbot: QtBot, accepted: list[Case]) -> None:
-    queue, said, goes_on = SaveQueue(QObject()), list[str](), threading.Event()
+def test_closing_saves_all_and_opens_nothing(qtbot: QtBot, queue: SaveQueue, accepted: list[Case]) -> None:
+    said, goes_on = list[str](), threading.Event()
     for number, case in enumerate(accepted):
         queue.add(case, save(str(number), said, goes_on), lambda name: said.append(f"saved {name}"), said.append)
     queue.call_when_saved(accepted[2], lambda: said.append("opened"))
