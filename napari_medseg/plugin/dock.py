@@ -101,13 +101,8 @@ class Dock(QWidget):
         The open case comes first, and a step that fails, as one whose widget Qt has deleted, stops no other.
         """
         open_case = (self.guidance.close, self.correction.close, self.review_region.close, self.case_controller.close)
-        windows = (
-            self.video.close_down,
-            self.views.close_down,
-            self.masks.close_down,
-            self.meter.close_down,
-            self._overlays.clear,
-        )
+        shown = (self.video.close_down, self.views.close_down, self.masks.close_down)
+        windows = (*shown, self.meter.close_down, self._overlays.clear)
         work = (self.run_monitor.close, self.retrain_panel.findings.cancel_check, self.exporter.close_down)
         cases = (self.case_commands.close, self.case_panel.close_down, self.prediction_queue.close, self.worklist.close)
         first = (self._keys.close, self._removed_layer.close, self.learning.close)
@@ -281,8 +276,8 @@ class Dock(QWidget):
     def show_new_task_form(self) -> None:
         """Ask for a new task; the images that are there already can be used for it."""
         make, use = self.case_panel.task_selector.make_task, self.task_assigner.use_cases
-        current, dropped, listed = self.case_controller.current, self.worklist.drops.cases, self.worklist.task
-        show_new_task_form(self, self._workspace, current, dropped, listed, make, use)
+        current, dropped = self.case_controller.current, self.worklist.drops.cases
+        show_new_task_form(self, self._workspace, current, dropped, self.worklist.task, make, use)
 
     def hide_labels_while_held(self) -> Generator[None]:
         """Hide the labels until the key is released; napari runs the second half then."""
