@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari import Viewer
 
 STATE_COLOURS = {
-    "new": "#7a7a7a",
+    "new": "#56B4E9",
     "predicted": "#0072B2",
     "draft": "#E69F00",
     "accepted": "#009E73",

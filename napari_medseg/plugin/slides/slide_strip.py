@@ -15,7 +15,7 @@ from napari_medseg.workflow.slides.slide_fields import SlideField
 
 HEIGHT_PX = 42
 NAME_WIDTH_PX = 110
-MIN_WIDTH_PX = 60
+MIN_WIDTH_PX = 320
 FIELDS_TOOLTIP = "Click the outline of a field on the slide to correct it."
 STATES: tuple[CaseState, ...] = ("accepted", "draft", "predicted", "new", "rejected")
 
@@ -64,9 +64,8 @@ class SlideStrip(QWidget):
         self._row.setContentsMargins(6, 2, 6, 2)
         for combo in (self.slides, self.level):
             combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            combo.setMinimumContentsLength(8)
-        for label in (self.zoom, self.fields):  # a narrow window cuts off texts, and is not made wider
-            label.setMinimumWidth(MIN_WIDTH_PX)
+            combo.setMinimumContentsLength(6)
+        self.setMinimumSize(MIN_WIDTH_PX, 0)  # a narrow window cuts the row off, and is not made wider
         for widget in (self.slides, self.back, self.draw, self.grid, self.level, self.zoom, self.fields):
             self._row.addWidget(widget)
         self._row.addStretch(1)
