@@ -5,6 +5,7 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
+from napari_medseg.core.containers.addresses import find_address
 from napari_medseg.core.containers.zip_archive import is_zip
 from napari_medseg.core.dicom.bare_files import looks_like_dataset
 from napari_medseg.core.dicom.image_reader import read_dicom
@@ -67,6 +68,8 @@ def can_read(path: Path) -> bool:
 
     A file is known by its suffix or its first bytes, as `read` knows it. A folder is searched as by `find_images`.
     """
+    if find_address(path) is not None:
+        return is_slide(path)
     if is_zip(path) or is_slide(path):
         return True
     if os.path.isdir(path):

@@ -130,7 +130,8 @@ class FieldClicks:
 
     def turn_off(self) -> None:
         """React no more."""
-        self._viewer.mouse_drag_callbacks.remove(self._click)
+        if self._click in self._viewer.mouse_drag_callbacks:
+            self._viewer.mouse_drag_callbacks.remove(self._click)
 
     def _click(self, _viewer: "Viewer", event: Any) -> Generator[None]:  # noqa: ANN401 - napari
         if event.button != 1:

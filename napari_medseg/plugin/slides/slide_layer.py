@@ -1,7 +1,7 @@
 """A slide as a lazy multiscale layer: it is drawn as far as it is read, and again when more is read."""
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image as ImageLayer
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -13,7 +13,7 @@ from napari_medseg.plugin import layers
 if TYPE_CHECKING:
     from napari import Viewer
 
-SLIDE_KEY = "slide"
+SLIDE_KEY, KEEPER_KEY = "slide", "slide layer"
 LOOK_EVERY_MS = 30
 MAX_SHARE_OF_TIME = 0.4
 """Drawing what was read uses at most this share of the window's time."""
@@ -29,10 +29,12 @@ class SlideLayer(QObject):
 
     Notes
     -----
-    `damaged` carries a message about a part that cannot be read; each is emitted once.
+    `damaged` carries a message about a part that cannot be read; each is emitted once. `removed` is emitted when a
+    person removes the layer.
     """
 
     damaged = Signal(str)
+    removed = Signal()
 
     def __init__(self, viewer: "Viewer", blocks: SlideBlocks, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -42,6 +44,7 @@ class SlideLayer(QObject):
         self._levels = [LazyLevel(blocks, number) for number in range(len(blocks.levels))]
         self._drawn_version = blocks.version
         self._draw_after = 0.0
+        viewer.layers.events.removed.connect(self._on_removed)
         self._timer = QTimer(self)
         self._timer.setInterval(LOOK_EVERY_MS)
         self._timer.timeout.connect(self.draw_what_was_read)
@@ -63,6 +66,14 @@ class SlideLayer(QObject):
 
     def show(self) -> None:
         """Add the layer to the viewer, below all others, unless it is there."""
+        self._add({})
+
+    def show_alone(self) -> None:
+        """Add the layer, and live as long as it: nothing else holds a slide that was opened without a dock."""
+        self._add({KEEPER_KEY: self})
+        self.removed.connect(self.close_down)
+
+    def _add(self, ours: dict[str, Any]) -> None:
         if self.is_shown:
             return
         self.layer = self._viewer.add_image(
@@ -75,7 +86,7 @@ class SlideLayer(QObject):
             scale=self.scale,
             units=(self.unit, self.unit),
             axis_labels=("y", "x"),
-            metadata={layers.METADATA_KEY: {SLIDE_KEY: self.blocks.path}},
+            metadata={layers.METADATA_KEY: {SLIDE_KEY: self.blocks.path, **ours}},
         )
         self._viewer.layers.move(len(self._viewer.layers) - 1, 0)
         self._timer.start()
@@ -83,11 +94,12 @@ class SlideLayer(QObject):
     def hide(self) -> None:
         """Remove the layer; what was read is kept."""
         self._timer.stop()
-        layers.remove(self._viewer, self.layer)
-        self.layer = None
+        layer, self.layer = self.layer, None
+        layers.remove(self._viewer, layer)
 
     def close_down(self) -> None:
         """Remove the layer and close the slide."""
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
         self.hide()
         self.blocks.close()
 
@@ -102,3 +114,9 @@ class SlideLayer(QObject):
         self.layer.refresh(thumbnail=False, extent=False, highlight=False)
         took = time.perf_counter() - now
         self._draw_after = time.perf_counter() + took / MAX_SHARE_OF_TIME
+
+    def _on_removed(self, event: Any) -> None:  # noqa: ANN401 - napari
+        if self.layer is not None and event.value is self.layer:
+            self._timer.stop()
+            self.layer = None
+            self.removed.emit()

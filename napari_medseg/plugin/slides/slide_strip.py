@@ -6,14 +6,13 @@ from pathlib import Path
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QDockWidget, QHBoxLayout, QLabel, QMainWindow, QWidget
+from qtpy.QtWidgets import QComboBox, QDockWidget, QHBoxLayout, QLabel, QMainWindow, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_medseg.plugin.slides.field_outlines import STATE_COLOURS
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.workflow.cases import CaseState
 from napari_medseg.workflow.slides.slide_fields import SlideField
 
-HEIGHT_PX = 42
 NAME_WIDTH_PX = 110
 MIN_WIDTH_PX = 320
 FIELDS_TOOLTIP = "Click the outline of a field on the slide to correct it."
@@ -60,20 +59,23 @@ class SlideStrip(QWidget):
             "✕", "Close the slide; its fields stay in the project", "medseg-plain"
         )
         self.close_button.clicked.connect(self.close_requested)
-        self._row = QHBoxLayout(self)
-        self._row.setContentsMargins(6, 2, 6, 2)
+        self._rows = QVBoxLayout(self)
+        self._rows.setContentsMargins(6, 2, 6, 2)
+        self._rows.setSpacing(2)
+        row = QHBoxLayout()
+        self._rows.addLayout(row)
         for combo in (self.slides, self.level):
             combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             combo.setMinimumContentsLength(6)
         self.setMinimumSize(MIN_WIDTH_PX, 0)  # a narrow window cuts the row off, and is not made wider
         for widget in (self.slides, self.back, self.draw, self.grid, self.level, self.zoom, self.fields):
-            self._row.addWidget(widget)
-        self._row.addStretch(1)
-        self._row.addWidget(self.close_button)
+            row.addWidget(widget)
+        row.addStretch(1)
+        row.addWidget(self.close_button)
 
     def add_widget(self, widget: QWidget) -> None:
-        """Add a control before the button that closes the slide."""
-        self._row.insertWidget(self._row.count() - 1, widget)
+        """Add a row of controls below the first one."""
+        self._rows.addWidget(widget)
 
     def show_slides(self, slides: Sequence[Path], shown: Path) -> None:
         """List slides, and which one is shown."""
@@ -120,7 +122,7 @@ class SlideDock(QDockWidget):
         self.setFeatures(QDockWidget.DockWidgetFeature.DockWidgetMovable)
         self.setTitleBarWidget(QWidget())  # one row is enough
         self.setWidget(strip)
-        self.setMaximumHeight(HEIGHT_PX)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self._window: QMainWindow | None = None
         self.hide()
 

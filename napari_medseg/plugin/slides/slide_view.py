@@ -4,22 +4,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari.layers import Layer
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QWidget
 
-from napari_medseg.core.records import Case
 from napari_medseg.core.slides.blocks import SlideBlocks
 from napari_medseg.core.slides.fields import Field, place_of, snap_field
 from napari_medseg.core.slides.grid import GridChoice
-from napari_medseg.core.slides.open_slide import is_slide
+from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.slides.added_fields import AddedFields
-from napari_medseg.plugin.slides.field_drawing import Box, FieldClicks, FieldDrawing
-from napari_medseg.plugin.slides.field_outlines import FieldOutlines
+from napari_medseg.plugin.slides.dropped_slides import split_slides
+from napari_medseg.plugin.slides.field_drawing import Box
 from napari_medseg.plugin.slides.grid_form import make_grid_form
-from napari_medseg.plugin.slides.slide_layer import SlideLayer
+from napari_medseg.plugin.slides.shown_slide import ShownSlide
+from napari_medseg.plugin.slides.slide_layer import KEEPER_KEY, SLIDE_KEY
 from napari_medseg.plugin.slides.slide_sight import (
     describe_zoom,
     find_grid,
@@ -63,13 +64,8 @@ class SlideView(QObject):
         self._parent = parent
         self._opener: Worker | None = None
         self._opened: list[Path] = []
-        self._camera: tuple[Any, float] | None = None
         self._go_to: Field | None = None
-        self._warned = False
-        self.slide: SlideLayer | None = None
-        self._outlines: FieldOutlines | None = None
-        self._drawing: FieldDrawing | None = None
-        self._clicks = FieldClicks(viewer, self._find_case, worklist.open)
+        self.slide: ShownSlide | None = None
         self.strip = SlideStrip()
         self._dock = SlideDock(self.strip)
         self.added = AddedFields(workspace, worklist, self)
@@ -87,16 +83,18 @@ class SlideView(QObject):
 
     def take_slides(self, paths: Sequence[Path]) -> list[Path]:
         """Open the slides among some paths; return the other paths."""
-        slides = [path for path in paths if is_slide(path)]
-        if slides:
-            self._opened += [path for path in slides if path not in self._opened]
-            self.open(slides[0])
-        return [path for path in paths if path not in slides]
+        with show_errors():
+            slides, others = split_slides(paths)
+            if slides:
+                self._opened += [path for path in slides if path not in self._opened]
+                self.open(slides[0])
+            return others
+        return list(paths)
 
     def open(self, path: Path, go_to: Field | None = None) -> None:
         """Open a slide in a thread, instead of the one that is open; `go_to` is the field to look at."""
         self._go_to = go_to
-        if self.slide is not None and self.slide.blocks.path == path:
+        if self.slide is not None and self.slide.path == path:
             self.show_slide()
             return
         if self._opener is not None:
@@ -110,7 +108,7 @@ class SlideView(QObject):
         """Show the slide instead of the open case, whose draft is saved; without one, that of the open case."""
         if (current := self._case_controller.current) is not None:
             place = place_of(current.case)
-            if place is not None and (self.slide is None or self.slide.blocks.path != place.slide):
+            if place is not None and (self.slide is None or self.slide.path != place.slide):
                 self.open(place.slide, place)
                 return
             self._go_to = place or self._go_to
@@ -121,7 +119,7 @@ class SlideView(QObject):
     def close_slide(self) -> None:
         """Close the slide; its fields stay in the project."""
         if self.slide is not None:
-            self._opened = [path for path in self._opened if path != self.slide.blocks.path]
+            self._opened = [path for path in self._opened if path != self.slide.path]
         self._forget_slide()
         self._update_strip()
 
@@ -129,6 +127,7 @@ class SlideView(QObject):
         """Stop reading, remove the layers and the strip."""
         self._case_controller.opened.disconnect(self._on_case_opened)
         self._viewer.camera.events.zoom.disconnect(self._on_zoom)
+        self._viewer.layers.events.inserted.disconnect(self._on_inserted)
         self.added.stop()
         if self._opener is not None:
             self._opener.stop()
@@ -141,10 +140,9 @@ class SlideView(QObject):
         if self.slide is None:
             return
         with show_errors():
-            fields = slide_fields.list_slide_fields(self._workspace, self.slide.blocks.path)
+            fields = slide_fields.list_slide_fields(self._workspace, self.slide.path)
             self.strip.show_fields(fields)
-            if self._outlines is not None and self.is_on_slide:
-                self._outlines.show(fields)
+            self.slide.show_fields(fields, self._worklist.task)
 
     def add_fields(self, fields: Sequence[Field]) -> None:
         """Make cases of fields; they are read in a thread."""
@@ -162,7 +160,7 @@ class SlideView(QObject):
         """Find the tissue in a thread, and make cases of the fields on it."""
         if self.slide is None:
             return
-        path = self.slide.blocks.path
+        path = self.slide.path
         existing = [each.field for each in slide_fields.list_slide_fields(self._workspace, path)]
         worker = Worker(find_grid(path, choice, existing), self)
         worker.yielded.connect(self.add_fields)
@@ -181,6 +179,7 @@ class SlideView(QObject):
         self._worklist.changed.connect(self._timer.start)
         self._worklist.importer.take_slides = self.take_slides
         self._viewer.camera.events.zoom.connect(self._on_zoom)
+        self._viewer.layers.events.inserted.connect(self._on_inserted)
 
     def _take(self, worker: Worker, blocks: SlideBlocks) -> None:
         """Show a slide that was opened, unless another one was chosen meanwhile."""
@@ -191,11 +190,9 @@ class SlideView(QObject):
         self._forget_slide()
         if blocks.path not in self._opened:
             self._opened.append(blocks.path)
-        self.slide = SlideLayer(self._viewer, blocks, self)
-        self.slide.damaged.connect(self._on_damaged)
-        self._outlines = FieldOutlines(self._viewer, self.slide)
-        self._drawing = FieldDrawing(self._viewer, self.slide, self._make_field)
-        self._warned = False
+        folder, open_case = self._workspace.project.folder, self._worklist.open
+        self.slide = ShownSlide(self._viewer, blocks, folder, self._make_field, open_case, self)
+        self.slide.removed.connect(self.close_slide)
         self.strip.show_levels(list_level_titles(blocks))
         self._dock.attach(self._parent.window())
         if self._case_controller.current is not None:
@@ -207,44 +204,36 @@ class SlideView(QObject):
         slide = self.slide
         if slide is None:
             return
-        is_new = not slide.is_shown
         slide.show()
-        if is_new:
-            self._clicks.turn_on()
-            if self._camera is not None:
-                self._viewer.camera.center, self._viewer.camera.zoom = self._camera
-            else:
-                self._viewer.reset_view()
         self.refresh()
         field, self._go_to = self._go_to, None
-        if field is not None and field.slide == slide.blocks.path:
-            look_at_field(self._viewer, slide, field)
+        if field is not None and field.slide == slide.path:
+            look_at_field(self._viewer, slide.layer, field)
         self._update_strip()
 
-    def _hide(self) -> None:
-        slide = self.slide
-        if slide is None or not slide.is_shown:
-            return
-        self._camera = (self._viewer.camera.center, self._viewer.camera.zoom)
-        self.strip.draw.setChecked(False)
-        self._clicks.turn_off()
-        if self._outlines is not None:
-            self._outlines.hide()
-        slide.hide()
-
     def _forget_slide(self) -> None:
-        self._hide()
         slide, self.slide = self.slide, None
-        self._outlines = self._drawing = self._camera = None
         if slide is not None:
+            self.strip.draw.setChecked(False)
             slide.close_down()
-            slide.deleteLater()
+
+    def _on_inserted(self, event: Any) -> None:  # noqa: ANN401 - napari
+        """Take over a slide that napari opened by our reader."""
+        layer = event.value
+        if KEEPER_KEY in layer.metadata.get(layers.METADATA_KEY, {}):
+            QTimer.singleShot(0, lambda: self._take_over(layer))
+
+    def _take_over(self, layer: Layer) -> None:
+        path = layer.metadata[layers.METADATA_KEY][SLIDE_KEY]
+        layers.remove(self._viewer, layer)
+        self.open(path)
 
     def _on_case_opened(self) -> None:
         if self._case_controller.current is None:
             self._show()
-        elif self.is_on_slide:
-            self._hide()
+        elif self.slide is not None and self.is_on_slide:
+            self.strip.draw.setChecked(False)
+            self.slide.hide()
             self._viewer.reset_view()  # it looks at a place of the slide
         self._update_strip()
 
@@ -252,7 +241,7 @@ class SlideView(QObject):
         """Show the strip while a slide is open, or a field of one."""
         current = self._case_controller.current
         place = None if current is None else place_of(current.case)
-        slide = self.slide.blocks.path if self.slide is not None else None if place is None else place.slide
+        slide = self.slide.path if self.slide is not None else None if place is None else place.slide
         self._dock.setVisible(slide is not None)
         if slide is None:
             return
@@ -265,12 +254,12 @@ class SlideView(QObject):
         self._on_zoom()
 
     def _on_slide_chosen(self, path: Path) -> None:
-        if self.slide is None or path != self.slide.blocks.path or not self.is_on_slide:
+        if self.slide is None or path != self.slide.path or not self.is_on_slide:
             self.open(path)
 
     def _on_draw_toggled(self, is_on: bool) -> None:
-        if self._drawing is not None:
-            self._drawing.turn_on() if is_on else self._drawing.turn_off()
+        if self.slide is not None:
+            self.slide.set_drawing(is_on=is_on)
 
     def _make_field(self, box: Box) -> None:
         """Make a case of a drawn rectangle; a click stands for a field of the usual size around it."""
@@ -284,16 +273,7 @@ class SlideView(QObject):
         with show_errors():
             self.add_fields([snap_field(blocks.path, blocks.file_levels, level, box)])
 
-    def _find_case(self, position: Sequence[float]) -> Case | None:
-        is_drawing = self._drawing is not None and self._drawing.is_on
-        return None if self._outlines is None or is_drawing else self._outlines.find_case(position)
-
     def _on_zoom(self, _event: object = None) -> None:
-        if self.slide is not None and self.is_on_slide and self._outlines is not None:
-            self._outlines.adapt_to_zoom()
+        if self.slide is not None and self.is_on_slide:
+            self.slide.outlines.adapt_to_zoom()
             self.strip.show_zoom(describe_zoom(self._viewer.camera.zoom, self.slide.blocks.spacing_mm is not None))
-
-    def _on_damaged(self, text: str) -> None:
-        if not self._warned:  # one is enough: the others look grey
-            self._warned = True
-            show_problem(text)

@@ -62,7 +62,7 @@ def test_fields_become_cases_and_a_click_leads_there_and_back(
     assert names(window) == ["a.svs", "fields of a.svs"]
     case = window.worklist.rows[1].case
     place = place_of(case)
-    found = slides._outlines.find_case([(place.y + 10) * 0.00025, (place.x + 10) * 0.00025])
+    found = slides.slide.outlines.find_case([(place.y + 10) * 0.00025, (place.x + 10) * 0.00025])
     assert found == case
     window.worklist.open(case)
     qtbot.waitUntil(lambda: window.case_controller.current is not None)
@@ -90,6 +90,26 @@ def test_after_a_restart_a_field_finds_its_slide(
     qtbot.waitUntil(lambda: slides.is_on_slide)
     assert slides.slide.blocks.path == path
     assert window.viewer.camera.center[-2:] == pytest.approx((664 * 0.00025, 864 * 0.00025))
+
+
+def test_accepted_fields_show_their_labels_on_the_slide(
+    window: SimpleNamespace, slides: SlideView, path: Path, qtbot: QtBot
+) -> None:
+    slides.add_fields([Field(path, 0, 600, 800, 128, 100)])
+    qtbot.waitUntil(lambda: len(window.worklist.rows) == 1 and not slides.added.is_reading)
+    controller, case = window.case_controller, window.worklist.rows[0].case
+    window.worklist.open(case)
+    qtbot.waitUntil(lambda: controller.current is not None)
+    controller.show_prediction(None)  # empty labels, to be painted
+    qtbot.waitUntil(lambda: controller.current.edit_session is not None)
+    controller.current.labels_layer.data_setitem((np.array([5, 6]), np.array([7, 7])), 1)
+    with qtbot.waitSignal(controller.decided):
+        controller.accept()
+    slides.show_slide()
+    qtbot.waitUntil(lambda: "corrected fields of a.svs" in names(window))
+    shown = window.viewer.layers["corrected fields of a.svs"]
+    assert np.argwhere(np.asarray(shown.data[0][600:728, 800:900])).tolist() == [[5, 7], [6, 7]]
+    assert not shown.editable
 
 
 def test_other_files_of_a_drop_are_read_as_images(slides: SlideView, path: Path, tmp_path: Path, qtbot: QtBot) -> None:
