@@ -31,7 +31,8 @@ from napari_medseg.plugin.slides.slide_sight import (
 from napari_medseg.plugin.slides.slide_strip import SlideDock, SlideStrip
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
-from napari_medseg.workflow.slides import slide_fields
+from napari_medseg.workflow.slides import moved_slides, slide_fields
+from napari_medseg.workflow.slides.moved_slides import MovedField
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -195,10 +196,27 @@ class SlideView(QObject):
         self.slide.removed.connect(self.close_slide)
         self.strip.show_levels(list_level_titles(blocks))
         self._dock.attach(self._parent.window())
+        self._find_moved_fields(blocks.path)
         if self._case_controller.current is not None:
             self._case_controller.close_case()
         else:
             self._show()
+
+    def _find_moved_fields(self, path: Path) -> None:
+        """Let the fields of a slide follow it if it was moved; their pixels are compared in a thread."""
+        with show_errors():
+            if moved := moved_slides.find_moved_fields(self._workspace, path):
+                worker = Worker(moved_slides.compare_moved_fields(path, moved), self)
+                worker.yielded.connect(self._on_moved)
+                worker.failed.connect(show_problem)
+                worker.start()
+
+    def _on_moved(self, moved: Sequence[MovedField]) -> None:
+        with show_errors():
+            moved_slides.move_fields(self._workspace, moved)
+            show_notice(f"{len(moved):,} fields follow {moved[0].field.slide.name} to its new folder.")
+        self._worklist.reload_cases()
+        self.refresh()
 
     def _show(self) -> None:
         slide = self.slide
