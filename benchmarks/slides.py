@@ -76,15 +76,15 @@ def measure(reader: str, slide: Path) -> dict[str, float]:
     viewer.screenshot(flash=False)  # until it is drawn
     opened = time.perf_counter() - began
     work_off(1.0)
-    viewer.camera.zoom *= 40
+    viewer.scene.camera.zoom *= 40
     work_off(1.0)
 
     def pan(_step: int) -> None:
-        y, x = viewer.camera.center[-2:]
-        viewer.camera.center = (0, y + 40 / viewer.camera.zoom, x + 60 / viewer.camera.zoom)
+        y, x = viewer.scene.camera.center[-2:]
+        viewer.scene.camera.center = (0, y + 40 / viewer.scene.camera.zoom, x + 60 / viewer.scene.camera.zoom)
 
     def zoom(step: int) -> None:
-        viewer.camera.zoom *= 1 / 1.12 if step < N_STEPS // 2 else 1.12
+        viewer.scene.camera.zoom *= 1 / 1.12 if step < N_STEPS // 2 else 1.12
 
     pans, zooms = (_time_steps(do, app.processEvents, work_off) for do in (pan, zoom))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -43,14 +43,14 @@ class FieldDrawing:
         """Draw with the next drags."""
         if not self.is_on:
             self.is_on = True
-            self._viewer.camera.mouse_pan = False
+            self._viewer.scene.camera.mouse_pan = False
             self._viewer.mouse_drag_callbacks.append(self._drag)
 
     def turn_off(self) -> None:
         """Let drags move the slide again."""
         if self.is_on:
             self.is_on = False
-            self._viewer.camera.mouse_pan = True
+            self._viewer.scene.camera.mouse_pan = True
             self._viewer.mouse_drag_callbacks.remove(self._drag)
             self._remove_preview()
 
@@ -78,7 +78,7 @@ class FieldDrawing:
     def _show_preview(self, box: Box) -> None:
         top, left, bottom, right = box
         corners = np.array([[top, left], [top, right], [bottom, right], [bottom, left]])
-        width = 2 / max(float(self._viewer.camera.zoom) * self._slide.scale[1], 1e-9)
+        width = 2 / max(float(self._viewer.scene.camera.zoom) * self._slide.scale[1], 1e-9)
         if self._preview is None:
             self._preview = self._viewer.add_shapes(
                 [corners],

@@ -107,7 +107,7 @@ class FieldOutlines:
 
     def _compute_width(self) -> float:
         """Return the width of a line of some pixels on the screen, in pixels of level 0."""
-        return WIDTH_ON_SCREEN_PX / max(float(self._viewer.camera.zoom) * self._slide.scale[1], 1e-9)
+        return WIDTH_ON_SCREEN_PX / max(float(self._viewer.scene.camera.zoom) * self._slide.scale[1], 1e-9)
 
     def _get_box(self, field: Field) -> tuple[float, float, float, float]:
         levels = self._slide.blocks.file_levels

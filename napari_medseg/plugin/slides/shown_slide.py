@@ -82,7 +82,7 @@ class ShownSlide(QObject):
         if self._camera is None:
             self._viewer.reset_view()
         else:
-            self._viewer.camera.center, self._viewer.camera.zoom = self._camera
+            self._viewer.scene.camera.center, self._viewer.scene.camera.zoom = self._camera
 
     def show_fields(self, fields: Sequence[SlideField], task: Task) -> None:
         """Show the outlines of fields, and the labels of those that were accepted for a task."""
@@ -94,7 +94,7 @@ class ShownSlide(QObject):
         """Take it out of the viewer; what was read is kept."""
         if not self.is_shown:
             return
-        self._camera = (self._viewer.camera.center, self._viewer.camera.zoom)
+        self._camera = (self._viewer.scene.camera.center, self._viewer.scene.camera.zoom)
         self.set_drawing(is_on=False)
         self._clicks.turn_off()
         self.outlines.hide()

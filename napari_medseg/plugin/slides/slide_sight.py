@@ -26,8 +26,8 @@ def look_at_field(viewer: "Viewer", slide: SlideLayer, field: Field) -> None:
     factor = levels[min(field.level, len(levels) - 1)].downsample
     size = np.array([field.height, field.width]) * factor * slide.scale
     y, x = np.array([field.y, field.x]) * slide.scale + size / 2
-    viewer.camera.center = (0.0, float(y), float(x))
-    viewer.camera.zoom = min(viewer.canvas.size) / float(size.max()) / SHOWN_AROUND
+    viewer.scene.camera.center = (0.0, float(y), float(x))
+    viewer.scene.camera.zoom = min(viewer.canvas.size) / float(size.max()) / SHOWN_AROUND
 
 
 def list_level_titles(blocks: SlideBlocks) -> list[str]:

@@ -127,7 +127,7 @@ class SlideView(QObject):
     def close_down(self) -> None:
         """Stop reading, remove the layers and the strip."""
         self._case_controller.opened.disconnect(self._on_case_opened)
-        self._viewer.camera.events.zoom.disconnect(self._on_zoom)
+        self._viewer.scene.camera.events.zoom.disconnect(self._on_zoom)
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
         self.added.stop()
         if self._opener is not None:
@@ -179,7 +179,7 @@ class SlideView(QObject):
         self._case_controller.opened.connect(self._on_case_opened)
         self._worklist.changed.connect(self._timer.start)
         self._worklist.importer.take_slides = self.take_slides
-        self._viewer.camera.events.zoom.connect(self._on_zoom)
+        self._viewer.scene.camera.events.zoom.connect(self._on_zoom)
         self._viewer.layers.events.inserted.connect(self._on_inserted)
 
     def _take(self, worker: Worker, blocks: SlideBlocks) -> None:
@@ -294,4 +294,6 @@ class SlideView(QObject):
     def _on_zoom(self, _event: object = None) -> None:
         if self.slide is not None and self.is_on_slide:
             self.slide.outlines.adapt_to_zoom()
-            self.strip.show_zoom(describe_zoom(self._viewer.camera.zoom, self.slide.blocks.spacing_mm is not None))
+            self.strip.show_zoom(
+                describe_zoom(self._viewer.scene.camera.zoom, self.slide.blocks.spacing_mm is not None)
+            )

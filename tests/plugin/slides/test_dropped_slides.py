@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tifffile
 from slide_phantoms import make_picture, write_ome_zarr, write_pyramid
 
@@ -27,7 +28,7 @@ def test_slides_are_told_from_other_files_also_in_a_folder(tmp_path: Path) -> No
     assert split_slides([plain]) == ([], [plain])  # as it was dropped
 
 
-def test_of_many_tiff_files_only_large_ones_are_looked_into(tmp_path: Path, monkeypatch) -> None:
+def test_of_many_tiff_files_only_large_ones_are_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = write_pyramid(tmp_path / "a.tif", make_picture(1100, 1200), 2)
     many = [small] * (dropped_slides.N_LOOKED_INTO + 1)
     assert split_slides(many) == ([], many)

@@ -89,7 +89,7 @@ def test_after_a_restart_a_field_finds_its_slide(
     slides.show_slide()
     qtbot.waitUntil(lambda: slides.is_on_slide)
     assert slides.slide.blocks.path == path
-    assert window.viewer.camera.center[-2:] == pytest.approx((664 * 0.00025, 864 * 0.00025))
+    assert window.viewer.scene.camera.center[-2:] == pytest.approx((664 * 0.00025, 864 * 0.00025))
 
 
 def test_accepted_fields_show_their_labels_on_the_slide(
