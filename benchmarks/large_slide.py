@@ -1,4 +1,4 @@
-"""Makes a slide of any size for benchmarks: real stained tissue in a BigTIFF whose tiles are shared, so that it is small.
+"""Makes a slide of any size for benchmarks: real stained tissue in a BigTIFF whose tiles are shared, so it is small.
 
 Tissue and glass are cells of 4,096 pixels. All cells of one kind point to the same compressed tiles, so a slide of
 100,000 x 100,000 pixels takes some 20 MB on disk, while a reader decodes as many tiles as of any other slide.

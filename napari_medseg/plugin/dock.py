@@ -42,6 +42,7 @@ from napari_medseg.plugin.panels.labels_panel import LabelsPanel
 from napari_medseg.plugin.panels.retrain_panel import RetrainPanel
 from napari_medseg.plugin.panels.review_panel import ReviewPanel
 from napari_medseg.plugin.reader_preference import prefer_our_reader
+from napari_medseg.plugin.slides.slide_view import SlideView
 from napari_medseg.plugin.video.video_desk import VideoDesk
 from napari_medseg.plugin.views.case_views import CaseViews
 from napari_medseg.plugin.widgets.collapsible_section import make_vertical_scroll_area, stack_widgets
@@ -101,11 +102,11 @@ class Dock(QWidget):
         The open case comes first, and a step that fails, as one whose widget Qt has deleted, stops no other.
         """
         open_case = (self.guidance.close, self.correction.close, self.review_region.close, self.case_controller.close)
-        shown = (self.video.close_down, self.views.close_down, self.masks.close_down)
-        windows = (*shown, self.meter.close_down, self._overlays.clear)
+        windows = (self.views.close_down, self.masks.close_down, self.meter.close_down, self._overlays.clear)
         work = (self.run_monitor.close, self.retrain_panel.findings.cancel_check, self.exporter.close_down)
         cases = (self.case_commands.close, self.case_panel.close_down, self.prediction_queue.close, self.worklist.close)
-        first = (self._keys.close, self._removed_layer.close, self.learning.close)
+        files = (self.slides.close_down, self.video.close_down)
+        first = (*files, self._keys.close, self._removed_layer.close, self.learning.close)
         with ExitStack() as steps:
             for step in reversed((*first, *open_case, *windows, *work, *cases)):
                 steps.callback(step)
@@ -195,6 +196,7 @@ class Dock(QWidget):
         self.review_panel.add(self.exporter)
         self.masks = DroppedMasks(self._viewer, workspace, desk, self.worklist, self.prediction_queue)
         self.video = VideoDesk(self._viewer, workspace, desk, self.worklist, self.prediction_queue, self)
+        self.slides = SlideView(self._viewer, workspace, desk, self.worklist, self)
         self.group_editor = GroupEditor(workspace, self.worklist, self)
         self.hold_out = HoldOutGuide(workspace, self.worklist, desk, self.prompt.ask_of_case, self)
         self.case_commands = CaseCommands(workspace, self.worklist, desk, self.task_assigner, self.prompt.ask_lasting)

@@ -10,11 +10,13 @@ from napari import current_viewer
 from numpy.typing import NDArray
 
 from napari_medseg.core import formats
+from napari_medseg.core.containers.addresses import find_address
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats import ReadFailure, read_images
 from napari_medseg.core.image import Image
 from napari_medseg.core.label_files.description import LabelDescription, find_values
 from napari_medseg.core.label_files.registry import find_format_of_file
+from napari_medseg.core.slides.open_slide import is_slide
 from napari_medseg.core.tasks.bundled_tasks import TASKS, Label, Task
 from napari_medseg.core.tasks.custom_task import get_default_colour
 from napari_medseg.plugin import layers
@@ -34,7 +36,11 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[Any]] | None:
 
     A missing file in a list does not hinder the others: reading reports it.
     """
-    paths = [each for each in _to_paths(path) if os.path.exists(each)]
+    paths = [each for each in _to_paths(path) if os.path.exists(each) or find_address(each)]
+    if paths and all(is_slide(each) for each in paths):
+        from napari_medseg.plugin.slides.slide_reader import read_slides
+
+        return read_slides
     return _read if paths and all(formats.can_read(each) for each in paths) else None
 
 

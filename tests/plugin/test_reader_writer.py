@@ -164,4 +164,7 @@ def test_the_manifest_offers_reader_writer_samples_and_the_dock() -> None:
     assert "napari-medseg.write_labels" in writers
     assert [widget.display_name for widget in manifest.contributions.widgets] == ["MedSeg"]
     assert len(manifest.contributions.sample_data) == 6
-    assert [menu for menu in manifest.contributions.menus if is_menu_contributable(menu)] == ["napari/layers/segment"]
+    assert [menu for menu in manifest.contributions.menus if is_menu_contributable(menu)] == [
+        "napari/file/io_utilities",
+        "napari/layers/segment",
+    ]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
+from napari_medseg.core.containers.addresses import find_address
 from napari_medseg.core.containers.zip_archive import is_zip
 from napari_medseg.core.dicom.bare_files import looks_like_dataset
 from napari_medseg.core.dicom.image_reader import read_dicom
@@ -30,6 +31,7 @@ from napari_medseg.core.formats.png_jpeg import read_png_jpeg
 from napari_medseg.core.formats.tiff import read_tiff
 from napari_medseg.core.image import Image
 from napari_medseg.core.nifti.reader import read_nifti
+from napari_medseg.core.slides.open_slide import is_slide
 from napari_medseg.core.volumes.numpy_arrays import read_numpy_array
 
 READERS: dict[str, Callable[[Path], Image]] = {
@@ -66,7 +68,9 @@ def can_read(path: Path) -> bool:
 
     A file is known by its suffix or its first bytes, as `read` knows it. A folder is searched as by `find_images`.
     """
-    if is_zip(path):
+    if find_address(path) is not None:
+        return is_slide(path)
+    if is_zip(path) or is_slide(path):
         return True
     if os.path.isdir(path):
         return any(can_read(file) for file in islice(walk_files(path), MAX_FILES))

@@ -118,6 +118,15 @@ class Identities:
             query = "UPDATE identities SET value = ? WHERE kind = ? AND subject = ?"
             self._connection.execute(query, [name, READER, label])
 
+    def move_sources(self, sources: Mapping[int, tuple[str, ...]]) -> None:
+        """Write where the files of cases lie now, by the number of the case; their content must be the same."""
+        with self._transaction():
+            for case_id, paths in sources.items():
+                self._connection.execute(
+                    "UPDATE identities SET sources = ? WHERE kind = ? AND subject = ?",
+                    [json.dumps(paths), CASE, str(case_id)],
+                )
+
     def keep_shared(self, uids: Mapping[str, str], patients: Mapping[str, str]) -> None:
         """Write which UIDs and PatientIDs shared DICOM files had before, by the new ones; known ones stay."""
         known = {subject for kind in (SHARED_UID, SHARED_PATIENT) for subject in self.read_shared(kind)}

@@ -28,6 +28,7 @@ N_THREADS = 3
 UNKNOWN, DAMAGED = 235, 150
 """Grey of what was not read yet, and of what cannot be read."""
 
+
 class SlideBlocks:
     """Reads a slide in threads for a window.
 
@@ -163,7 +164,8 @@ class SlideBlocks:
             top, left = int(rows[0]), int(columns[0])
             source = self._find_piece(number, top, left, int(rows[-1]) + 1 - top, int(columns[-1]) + 1 - left)
             if source is not None:
-                return source[rows - top][:, columns - left]
+                pixels: NDArray[np.uint8] = source[rows - top][:, columns - left]
+                return pixels
         return np.full((height, width, 3), UNKNOWN, np.uint8)
 
     def _find_piece(self, level: int, y: int, x: int, height: int, width: int) -> NDArray[np.uint8] | None:

@@ -6,7 +6,7 @@ and high at its own level, here level 0.
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from napari_medseg.core.grouping.groups import find_group
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
 from napari_medseg.core.slides.open_slide import open_slide
-from napari_medseg.core.slides.slide import Slide, compute_spacing
+from napari_medseg.core.slides.slide import Level, Slide, compute_spacing
 
 MAX_FIELD_PIXELS = 6000 * 6000
 """A larger field is no longer edited fluently."""
@@ -109,15 +109,15 @@ def read_field(field: Field, slide: Slide | None = None) -> Image:
         opened.close()
 
 
-def snap_field(slide: Slide, level: int, box: tuple[float, float, float, float]) -> Field:
+def snap_field(slide: Path, levels: Sequence[Level], level: int, box: tuple[float, float, float, float]) -> Field:
     """Return the field of a level that covers a box of level 0 as exactly as its pixels can, inside the slide.
 
     Parameters
     ----------
-    slide
-        The slide.
+    slide, levels
+        Path and levels of the slide.
     level
-        Level of the field.
+        Number of the field's level.
     box
         (top, left, bottom, right) in pixels of level 0.
 
@@ -126,15 +126,15 @@ def snap_field(slide: Slide, level: int, box: tuple[float, float, float, float])
     MedSegError
         If the box lies outside the slide, is thinner than a pixel, or is too large.
     """
-    of_level = slide.levels[level]
+    of_level = levels[level]
     factor = of_level.downsample
     top, left = (max(0, math.floor(value / factor + 0.5)) for value in box[:2])
     bottom = min(of_level.height, math.floor(box[2] / factor + 0.5))
     right = min(of_level.width, math.floor(box[3] / factor + 0.5))
     if bottom <= top or right <= left:
         raise MedSegError("the rectangle lies outside the slide, or is thinner than a pixel. Draw it on the slide.")
-    field = Field(slide.path, level, round(top * factor), round(left * factor), bottom - top, right - left)
-    _refuse_too_large(field)
+    field = Field(slide, level, round(top * factor), round(left * factor), bottom - top, right - left)
+    refuse_too_large(field)
     return field
 
 
@@ -144,7 +144,7 @@ def make_field_name(field: Field) -> str:
 
 
 def _read(field: Field, slide: Slide) -> Image:
-    _refuse_too_large(field)
+    refuse_too_large(field)
     if field.level >= len(slide.levels):
         raise MedSegError(
             f"{slide.name} has no level {field.level}; it has {len(slide.levels)} (0 is the full resolution). "
@@ -173,7 +173,8 @@ def find_slide_group(slide: Path) -> str:
     return find_group(get_whole_path(slide), is_volume=True)
 
 
-def _refuse_too_large(field: Field) -> None:
+def refuse_too_large(field: Field) -> None:
+    """Raise an error if a field has more pixels than can be corrected fluently."""
     if field.height * field.width > MAX_FIELD_PIXELS:
         side = math.isqrt(MAX_FIELD_PIXELS)
         raise MedSegError(

@@ -1,5 +1,6 @@
 """A shown level of a slide as an array of which a viewer takes pieces."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,16 +30,7 @@ class LazyLevel:
 
     def __getitem__(self, index: Any) -> NDArray[np.uint8]:  # noqa: ANN401 - as of numpy
         """Return a piece; rows and columns are slices, or numbers, as of numpy."""
-        parts = list(index) if isinstance(index, tuple) else [index]
-        if Ellipsis in [part for part in parts if part is Ellipsis]:
-            place = next(n for n, part in enumerate(parts) if part is Ellipsis)
-            parts[place : place + 1] = [slice(None)] * (4 - len(parts))
-        parts += [slice(None)] * (3 - len(parts))
-        rows, columns = (_find_range(part, length) for part, length in zip(parts[:2], self.shape, strict=False))
-        piece = self._blocks.get_piece(self._level, rows[0], columns[0], rows[1] - rows[0], columns[1] - columns[0])
-        own = tuple(_move(part) for part in parts[:2])
-        chosen: NDArray[np.uint8] = piece[(*own, parts[2])]
-        return chosen
+        return take_piece(index, self.shape, lambda *place: self._blocks.get_piece(self._level, *place))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: ANN401 - as of numpy
         """Return the whole level if it is small.
@@ -56,6 +48,38 @@ class LazyLevel:
         return np.asarray(self[:], dtype=dtype)
 
 
+def take_piece(
+    index: Any,  # noqa: ANN401 - as of numpy
+    shape: tuple[int, ...],
+    get_piece: Callable[[int, int, int, int], NDArray[Any]],
+) -> NDArray[Any]:
+    """Return what numpy would return for an index of an array, of which only rectangles can be read.
+
+    Parameters
+    ----------
+    index
+        Slices with positive steps, numbers and an ellipsis.
+    shape
+        (height, width) or (height, width, samples).
+    get_piece
+        Gets y, x, height and width.
+
+    Raises
+    ------
+    IndexError
+        If a number is out of bounds, or a slice goes backwards.
+    """
+    parts = list(index) if isinstance(index, tuple) else [index]
+    if (place := next((n for n, part in enumerate(parts) if part is Ellipsis), None)) is not None:
+        parts[place : place + 1] = [slice(None)] * (len(shape) + 1 - len(parts))
+    parts += [slice(None)] * (len(shape) - len(parts))
+    rows, columns = (_find_range(part, length) for part, length in zip(parts[:2], shape, strict=False))
+    piece = get_piece(rows[0], columns[0], rows[1] - rows[0], columns[1] - columns[0])
+    own = [slice(None, None, part.step) if isinstance(part, slice) else 0 for part in parts[:2]]
+    chosen: NDArray[Any] = piece[(*own, *parts[2:])]
+    return chosen
+
+
 def _find_range(part: Any, length: int) -> tuple[int, int]:  # noqa: ANN401 - as of numpy
     if isinstance(part, slice):
         start, stop, step = part.indices(length)
@@ -66,8 +90,3 @@ def _find_range(part: Any, length: int) -> tuple[int, int]:  # noqa: ANN401 - as
     if not 0 <= number < length:
         raise IndexError(f"{part} is out of bounds for {length}")
     return number, number + 1
-
-
-def _move(part: Any) -> Any:  # noqa: ANN401 - as of numpy
-    """Return an index of the level as one of the piece that it was found in."""
-    return slice(None, None, part.step) if isinstance(part, slice) else 0

@@ -1,1 +1,1 @@
-"""Whole slides in the window."""
+"""Whole slides in the window: the slide as a layer, its fields, and the strip below the canvas."""

@@ -100,12 +100,14 @@ def test_a_field_that_cannot_be_read_says_why(slide_path: Path, change: dict[str
 
 def test_a_rectangle_becomes_the_field_that_its_level_can_show(slide_path: Path) -> None:
     slide = open_slide(slide_path)
-    assert snap_field(slide, 0, (99.6, 200.2, 300.4, 500.9)) == Field(slide_path, 0, 100, 200, 200, 301)
-    assert snap_field(slide, 2, (101, 199, 301, 501)) == Field(slide_path, 2, 100, 200, 50, 75)
-    assert snap_field(slide, 0, (-50, -50, 40, 60)) == Field(slide_path, 0, 0, 0, 40, 60)
-    everything = snap_field(slide, 2, (-1e6, -1e6, 1e6, 1e6))
+    assert snap_field(slide_path, slide.levels, 0, (99.6, 200.2, 300.4, 500.9)) == Field(
+        slide_path, 0, 100, 200, 200, 301
+    )
+    assert snap_field(slide_path, slide.levels, 2, (101, 199, 301, 501)) == Field(slide_path, 2, 100, 200, 50, 75)
+    assert snap_field(slide_path, slide.levels, 0, (-50, -50, 40, 60)) == Field(slide_path, 0, 0, 0, 40, 60)
+    everything = snap_field(slide_path, slide.levels, 2, (-1e6, -1e6, 1e6, 1e6))
     assert (everything.height, everything.width) == (HEIGHT // 4, 513)
     for box in ((WIDTH * 2, 0, WIDTH * 3, 50), (10, 10, 10.2, 10.3)):
         with pytest.raises(MedSegError, match="outside the slide, or is thinner"):
-            snap_field(slide, 0, box)
+            snap_field(slide_path, slide.levels, 0, box)
     slide.close()

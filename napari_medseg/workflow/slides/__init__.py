@@ -1,0 +1,1 @@
+"""Fields of slides as cases of a project."""

@@ -1,0 +1,65 @@
+"""Fields of a slide that was moved: they follow it when it is opened at its new place, if it is the same slide."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from napari_medseg.core.containers.addresses import find_address, format_source
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.records import Case
+from napari_medseg.core.slides.fields import Field, place_of, read_field
+from napari_medseg.core.slides.open_slide import open_slide
+from napari_medseg.core.slides.slide import Slide
+from napari_medseg.workflow.workspace import Workspace
+
+N_COMPARED = 3
+"""So many fields have to show the same pixels; one could lie on empty glass."""
+
+
+@dataclass(frozen=True)
+class MovedField:
+    """A case whose slide is missing, and the field that it would be on another slide."""
+
+    case: Case
+    field: Field
+
+
+def find_moved_fields(ws: Workspace, slide: Path) -> list[MovedField]:
+    """Return the fields of slides that have the name of this one, and are no longer where they were."""
+    moved = []
+    for case in ws.project.read_records(Case):
+        place = place_of(case)
+        if place is None or place.slide == slide or place.slide.name != slide.name or _is_there(place.slide):
+            continue
+        moved.append(MovedField(case, replace(place, slide=slide)))
+    return moved
+
+
+def compare_moved_fields(slide: Path, moved: Sequence[MovedField]) -> Generator[list[MovedField]]:
+    """Yield those fields if some of them have the same pixels as before; nothing if not. It may run in a thread."""
+    if not moved:
+        return
+    opened = open_slide(slide)
+    try:
+        step = max(1, len(moved) // N_COMPARED)
+        if all(_is_same(each, opened) for each in moved[::step]):
+            yield list(moved)
+    finally:
+        opened.close()
+
+
+def move_fields(ws: Workspace, moved: Sequence[MovedField]) -> None:
+    """Write that these cases are fields of the slide at its new place."""
+    ws.project.identities.move_sources({each.case.id: (format_source(each.field.path),) for each in moved})
+
+
+def _is_there(slide: Path) -> bool:
+    return find_address(slide) is not None or slide.exists()
+
+
+def _is_same(moved: MovedField, opened: Slide) -> bool:
+    try:
+        image = read_field(moved.field, opened)
+    except MedSegError:
+        return False
+    return image.content_hash == moved.case.content_hash

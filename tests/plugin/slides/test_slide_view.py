@@ -1,0 +1,122 @@
+"""Slides in the window: they open lazily, fields become cases, and the way there and back."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from pytestqt.qtbot import QtBot
+from qtpy.QtWidgets import QWidget
+from slide_phantoms import make_picture, write_pyramid
+
+from napari_medseg.core.slides.fields import Field, place_of
+from napari_medseg.core.slides.grid import GridChoice
+from napari_medseg.plugin.slides.slide_sight import describe_zoom
+from napari_medseg.plugin.slides.slide_view import SlideView
+
+
+@pytest.fixture
+def slides(window: SimpleNamespace, qtbot: QtBot) -> Iterator[SlideView]:
+    parent = QWidget()
+    qtbot.addWidget(parent)
+    window.worklist.set_predicts_automatically(False)
+    view = SlideView(window.viewer, window.ws, window.case_controller, window.worklist, parent)
+    yield view
+    view.close_down()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return write_pyramid(tmp_path / "a.svs", make_picture(), 4)
+
+
+def names(window: SimpleNamespace) -> list[str]:
+    return [layer.name for layer in window.viewer.layers]
+
+
+def test_a_dropped_slide_opens_as_a_lazy_layer_with_its_resolution(
+    window: SimpleNamespace, slides: SlideView, path: Path, qtbot: QtBot
+) -> None:
+    window.worklist.importer.read([path])
+    qtbot.waitUntil(lambda: slides.is_on_slide)
+    layer = window.viewer.layers[0]
+    assert layer.multiscale
+    assert tuple(layer.scale) == pytest.approx((0.00025, 0.00025))
+    assert layer.data.shapes == ((1500, 2050, 3), (750, 1025, 3), (375, 513, 3))
+    assert slides.strip.level.count() == 2
+    slides.close_slide()
+    assert names(window) == []
+
+
+def test_fields_become_cases_and_a_click_leads_there_and_back(
+    window: SimpleNamespace, slides: SlideView, path: Path, qtbot: QtBot
+) -> None:
+    slides.open(path)
+    qtbot.waitUntil(lambda: slides.is_on_slide)
+    slides.add_grid(GridChoice(size_px=200, min_share=0.9, max_fields=3))
+    qtbot.waitUntil(lambda: len(window.worklist.rows) == 3 and not slides.added.is_reading)
+    assert {place_of(row.case).slide for row in window.worklist.rows} == {path}
+    assert len({row.case.group for row in window.worklist.rows}) == 1
+    assert "3 fields" in slides.strip.fields.text()
+    assert names(window) == ["a.svs", "fields of a.svs"]
+    case = window.worklist.rows[1].case
+    place = place_of(case)
+    found = slides.slide.outlines.find_case([(place.y + 10) * 0.00025, (place.x + 10) * 0.00025])
+    assert found == case
+    window.worklist.open(case)
+    qtbot.waitUntil(lambda: window.case_controller.current is not None)
+    assert "a.svs" not in names(window)
+    assert np.array_equal(
+        window.case_controller.current.image.pixels[:5], make_picture()[place.y :, place.x :][:5, :200]
+    )
+    assert not slides.strip.back.isHidden()
+    slides.show_slide()
+    qtbot.waitUntil(lambda: slides.is_on_slide)
+    assert window.case_controller.current is None
+    assert names(window) == ["a.svs", "fields of a.svs"]
+
+
+def test_after_a_restart_a_field_finds_its_slide(
+    window: SimpleNamespace, slides: SlideView, path: Path, qtbot: QtBot
+) -> None:
+    slides.add_fields([Field(path, 0, 600, 800, 128, 128), Field(path, 9, 0, 0, 64, 64)])  # the second is refused
+    qtbot.waitUntil(lambda: len(window.worklist.rows) == 1 and not slides.added.is_reading)
+    assert slides.slide is None
+    window.worklist.open(window.worklist.rows[0].case)
+    qtbot.waitUntil(lambda: window.case_controller.current is not None)
+    assert not slides.strip.back.isHidden()
+    slides.show_slide()
+    qtbot.waitUntil(lambda: slides.is_on_slide)
+    assert slides.slide.blocks.path == path
+    assert window.viewer.scene.camera.center[-2:] == pytest.approx((664 * 0.00025, 864 * 0.00025))
+
+
+def test_accepted_fields_show_their_labels_on_the_slide(
+    window: SimpleNamespace, slides: SlideView, path: Path, qtbot: QtBot
+) -> None:
+    slides.add_fields([Field(path, 0, 600, 800, 128, 100)])
+    qtbot.waitUntil(lambda: len(window.worklist.rows) == 1 and not slides.added.is_reading)
+    controller, case = window.case_controller, window.worklist.rows[0].case
+    window.worklist.open(case)
+    qtbot.waitUntil(lambda: controller.current is not None)
+    controller.show_prediction(None)  # empty labels, to be painted
+    qtbot.waitUntil(lambda: controller.current.edit_session is not None)
+    controller.current.labels_layer.data_setitem((np.array([5, 6]), np.array([7, 7])), 1)
+    with qtbot.waitSignal(controller.decided):
+        controller.accept()
+    slides.show_slide()
+    qtbot.waitUntil(lambda: "corrected fields of a.svs" in names(window))
+    shown = window.viewer.layers["corrected fields of a.svs"]
+    assert np.argwhere(np.asarray(shown.data[0][600:728, 800:900])).tolist() == [[5, 7], [6, 7]]
+    assert not shown.editable
+
+
+def test_other_files_of_a_drop_are_read_as_images(slides: SlideView, path: Path, tmp_path: Path, qtbot: QtBot) -> None:
+    assert slides.take_slides([path, tmp_path / "b.png"]) == [tmp_path / "b.png"]
+    qtbot.waitUntil(lambda: slides.is_on_slide)
+
+
+@pytest.mark.parametrize(("zoom", "text"), [(4000, "0.25 µm (40×)"), (1000, "1 µm (10×)"), (2, "500 µm")])
+def test_the_zoom_is_told_as_a_microscope_would(zoom: float, text: str) -> None:
+    assert describe_zoom(zoom, in_mm=True) == text
