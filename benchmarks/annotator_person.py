@@ -4,6 +4,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ MIN_ERROR_PX = 4
 N_PLACES = 4
 """The largest wrong places that the annotator weighs at a time."""
 MAX_ACTIONS = 150
+WHOLE_LABEL_STEPS = 5
+"""Tools for whole labels are weighed at every fifth step: they take the computer as long as all others."""
 BOLDNESS = (1.0, 1.5, 2.0)
 """Exponents of the mended voxels. With 1 the annotator takes what mends most per second, which may be many small
 things; with more, one large stroke comes before several small ones that leave as much to do."""
@@ -89,12 +92,14 @@ class Annotator:
 
     def _correct_labels(self, goal: float) -> Iterator[None]:
         given_up: Labels = np.zeros(self.believed.shape, np.bool_)
-        while self.score() < goal:
+        for number in count():
+            if self.score() >= goal:
+                return
             places = find_wrong_places(self.draft.labels, self.believed, given_up)
             if not places:
                 return
             candidates = [action for region, value in places[:N_PLACES] for action in self._list_actions(region, value)]
-            if self.has_tools:
+            if self.has_tools and number % WHOLE_LABEL_STEPS == 0 and self.work.draft.any():
                 candidates += list_whole_label_actions(self._canvas())
             done = list(self._take_best(candidates, Effort(looks=1)))
             if not done:
