@@ -133,7 +133,9 @@ print("went on")
 
 def test_a_worker_that_is_deleted_while_its_thread_posts_does_not_crash_the_program() -> None:
     """Closing a project did so; the crash is one of the process, so another process risks it."""
-    done = subprocess.run([sys.executable, "-c", DELETES_WORKERS_THAT_POST], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", DELETES_WORKERS_THAT_POST], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout.strip()) == (0, "went on"), done.stderr
 
 
