@@ -254,7 +254,9 @@ class Day:
     def note(self) -> None:
         """Write a note."""
         reject = self.dock.review_panel._reject
-        self.hands.choose_in_menu(reject, "Write a note", self._arrow())
+        if not self.hands.choose_in_menu(reject, "Write a note", self._arrow()):
+            self.check("a note can be written", holds=False)  # and typing would press keys of the window
+            return
         self.hands.type("blurred edge")
         self.picture("note")
         self.hands.key("Return", 0.3)

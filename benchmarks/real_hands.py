@@ -198,8 +198,11 @@ class RealHands:
         """Open the menu of a widget and click an entry; Escape if it has none. Qt runs a loop while it is open."""
         chosen: list[str] = []
 
-        def click_entry() -> None:
+        def click_entry(tries: int = 10) -> None:
             menu = QApplication.activePopupWidget()
+            if menu is None and tries:
+                QTimer.singleShot(150, lambda: click_entry(tries - 1))
+                return
             actions = menu.actions() if isinstance(menu, QMenu) else []
             wanted = [each for each in actions if each.text().replace("&", "").startswith(entry)]
             if not wanted:
@@ -212,7 +215,8 @@ class RealHands:
 
         QTimer.singleShot(500, click_entry)
         self.click(widget, place, button)
-        self.wait(0.9)
+        self.wait_until(lambda: bool(chosen), 2.0)
+        self.wait(0.5)
         return bool(chosen)
 
     def list_dialogs(self) -> list[QWidget]:

@@ -28,12 +28,15 @@ def main() -> None:
     """Open the window, show each state, and save its picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder for the pictures")
+    parser.add_argument("--window", help="size of the window in pixels, such as 2400x1400; else that of the screen")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         workspace = Workspace.open(Path(name) / "ward 7", Path(name) / "registry")
         viewer, widget = open_window(workspace)
         hands = RealHands(viewer, options.out)
+        if options.window:
+            hands.fit_window(*map(int, options.window.split("x")), viewer.theme)
         print(f"scale {hands.scale}, window {hands.window.width()} x {hands.window.height()}, dock {widget.width()} px")
         for state, show in list_states(widget, hands):
             show()

@@ -160,9 +160,7 @@ def get_image(layer: Layer | None) -> Image | None:
 
 def add_labels(viewer: "Viewer", labels: NDArray[Any], beside: ImageLayer, case: Case) -> Labels:
     """Add a layer that edits these integer labels, (y, x) or (z, y, x), on the grid of the image layer `beside`."""
-    layer = viewer.add_labels(labels, **make_labels_arguments(beside, case))
-    use_fast_contours(layer)
-    return layer
+    return use_fast_contours(viewer.add_labels(labels, **make_labels_arguments(beside, case)))
 
 
 def make_labels_arguments(beside: ImageLayer, case: Case) -> dict[str, Any]:

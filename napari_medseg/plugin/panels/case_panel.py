@@ -145,15 +145,15 @@ class CasePanel(CollapsibleSection):
 
     def _make_case_rows(self) -> None:
         self._name = QElidingLabel("No case is open")
+        self._name.setElideMode(Qt.TextElideMode.ElideMiddle)  # patient and case, at both ends, tell which one it is
         self._name.setObjectName("medseg-title")
         self._previous = theme.make_tool_button("‹", "")
         self._next = theme.make_tool_button("›", "")
         self._open = theme.make_tool_button("Open ▾", "Open files or a folder: DICOM, NIfTI, TIFF, PNG, JPEG")
         self._open.setPopupMode(self._open.ToolButtonPopupMode.InstantPopup)
-        menu = QMenu(self._open)
+        self._open.setMenu(menu := QMenu(self._open))
         menu.addAction("Files…", self._on_open_files)
         menu.addAction("Folder…", self._on_open_folder)
-        self._open.setMenu(menu)
         self._unfold = theme.make_tool_button("list", "Show or hide the list of cases")
         self._unfold.setCheckable(True)
         self._held_out = theme.make_tool_button("held out", "", "medseg-badge")

@@ -17,9 +17,10 @@ ROWS_AT_ONCE = 256
 """So many rows of a large plane stay in the processor's cache."""
 
 
-def use_fast_contours(layer: Labels) -> None:
-    """Let a labels layer compute its contours by `compute_contours`."""
+def use_fast_contours(layer: Labels) -> Labels:
+    """Let a labels layer compute its contours by `compute_contours`; return it."""
     layer._calculate_contour = partial(_calculate_contour, layer)
+    return layer
 
 
 def compute_contours(labels: NDArray[Any], thickness_px: int, background: int) -> NDArray[Any]:

@@ -18,6 +18,8 @@ from napari_medseg.plugin.widgets.wrapped_label import WrappedLabel
 
 MAX_IN_MENU = 90
 MIN_IN_SHORT = 28
+RESERVE_PX = 16
+"""Of a short line: frames that the style sheet adds."""
 SHORTEN_AFTER_MS = 20_000
 """A result that was seen so long takes one line, until it is dismissed: the dock is full in height."""
 FADE_MS = 6000
@@ -216,7 +218,7 @@ class MessageLine(QFrame):
         buttons = [button for button in (self._more, self._others, self._dismiss) if not button.isHidden()]
         width = self.width() - sum(button.sizeHint().width() + self._top.spacing() for button in buttons)
         margins = self.layout().contentsMargins()
-        width -= margins.left() + margins.right()
+        width -= margins.left() + margins.right() + RESERVE_PX
         measure = self._text.fontMetrics().horizontalAdvance
         fitting = (n for n in range(len(text), MIN_IN_SHORT, -1) if measure(shorten_text(text, n)) <= width)
         return shorten_text(text, next(fitting, MIN_IN_SHORT))
