@@ -9,7 +9,7 @@ import pytest
 from fuzzing import Family, FamilyResult, fuzz
 
 FORMATS = ("dicom", "dicom-series", "nifti", "nifti-gz", "tiff", "png", "jpeg", "outlines")
-VOLUMES = ("itk", "arrays", "pictures", "nifti-parts", "archives", "dicom-variants", "dicom-labels")
+VOLUMES = ("itk", "several-volumes", "arrays", "pictures", "nifti-parts", "archives", "dicom-variants", "dicom-labels")
 OWN = ("database", "project-files", "journal", "registry", "runs", "exports", "benchmark", "checkpoint", "weights")
 N_LONG = 10_000
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
+import tifffile
 from dicom_files import dataset, noise, write_enhanced, write_series
 from fuzzing import Family
 from PIL import Image as Picture
@@ -37,6 +38,20 @@ def make_itk(folder: Path) -> list[Path]:
     drawn = np.zeros(SHAPE, np.uint8)
     drawn[1:3, 4:9, 4:9] = 1
     find_label_format(".seg.nrrd").write(folder / "e.seg.nrrd", drawn, GRID, LabelDescription(get_task("lungs"), ""))
+    return list_all(folder)
+
+
+def make_several_volumes(folder: Path) -> list[Path]:
+    """Files of four dimensions: MetaImage, NRRD of ITK and of 3D Slicer, and TIFF with an axis of time."""
+    values = noise((3, *SHAPE)).astype(np.int16)
+    for name in ("a.mha", "b.mhd", "c.nrrd", "d.nhdr"):
+        sitk.WriteImage(sitk.GetImageFromArray(values, isVector=False), folder / name, useCompression=name[0] in "ac")
+    head = "NRRD0005\ntype: short\ndimension: 4\nspace: left-posterior-superior\nsizes: 3 18 16 4\n"
+    head += "space directions: none (0.7,0,0) (0,0.8,0) (0,0,2.5)\nkinds: list domain domain domain\nendian: little\n"
+    listed = np.moveaxis(values.astype("<i2"), 0, -1).tobytes()
+    (folder / "e.nrrd").write_bytes(f"{head}encoding: raw\nspace origin: (1,2,3)\n\n".encode() + listed)
+    tifffile.imwrite(folder / "f.tif", values, imagej=True, metadata={"axes": "TZYX"})
+    tifffile.imwrite(folder / "g.tif", values, ome=True, metadata={"axes": "ZTYX"}, compression="zlib")
     return list_all(folder)
 
 
@@ -129,6 +144,7 @@ def read_dicom_mask(folder: Path, target: Path) -> Hashable:
 
 VOLUMES = (
     Family("itk", make_itk, read_all),
+    Family("several-volumes", make_several_volumes, read_all),
     Family("arrays", make_arrays, read_all),
     Family("pictures", make_pictures, read_all),
     Family("nifti-parts", make_pairs_and_series, read_all),

@@ -121,12 +121,15 @@ class FoundImages:
         Names of the segmentations of 3D Slicer in the folders.
     archives
         Names of the zip archives in the folders, which are opened only if they are named.
+    remarks
+        What else a person should know, one sentence each: files that a DICOMDIR lists and that are missing.
     """
 
     sources: tuple[ImageSource, ...]
     skipped: tuple[NoImageError, ...] = ()
     segmentations: tuple[str, ...] = ()
     archives: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def asks_which(self) -> bool:
@@ -136,12 +139,12 @@ class FoundImages:
 
     @property
     def note(self) -> str:
-        """Sentences that name the skipped files; empty if there are none."""
+        """Sentences that name the skipped and missing files; empty if there are none."""
         left_out = ", ".join(self.segmentations[:MAX_NAMED])
         about = f"Segmentations are no images and were left out: {left_out}." if left_out else ""
         closed = ", ".join(self.archives[:MAX_NAMED])
         packed = f"Archives in the folder were not opened; open them one by one: {closed}." if closed else ""
-        return " ".join(filter(None, (self._note_skipped(), about, packed)))
+        return " ".join(filter(None, (self._note_skipped(), about, packed, *self.remarks)))
 
     def _note_skipped(self) -> str:
         if not self.skipped:

@@ -35,6 +35,7 @@ class SeveralImagesError(MedSegError):
     """
 
     def __init__(self, path: Path, count: int, what: str, shape: str, example: Path) -> None:
+        self.name, self.count, self.what = path.name, count, what
         super().__init__(
             f"{path.name}{shape} holds {count:,} {what}, and here one is expected. Choose in the window when you drop "
             f"it, with --series on the command line, or name one: {path.name}/{example.name}."

@@ -72,11 +72,11 @@ def list_parts(path: Path, list_titles: Callable[[Path], Sequence[str]], what: s
 
 
 def list_arrays(path: Path, read_headers: Callable[[Path], Sequence[ArrayHeader]]) -> list[ImageSource]:
-    """Return the arrays of a `.npy` or `.npz` file; the file itself if it is damaged. `read_headers` may raise."""
+    """Return the arrays of a `.npy` or `.npz` file; the file itself, with the reason, if it is damaged."""
     try:
         headers = read_headers(path)
-    except MedSegError:
-        headers = ()
+    except MedSegError as error:
+        return [ImageSource(path.name, (path,), problem=str(error))]
     if len(headers) < 2:
         return [ImageSource(path.name, (path,), array=headers[0] if headers else None)]
     layouts = [ArrayLayout(array=number) for number in range(1, len(headers) + 1)]

@@ -1,14 +1,18 @@
 """A file of several volumes, such as the time points of a perfusion: how many it holds, and which one is meant."""
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
 from napari_medseg.core.containers.part_paths import SeveralImagesError, make_part_path
 from napari_medseg.core.errors import MedSegError
 
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 VOLUME = "volume"
 MAX_VOLUMES = 20_000
 """Of one file. A series of functional MRI has some hundreds."""
@@ -67,6 +71,22 @@ def check_volume(path: Path, shape: Sequence[int], n_volumes: int, volume: int |
     if volume is not None and not 1 <= volume <= n_volumes:
         raise MedSegError(f"{path.name} has no volume {volume}; it has {n_volumes}. Choose another one.")
     return volume or 1
+
+
+def refuse_several_volumes(read: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Make a reader of masks say what to do with a file of several volumes: of a mask, none can be chosen."""
+
+    @functools.wraps(read)
+    def read_one(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
+        try:
+            return read(*arguments, **options)
+        except SeveralImagesError as error:
+            raise MedSegError(
+                f"{error.name} holds {error.count:,} {error.what}, and a mask has one. Save the one of this image as a "
+                "file of its own."
+            ) from error
+
+    return read_one
 
 
 def _refuse_many(n_volumes: int, name: str) -> None:

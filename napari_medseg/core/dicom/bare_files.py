@@ -2,6 +2,7 @@
 
 import struct
 from pathlib import Path
+from typing import NamedTuple
 
 from pydicom import dcmread
 from pydicom.uid import MediaStorageDirectoryStorage
@@ -39,7 +40,14 @@ def looks_like_dataset(start: bytes) -> bool:
     return False
 
 
-def list_directory_files(directory: Path) -> list[Path]:
+class DirectoryFiles(NamedTuple):
+    """The files that a DICOMDIR lists, and how many of those that it lists are not there."""
+
+    files: list[Path]
+    n_missing: int
+
+
+def list_directory_files(directory: Path) -> DirectoryFiles:
     """Return the files that a DICOMDIR lists, which lie in its folder or below.
 
     Raises
@@ -64,7 +72,7 @@ def list_directory_files(directory: Path) -> list[Path]:
         raise MedSegError(
             f"{directory.name} lists {n_listed:,} files, and none of them lies beside it. Copy the whole disc."
         )
-    return found
+    return DirectoryFiles(found, n_listed - len(found))
 
 
 def is_directory_file(path: Path) -> bool:

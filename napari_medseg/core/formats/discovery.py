@@ -1,5 +1,6 @@
 """Find the images in a file or folder. One DICOM series is one image; each PNG, JPEG, TIFF and NIfTI file is one."""
 
+import contextlib
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -82,6 +83,7 @@ def search_images(path: Path | Sequence[Path]) -> FoundImages:
     archived: list[FoundImages] = []
     files: list[Path] = []
     problems: list[ImageSource] = []
+    remarks: list[str] = []
     for each in given:
         try:
             if find_inner_path(each) is not None:
@@ -89,7 +91,7 @@ def search_images(path: Path | Sequence[Path]) -> FoundImages:
             elif is_zip(each):
                 archived.append(_search_archive(each))
             else:
-                files += _list_given(each, problems)
+                files += _list_given(each, problems, remarks)
         except MedSegError as error:
             problems.append(ImageSource(each.name, (each,), problem=str(error)))
     # A file that the user named is always listed, so that opening it reports why it cannot be used.
@@ -101,20 +103,36 @@ def search_images(path: Path | Sequence[Path]) -> FoundImages:
         (*found.skipped, *(skipped for each in archived for skipped in each.skipped)),
         (*found.segmentations, *(name for each in archived for name in each.segmentations)),
         (*closed, *(name for each in archived for name in each.archives)),
+        (*remarks, *(remark for each in archived for remark in each.remarks)),
     )
 
 
-def _list_given(path: Path, problems: list[ImageSource]) -> list[Path]:
-    """Return the files of a path that a person named; what cannot be listed is added to the problems."""
+def _list_given(path: Path, problems: list[ImageSource], remarks: list[str]) -> list[Path]:
+    """Return the files of a path that a person named; what cannot be listed, or is missing, is added to the lists."""
     if os.path.isdir(path):
         listed, problem = _list_files(path)
         if problem:
             problems.append(ImageSource(path.name, (path,), problem=problem))
+        for directory in filter(is_directory_file, listed):
+            with contextlib.suppress(MedSegError):  # the files themselves are there, whatever it lists
+                _note_missing(directory, remarks)
         return listed
     if not os.path.isfile(path):
         what = "is neither a file nor a folder" if os.path.exists(path) else "does not exist"
         raise MedSegError(f"{path} {what}. Check the name, or whether a drive is disconnected.")
-    return list_directory_files(path) if is_directory_file(path) else [path]
+    return _note_missing(path, remarks) if is_directory_file(path) else [path]
+
+
+def _note_missing(directory: Path, remarks: list[str]) -> list[Path]:
+    """Return the files that a DICOMDIR lists, and add a remark if some are missing."""
+    listed = list_directory_files(directory)
+    if listed.n_missing:
+        total = len(listed.files) + listed.n_missing
+        remarks.append(
+            f"{directory.name} lists {total:,} files, and {listed.n_missing:,} of them are missing: series may lack "
+            "slices. Copy the whole disc."
+        )
+    return listed.files
 
 
 def _search_archive(path: Path) -> FoundImages:

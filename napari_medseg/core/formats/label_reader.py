@@ -15,6 +15,7 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 from numpy.typing import NDArray
 
+from napari_medseg.core.containers.several_volumes import refuse_several_volumes
 from napari_medseg.core.decoded_size.limit import LABEL_BYTES
 from napari_medseg.core.errors import GridMismatchError, HeaderMismatchError, MedSegError
 from napari_medseg.core.formats.content import refuse_other_content
@@ -29,7 +30,7 @@ from napari_medseg.core.formats.discovery import (
     get_suffix,
 )
 from napari_medseg.core.formats.grid_metadata import GridMetadata
-from napari_medseg.core.formats.labels import WRITERS, cast_to_labels, format_size
+from napari_medseg.core.formats.labels import WRITERS, cast_to_labels, format_size, format_spacing
 from napari_medseg.core.formats.mask_channels import choose_mask_channel, read_picture_channel
 from napari_medseg.core.formats.mask_placement import AS_STATED, MaskOrientation, MaskPlacement, PlacedMask, place_mask
 from napari_medseg.core.formats.orientation import make_identity_storage, reorient_to_canonical, reorient_to_file
@@ -87,6 +88,7 @@ def read_labels(
     return cast_to_labels(placed.pixels, path.name)
 
 
+@refuse_several_volumes
 def read_mask(
     path: Path, image: Image | None, placement: MaskPlacement = AS_STATED, *, expected_bytes: int | None = None
 ) -> PlacedMask:
@@ -122,6 +124,7 @@ def read_mask(
     return replace(placed, notes=(*notes, *placed.notes))
 
 
+@refuse_several_volumes
 def read_mask_image(path: Path) -> Image:
     """Read a mask on its own grid, with the spacing and affine that its file states; values as in the file.
 
@@ -279,7 +282,7 @@ def _refuse_other_grid(found: Image, image: Image, name: str) -> None:
         and image.spacing_mm is not None
         and not np.allclose(found.spacing_mm, image.spacing_mm, atol=1e-3)
     ):
-        reason = f"its voxels are {_format_spacing(found.spacing_mm)} mm, not {_format_spacing(image.spacing_mm)} mm"
+        reason = f"its voxels are {format_spacing(found.spacing_mm)} mm, not {format_spacing(image.spacing_mm)} mm"
     else:
         reason = "its position or orientation in the patient differs"
     raise HeaderMismatchError(
@@ -293,7 +296,3 @@ def _refuse_other_size(pixels: NDArray[Any], image: Image, name: str) -> None:
             f"{name} has {format_size(pixels.shape)} voxels, but {image.name} has "
             f"{format_size(image.spatial_shape)}. Choose the labels that were made on this image."
         )
-
-
-def _format_spacing(spacing: tuple[float, ...]) -> str:
-    return " x ".join(f"{value:.4g}" for value in spacing)

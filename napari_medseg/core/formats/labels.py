@@ -96,6 +96,11 @@ def cast_to_labels(values: NDArray[Any], name: str) -> NDArray[Any]:
     return _cast_smallest_unsigned(_check_labels(values, values.shape, name), name)
 
 
+def format_spacing(spacing: tuple[float, ...]) -> str:
+    """Millimetres of a voxel for a message, such as ``2.5 x 0.7 x 0.7``."""
+    return " x ".join(f"{value:.4g}" for value in spacing)
+
+
 def format_size(shape: tuple[int, ...]) -> str:
     """Return a shape as text for a message."""
     return " x ".join(map(str, shape))

@@ -8,6 +8,7 @@ import tifffile
 
 from napari_medseg.core.containers.several_volumes import check_volume, list_titles
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.tiff.axes import find_axes
 from napari_medseg.core.tiff.integrity import refuse_broken_chain
 from napari_medseg.core.tiff.ome import refuse_unsafe_ome
 
@@ -37,7 +38,9 @@ def list_times(path: Path) -> tuple[str, ...]:
             return ()
         refuse_broken_chain(path)
         refuse_unsafe_ome(path, tiff)
-        return list_titles([_count_times(find_main_series(tiff))], path.name)
+        series = find_main_series(tiff)
+        _refuse_channels(series, path)
+        return list_titles([_count_times(series)], path.name)
 
 
 def choose_time(series: tifffile.TiffPageSeries, path: Path, volume: int | None) -> tifffile.TiffPageSeries:
@@ -51,6 +54,7 @@ def choose_time(series: tifffile.TiffPageSeries, path: Path, volume: int | None)
         If there is no such time point, or its pages are missing.
     """
     n_times = _count_times(series)
+    _refuse_channels(series, path)
     number = check_volume(path, series.shape, n_times, volume)
     if n_times == 1:
         return series
@@ -69,6 +73,12 @@ def choose_time(series: tifffile.TiffPageSeries, path: Path, volume: int | None)
         name=series.name,
         kind=series.kind,
     )
+
+
+def _refuse_channels(series: tifffile.TiffPageSeries, path: Path) -> None:
+    """Refuse a file none of whose time points is an image: nobody is asked which one of them is meant."""
+    kept = [n for n, letter in enumerate(series.axes) if letter != _TIME]
+    find_axes("".join(series.axes[n] for n in kept), tuple(series.shape[n] for n in kept), path.name)
 
 
 def _count_times(series: tifffile.TiffPageSeries) -> int:

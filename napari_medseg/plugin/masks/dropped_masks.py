@@ -15,6 +15,7 @@ from napari_medseg.plugin.masks.mask_question import MaskQuestion
 from napari_medseg.plugin.masks.open_case_mask import OpenCaseMask
 from napari_medseg.plugin.masks.pair_import import PairImport
 from napari_medseg.plugin.widgets.collapsible_section import stack_widgets
+from napari_medseg.plugin.widgets.notifications import show_notice
 from napari_medseg.workflow.masks.drops import SplitDrop, iterate_split, looks_like_mask
 from napari_medseg.workflow.workspace import Workspace
 
@@ -76,8 +77,12 @@ class DroppedMasks(QWidget):
             self._ask_about(mask)
             return list(found.images)
         if found.pairs:
-            images = [pair.image for pair in found.pairs]
-            self.pair_import.ask_about(found.pairs, lambda: self._read_images(images))
+            if found.masks:
+                names = ", ".join(path.name for path in found.masks)
+                show_notice(f"{names}: the series has another mask in this drop. Drop it on the open case later.")
+            is_study = any(pair.source is not None for pair in found.pairs)
+            images = list(paths) if is_study else [pair.image for pair in found.pairs]
+            self.pair_import.ask_about(found.pairs, lambda: self._read_images(images), found.n_left_out)
             return list(found.images)
         if len(found.masks) != 1:
             return list(paths)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFrame, QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin.widgets import theme
@@ -12,6 +12,8 @@ from napari_medseg.workflow.masks.meaning import MaskMeaning, ProposedMeaning
 
 MAX_ROWS_HEIGHT_PX = 170
 ROW_HEIGHT_PX = 28
+MAX_IN_A_ROW = 4
+"""Answers; more of them are in two rows, so that no text is cut in a narrow dock."""
 
 MaskAnswer = tuple[str, str, Callable[[MaskMeaning], None]]
 """Text of a button, its tooltip, and what is called with the meaning of the values."""
@@ -43,7 +45,7 @@ class MaskQuestion(QFrame):
         self._area.setWidgetResizable(True)
         self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._combos: dict[int, QComboBox] = {}
-        self._buttons = QHBoxLayout()
+        self._buttons = QGridLayout()
         self._buttons.setSpacing(4)
         self._query: MaskQuery | None = None
         layout = QVBoxLayout(self)
@@ -130,7 +132,8 @@ class MaskQuestion(QFrame):
         for index, (title, tooltip, call) in enumerate(answers):
             button = theme.make_button(title, tooltip, main=index == 0)
             button.clicked.connect(lambda _checked=False, call=call: self._answer(call))
-            self._buttons.addWidget(button)
+            n_columns = len(answers) if len(answers) <= MAX_IN_A_ROW else -(-len(answers) // 2)
+            self._buttons.addWidget(button, *divmod(index, n_columns))
 
     def _answer(self, call: Callable[[MaskMeaning], None]) -> None:
         self.hide()

@@ -94,13 +94,16 @@ class PairImport(QWidget):
         layout.addWidget(make_row(self._bar, self.stop_button))
         self.hide()
 
-    def ask_about(self, pairs: Sequence[MaskPair], images_only: Callable[[], None]) -> None:
-        """Read the first pair, then ask whether and how to import all; `images_only` opens the images without masks."""
+    def ask_about(self, pairs: Sequence[MaskPair], images_only: Callable[[], None], n_left_out: int = 0) -> None:
+        """Read the first pair, then ask whether and how to import all; `images_only` opens the images without masks.
+
+        `n_left_out` other images of the drop have no mask, and are opened by `images_only` alone.
+        """
         if self._worker is not None:
             show_notice("Other masks are being imported. Drop these again when that has ended, or press Stop.")
             return
         worker = self._first = Worker(read_first_pair(pairs[0]), self)
-        worker.yielded.connect(lambda first: self._ask(pairs, images_only, first))
+        worker.yielded.connect(lambda first: self._ask(pairs, images_only, first, n_left_out))
         worker.failed.connect(show_problem)
         worker.failed.connect(lambda _error: images_only())
         worker.start()
@@ -120,7 +123,9 @@ class PairImport(QWidget):
         if worker is not None and worker.wait(timeout_s=CLOSE_S):
             self._withdraw_unfinished()
 
-    def _ask(self, pairs: Sequence[MaskPair], images_only: Callable[[], None], first: FirstPair) -> None:
+    def _ask(
+        self, pairs: Sequence[MaskPair], images_only: Callable[[], None], first: FirstPair, n_left_out: int
+    ) -> None:
         with show_errors():
             task = detect_task(first.image, self._worklist.task, self._workspace.tasks)
             remembered = recall_meaning(self._workspace, task.name, _get_source(pairs[0]))
@@ -129,6 +134,7 @@ class PairImport(QWidget):
                 proposed = propose_meaning(task, first.counts, first.names, remembered)
             count = f"{len(pairs)} images with masks" if len(pairs) > 1 else f"{pairs[0].image.name} with its mask"
             text = f"{count} for {task.title}."
+            text += f" {n_left_out} other images of the drop have no mask, and stay closed." * bool(n_left_out)
             text += "" if proposed.is_certain else f" What do the values of {pairs[0].mask.title} mean?"
             run = partial(self._start, pairs, task, proposed)
             several = "s" * (len(pairs) > 1)
@@ -274,5 +280,6 @@ class PairImport(QWidget):
 
 
 def _get_source(pair: MaskPair) -> Path:
-    """Return the folder for which a meaning is remembered, as `medseg import` does."""
-    return pair.mask.path.parent
+    """Return the folder or archive for which a meaning is remembered, as `medseg import` does."""
+    archive = next((each for each in reversed(pair.kept) if each is not None), None)
+    return pair.mask.path.parent if archive is None else archive.path

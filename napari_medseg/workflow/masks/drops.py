@@ -1,11 +1,12 @@
 """Which of the dropped files are masks: by their names and folders, and by what an image looks like."""
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from napari_medseg.core.containers.zip_archive import is_zip
 from napari_medseg.core.dicom_labels.reader import find_label_class
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats import MASK_SUFFIXES, ReadProgress
@@ -14,7 +15,9 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.name_matching import fold_name
 from napari_medseg.core.volumes.segments import SEG_NRRD_SUFFIX
 from napari_medseg.workflow.data_set.find import is_data_set
+from napari_medseg.workflow.masks.packed_folders import open_folder
 from napari_medseg.workflow.masks.pairs import MaskPair, find_pairs
+from napari_medseg.workflow.masks.series_pairs import find_objects, find_series_pairs, holds_objects
 from training.data.labelled_cases import get_stem
 from training.from_folders.mask_files import MaskFile
 from training.from_folders.name_matching import MASK_ENDING, pair_names, strip_image_ending
@@ -56,12 +59,15 @@ class SplitDrop:
         Masks without their image, which may be of the open case.
     data_set
         A data set of this program, a folder or an archive, which was dropped alone; `None` if there is none.
+    n_left_out
+        Other images of a study, of which only those with masks are pairs.
     """
 
     images: tuple[Path, ...]
     pairs: tuple[MaskPair, ...] = ()
     masks: tuple[Path, ...] = ()
     data_set: Path | None = None
+    n_left_out: int = 0
 
 
 def split_drop(paths: Sequence[Path]) -> SplitDrop:
@@ -88,7 +94,9 @@ def iterate_split(paths: Sequence[Path]) -> Generator[ReadProgress | SplitDrop]:
         yield ReadProgress(number, len(paths), path.name)
         if path.is_file() and find_label_class(path):
             objects.append(path)
-    yield _split_objects([path for path in paths if path not in objects], objects) if objects else _split_paths(paths)
+    images = [path for path in paths if path not in objects]
+    study = _find_study(images, objects)
+    yield study or (_split_objects(images, objects) if objects else _split_paths(paths))
 
 
 def looks_like_mask(image: Image) -> bool:
@@ -126,6 +134,27 @@ def _split_paths(paths: Sequence[Path]) -> SplitDrop:
     except MedSegError:
         return SplitDrop(tuple(paths))
     return SplitDrop(() if pairs else tuple(paths), tuple(pairs))
+
+
+def _find_study(images: Sequence[Path], objects: Sequence[Path]) -> SplitDrop | None:
+    """Pair series in folders and archives with the DICOM labels that lie there, or were dropped, too."""
+    folders = [path for path in images if path.is_dir()]
+    archives = [path for path in images if is_zip(path) and (objects or holds_objects(path))]
+    inside = [path for folder in folders for path in find_objects(folder)]
+    if not (folders or archives) or not (objects or inside or archives):
+        return None
+    try:
+        opened = [open_folder(path) for path in archives]
+        packed = [path for one in opened for path in find_objects(one.path)]
+        where = [*(path for path in images if path not in archives), *(one.path for one in opened)]
+        found = find_series_pairs(where, [*objects, *inside, *packed])
+    except MedSegError:
+        return None  # opening the files says what is wrong
+    pairs = []
+    for pair in found.pairs:
+        archive = next((one.archive for one in opened if pair.image.is_relative_to(one.path)), None)
+        pairs.append(replace(MaskPair.of_series(pair), archive=archive, kept=tuple(one.archive for one in opened)))
+    return SplitDrop((), tuple(pairs), tuple(found.doubled), None, found.n_others) if pairs else None
 
 
 def _split_objects(images: Sequence[Path], objects: Sequence[Path]) -> SplitDrop:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from napari_medseg.core import formats
 from napari_medseg.core.atomic_io import compute_file_sha256
+from napari_medseg.core.containers.image_source import ImageSource
 from napari_medseg.core.containers.inner_files import name_inner_paths
 from napari_medseg.core.containers.part_paths import find_inner_path
 from napari_medseg.core.containers.zip_archive import UnpackedArchive
@@ -20,8 +21,9 @@ from napari_medseg.core.formats import MASK_SUFFIXES
 from napari_medseg.core.formats.discovery import get_suffix
 from napari_medseg.core.image import Image
 from napari_medseg.workflow.masks.packed_folders import open_folder
-from napari_medseg.workflow.masks.series_pairs import find_pairs_by_series
+from napari_medseg.workflow.masks.series_pairs import SeriesPair, find_objects, find_series_pairs
 from napari_medseg.workflow.masks.value_names import read_value_names
+from training.data.labelled_cases import get_stem
 from training.from_folders.mask_files import MaskFile
 from training.from_folders.mask_pairing import Mismatch, list_images, pair_by_name
 from training.from_folders.name_matching import pair_names
@@ -55,8 +57,10 @@ class MaskPair:
         The archive from which the image was unpacked; `None` if it was not.
     loaded
         The image, if it is open already.
-    mask_archive
-        The archive from which the mask was unpacked; its files stay as long as this object.
+    kept
+        The archives from which both were unpacked: their files stay as long as this object.
+    source
+        The series, if it was found among others; then `image` is its folder.
     """
 
     name: str
@@ -64,13 +68,19 @@ class MaskPair:
     mask: MaskFile | LabelFolder
     archive: UnpackedArchive | None = field(default=None, repr=False, compare=False)
     loaded: Image | None = field(default=None, repr=False, compare=False)
-    mask_archive: UnpackedArchive | None = field(default=None, repr=False, compare=False)
+    kept: tuple[UnpackedArchive | None, ...] = field(default=(), repr=False, compare=False)
+    source: ImageSource | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of_series(cls, found: SeriesPair) -> "MaskPair":
+        """Return the pair of a series and its object."""
+        return cls(found.name, found.image, MaskFile(found.mask), source=found.source)
 
     def read_image(self) -> Image:
         """Read the image; raises `MedSegError` if it cannot be read."""
         if self.loaded is not None:
             return self.loaded
-        image = formats.read(self.image)
+        image = formats.read(self.image) if self.source is None else formats.read_source(self.source)
         return image if self.archive is None else name_inner_paths(image, self.archive)
 
     @property
@@ -88,7 +98,8 @@ class MaskPair:
             digest.update(repr(sorted(read_value_names(mask).items())).encode("utf-8", "surrogatepass"))
         files = self.mask.files if isinstance(self.mask, LabelFolder) else (self.mask.path,)
         entry = self.mask.title if isinstance(self.mask, MaskFile) and self.mask.coco_image is not None else ""
-        for path in (*_list_files(self.image), *files):
+        of_image = _list_files(self.image) if self.source is None else sorted(self.source.files)
+        for path in (*of_image, *files):
             digest.update(f"\n{path.name} {compute_file_sha256(path)}".encode("utf-8", "surrogatepass"))
         digest.update(entry.encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
@@ -120,7 +131,7 @@ def find_pairs(
     kept = of_images.archive or archive, of_masks.archive or archive
     if not any(kept):
         return pairs, lacking
-    return [replace(pair, archive=kept[0], mask_archive=kept[1]) for pair in pairs], lacking
+    return [replace(pair, archive=kept[0], kept=kept) for pair in pairs], lacking
 
 
 def _find_pairs(images: Path, masks: Path) -> tuple[list[MaskPair], list[Mismatch]]:
@@ -131,10 +142,16 @@ def _find_pairs(images: Path, masks: Path) -> tuple[list[MaskPair], list[Mismatc
         return nested, incomplete
     folders = _find_label_folders(masks) if masks.is_dir() and not _has_mask_files(masks) else {}
     if not folders:
-        found = pair_by_name(images, masks)
+        try:
+            found = pair_by_name(images, masks)
+        except MedSegError:  # a study, whose files lie in folders of their series
+            pairs, lacking = _add_pairs_by_series(images, masks, [], [])
+            if not pairs:
+                raise
+            return pairs, lacking
         pairs = [MaskPair(case.name, case.image, case.mask) for case in found.cases]
         lacking = _leave_out_channels(found.mismatches, {pair.name for pair in pairs})
-        return _add_pairs_by_series(images, masks, pairs, lacking)
+        return _add_pairs_by_series(images, masks, pairs, lacking) if lacking else (pairs, lacking)
     image_of, doubled = list_images(images, masks)
     matched = pair_names(list(image_of), list(folders))
     lacking = [Mismatch("double", name, "several images have this name") for name in doubled]
@@ -152,13 +169,19 @@ def _add_pairs_by_series(
     images: Path, masks: Path, pairs: list[MaskPair], lacking: list[Mismatch]
 ) -> tuple[list[MaskPair], list[Mismatch]]:
     """Pair what has no partner by its name, if it is DICOM that names its series."""
-    if not lacking or not masks.is_dir():
-        return pairs, lacking
     paired = [path for pair in pairs for path in (pair.image, pair.single_mask) if path is not None]
-    more = find_pairs_by_series(images, masks, paired)
-    settled = {each for name, (_, title, _) in more.items() for each in (name, title)}
-    added = [MaskPair(name, image, mask) for name, (image, _, mask) in more.items()]
-    return [*pairs, *added], [one for one in lacking if one.name not in settled]
+    objects = find_objects(masks, paired) if masks.is_dir() else []
+    if not objects:
+        return pairs, lacking
+    found = find_series_pairs([images], objects)
+    new = [one for one in found.pairs if one.image not in paired]
+    settled = {get_stem(path) for one in new for path in (one.image, one.mask, *one.source.files)}
+    added = [MaskPair.of_series(one) for one in new]
+    doubled = [
+        Mismatch("double", path.name, "its series has another mask already; import it by itself")
+        for path in found.doubled
+    ]
+    return [*pairs, *added], [*(one for one in lacking if one.name not in settled), *doubled]
 
 
 def _leave_out_channels(mismatches: tuple[Mismatch, ...], paired: set[str]) -> list[Mismatch]:

@@ -112,3 +112,30 @@ def test_time_that_runs_before_the_slices_is_found(tmp_path: Path) -> None:
     image = formats.read(tmp_path / "a.ome.tif/a.ome_volume2.tif")
     np.testing.assert_array_equal(image.pixels, values[:, 1])
     assert image.name == "a volume 2"
+
+
+def test_nobody_is_asked_for_a_time_point_of_a_file_with_channels(tmp_path: Path) -> None:
+    values = np.zeros((3, 2, 12, 16), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", values, imagej=True, metadata={"axes": "TCYX"})
+    (source,) = formats.find_images(tmp_path)
+    with pytest.raises(MedSegError, match="2 channels"):
+        formats.read_source(source)
+
+
+def test_an_array_of_objects_beside_another_one_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", first=np.array([{}], dtype=object), second=np.zeros((4, 5)))
+    (source,) = formats.find_images(tmp_path)
+    with pytest.raises(MedSegError, match="no pickle is loaded"):
+        formats.read_source(source)
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha", "a.nii.gz", "a.tif"])
+def test_a_mask_of_several_volumes_is_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
+    values = np.zeros((3, 4, 5, 6), np.uint8)
+    if name == "a.tif":
+        tifffile.imwrite(tmp_path / name, values, imagej=True, metadata={"axes": "TZYX"})
+    else:
+        sitk.WriteImage(sitk.GetImageFromArray(values, isVector=False), str(tmp_path / name))
+    for read in (formats.read_mask_image, lambda path: formats.read_mask(path, None)):
+        with pytest.raises(MedSegError, match="holds 3 volumes, and a mask has one"):
+            read(tmp_path / name)

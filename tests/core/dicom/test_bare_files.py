@@ -65,6 +65,12 @@ def test_a_dicomdir_opens_the_series_that_it_lists(tmp_path: Path) -> None:
     expected = sorted(formats.read(tmp_path / f"s{number}").pixels.sum() for number in range(2))
     assert sorted(formats.read_source(source).pixels.sum() for source in found) == expected
     assert len(formats.find_images(tmp_path / "disc")) == 2
+    assert not formats.search_images(directory).note
+    found[1].paths[2].unlink()
+    for place in (directory, tmp_path / "disc"):
+        lacking = formats.search_images(place)
+        assert [len(source.paths) for source in lacking.sources] == [3, 2]
+        assert "DICOMDIR lists 6 files, and 1 of them are missing" in lacking.note
     alone = tmp_path / "alone"
     alone.mkdir()
     (alone / "DICOMDIR").write_bytes(directory.read_bytes())

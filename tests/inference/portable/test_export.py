@@ -17,6 +17,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, ModelCard, PostprocessingStep, Preprocessing
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
+from napari_medseg.inference.portable import export, onnx_file
 from napari_medseg.inference.portable.export import export_version
 from napari_medseg.inference.portable.monai_bundle import (
     INFERENCE_FILE,
@@ -162,14 +163,22 @@ def test_no_copied_file_imports_this_program(tmp_path: Path) -> None:
             assert not [line for line in lines if "import" in line and "napari_medseg" in line]
 
 
-def test_onnx_has_the_same_labels_or_says_what_is_missing(tmp_path: Path) -> None:
+@pytest.mark.skipif(not has_onnx(), reason="needs napari-medseg[onnx]; the extra [test] has it")
+def test_onnx_has_the_same_labels(tmp_path: Path) -> None:
     small_version(tmp_path / "version")
     network, card = load_version(tmp_path / "version")
-    if has_onnx():
-        assert write_onnx(network, card, tmp_path / "m.onnx") < 1e-3
-    else:
-        with pytest.raises(MedSegError, match=r"pip install .*\[onnx\]"):
-            write_onnx(network, card, tmp_path / "m.onnx")
+    assert write_onnx(network, card, tmp_path / "m.onnx") < 1e-3
+
+
+def test_without_its_packages_onnx_is_left_out_with_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = small_version(tmp_path / "version")
+    for module in (onnx_file, export):
+        monkeypatch.setattr(module, "has_onnx", lambda: False)
+    exported = export_version(tmp_path / "version", card, None, tmp_path / "out", with_onnx=True)
+    assert "model.onnx" not in exported.files
+    assert 'pip install "napari-medseg[onnx]"' in " ".join(exported.remarks)
+    with pytest.raises(MedSegError, match=r"pip install .*\[onnx\]"):
+        write_onnx(load_version(tmp_path / "version")[0], card, tmp_path / "m.onnx")
 
 
 def test_a_monai_bundle_is_run_by_monai_and_gives_the_same_labels(
