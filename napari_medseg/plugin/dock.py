@@ -42,7 +42,7 @@ from napari_medseg.plugin.panels.labels_panel import LabelsPanel
 from napari_medseg.plugin.panels.retrain_panel import RetrainPanel
 from napari_medseg.plugin.panels.review_panel import ReviewPanel
 from napari_medseg.plugin.reader_preference import prefer_our_reader
-from napari_medseg.plugin.slides.slide_view import SlideView
+from napari_medseg.plugin.slides.slides_in_window import make_slide_view
 from napari_medseg.plugin.video.video_desk import VideoDesk
 from napari_medseg.plugin.views.case_views import CaseViews
 from napari_medseg.plugin.widgets.collapsible_section import make_vertical_scroll_area, stack_widgets
@@ -196,7 +196,7 @@ class Dock(QWidget):
         self.review_panel.add(self.exporter)
         self.masks = DroppedMasks(self._viewer, workspace, desk, self.worklist, self.prediction_queue)
         self.video = VideoDesk(self._viewer, workspace, desk, self.worklist, self.prediction_queue, self)
-        self.slides = SlideView(self._viewer, workspace, desk, self.worklist, self)
+        self.slides = make_slide_view(self._viewer, workspace, desk, self.worklist, self.prediction_queue, self)
         self.group_editor = GroupEditor(workspace, self.worklist, self)
         self.hold_out = HoldOutGuide(workspace, self.worklist, desk, self.prompt.ask_of_case, self)
         self.case_commands = CaseCommands(workspace, self.worklist, desk, self.task_assigner, self.prompt.ask_lasting)

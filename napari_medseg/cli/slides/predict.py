@@ -24,6 +24,7 @@ from napari_medseg.core.errors import translate_errors
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.slides.open_slide import open_slide
 from napari_medseg.core.slides.slide import Slide
+from napari_medseg.core.slides.tissue import find_tissue
 from napari_medseg.workflow.whole_slide.density import compute_density
 from napari_medseg.workflow.whole_slide.plan import SlidePlan, make_plan
 from napari_medseg.workflow.whole_slide.prediction import (
@@ -35,7 +36,6 @@ from napari_medseg.workflow.whole_slide.prediction import (
     predict_chunks,
 )
 from napari_medseg.workflow.whole_slide.texts import format_seconds
-from napari_medseg.workflow.whole_slide.tissue import find_tissue
 
 if TYPE_CHECKING:
     from napari_medseg.inference.predictor import Predictor
@@ -71,7 +71,7 @@ def predict(
     card = choose_model_card(models, task, model)
     with contextlib.closing(open_slide(slide)) as opened:
         if find_manifest(output) is None or plan_only:
-            tissue = None if everywhere else find_tissue(opened)
+            tissue = None if everywhere else find_tissue(opened).mask
             plan = make_plan(opened, card, tissue, um_per_pixel)
             for remark in plan.remarks:
                 echo_notice(remark)

@@ -2,8 +2,8 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 Block = tuple[int, int, int]
@@ -16,19 +16,19 @@ class BlockCache:
     def __init__(self, max_bytes: int) -> None:
         self.n_bytes = 0
         self._max_bytes = max_bytes
-        self._blocks: OrderedDict[Block, NDArray[np.uint8]] = OrderedDict()
+        self._blocks: OrderedDict[Block, NDArray[Any]] = OrderedDict()
 
     def __contains__(self, block: Block) -> bool:
         return block in self._blocks
 
-    def get(self, block: Block) -> NDArray[np.uint8] | None:
+    def get(self, block: Block) -> NDArray[Any] | None:
         """Return the pixels of a block, and count it as used; `None` if it is not kept."""
         pixels = self._blocks.get(block)
         if pixels is not None:
             self._blocks.move_to_end(block)
         return pixels
 
-    def put(self, block: Block, pixels: NDArray[np.uint8]) -> None:
+    def put(self, block: Block, pixels: NDArray[Any]) -> None:
         """Keep a block, and forget those that were not used for longest."""
         self._blocks[block] = pixels
         self.n_bytes += pixels.nbytes

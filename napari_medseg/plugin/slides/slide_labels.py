@@ -1,18 +1,19 @@
 """Labels of a whole slide and its density map as layers of napari; they are shown, not edited."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from napari_medseg.core.tasks.bundled_tasks import Task
+from napari_medseg.plugin import layers
 from napari_medseg.plugin.label_colours import get_opacity, make_colormap
 from napari_medseg.workflow.whole_slide.chunks import Box
 from napari_medseg.workflow.whole_slide.corrections import CorrectedField
 from napari_medseg.workflow.whole_slide.density import DensityMap
 from napari_medseg.workflow.whole_slide.grid import ModelGrid
 from napari_medseg.workflow.whole_slide.label_pyramid import LabelPyramid
-from napari_medseg.workflow.whole_slide.shown_labels import make_shown_levels
+from napari_medseg.workflow.whole_slide.shown_labels import LabelBlocks, make_shown_levels
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 LABELS_NAME = "slide: labels (shown only; correct in fields)"
 DENSITY_NAME = "slide: objects per mm²"
 DENSITY_OPACITY = 0.45
+
+
+class LayerPlace(NamedTuple):
+    """Where the layer of a slide lies: world units per pixel of level 0 (y, x), and the unit."""
+
+    scale: tuple[float, float] = (1.0, 1.0)
+    unit: str = "pixel"
 
 
 class SlideLabels:
@@ -34,6 +42,8 @@ class SlideLabels:
     def __init__(self, viewer: "Viewer") -> None:
         self._viewer = viewer
         self._labels: Any = None
+        self._blocks: LabelBlocks | None = None
+        self._has_news = False
         self._density: Any = None
 
     @property
@@ -46,7 +56,7 @@ class SlideLabels:
         pyramid: LabelPyramid,
         grid: ModelGrid,
         task: Task,
-        pixel_size: float,
+        place: LayerPlace,
         fields: Sequence[CorrectedField] = (),
     ) -> None:
         """Show labels, above the slide; those that are shown are replaced.
@@ -55,31 +65,42 @@ class SlideLabels:
         ----------
         pyramid, grid, task
             The labels, their grid, and their task.
-        pixel_size
-            World units per pixel of level 0, as of the layer of the slide.
+        place
+            Where the layer of the slide lies.
         fields
             Corrected fields, which are shown in place of the prediction.
         """
         self._remove(self._labels)
+        self._blocks = LabelBlocks(pyramid)
+        active = self._viewer.layers.selection.active
         self._labels = self._viewer.add_labels(
-            make_shown_levels(pyramid, grid, fields, are_objects=task.instances),
+            make_shown_levels(self._blocks, grid, fields, are_objects=task.instances),
             multiscale=True,
             name=LABELS_NAME,
             opacity=get_opacity(task, 0),
             colormap=make_colormap(task),
-            **_place(grid.downsample, pixel_size),
+            **_place(grid.downsample, place),
         )
         self._labels.editable = False
+        self._lay_above_slide(self._labels, active)
 
-    def refresh(self, box: Box | None) -> None:
-        """Draw the labels again if a part of the grid that changed is in view; `None` if all may have changed."""
-        if self.is_shown and (box is None or self._sees(box)):
+    def forget(self, box: Box) -> None:
+        """Note that a part of the grid has changed; `draw_what_changed` reads it again."""
+        if self._blocks is not None:
+            self._blocks.forget(box)
+        self._has_news = self._has_news or (self.is_shown and self._sees(box))
+
+    def draw_what_changed(self) -> None:
+        """Draw the labels again if what changed is in view."""
+        if self._has_news and self.is_shown:
             self._labels.refresh(extent=False)
+        self._has_news = False
 
-    def show_density(self, density: DensityMap, pixel_size: float) -> None:
+    def show_density(self, density: DensityMap, place: LayerPlace) -> None:
         """Show a density map; one that is shown is replaced."""
         self.remove_density()
         values = density.density
+        active = self._viewer.layers.selection.active
         limits = (0.0, float(values.max(initial=0.0)) or 1.0)
         self._density = self._viewer.add_image(
             values,
@@ -88,8 +109,10 @@ class SlideLabels:
             contrast_limits=limits,
             opacity=DENSITY_OPACITY,
             interpolation2d="nearest",
-            **_place(density.cell_px * density.downsample, pixel_size),
+            **_place(density.cell_px * density.downsample, place),
         )
+
+        self._lay_above_slide(self._density, active)
 
     def remove_density(self) -> None:
         """Remove the density map, if it is shown."""
@@ -102,6 +125,12 @@ class SlideLabels:
         self._remove(self._labels)
         self._labels = None
 
+    def _lay_above_slide(self, layer: Any, active: Any) -> None:  # noqa: ANN401 - layers of napari
+        """Put a layer under the outlines of fields, and leave the active layer active."""
+        shown = list(self._viewer.layers)
+        self._viewer.layers.move(len(shown) - 1, min(2 if layer is self._density else 1, len(shown) - 1))
+        self._viewer.layers.selection.active = active if active in self._viewer.layers else None
+
     def _remove(self, layer: Any) -> None:  # noqa: ANN401 - a layer of napari
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
@@ -112,7 +141,12 @@ class SlideLabels:
         return all(side.start <= last and side.stop >= first for side, first, last in zip(box, *corners, strict=True))
 
 
-def _place(downsample: float, pixel_size: float) -> dict[str, tuple[float, float]]:
-    """Return scale and place of a layer; napari puts the centre of the first pixel at its origin."""
-    scale, shift = downsample * pixel_size, (downsample - 1.0) / 2.0 * pixel_size
-    return {"scale": (scale, scale), "translate": (shift, shift)}
+def _place(downsample: float, place: LayerPlace) -> dict[str, Any]:
+    """Return where a layer lies; napari puts the centre of the first pixel at its origin."""
+    return {
+        "scale": tuple(downsample * pixel for pixel in place.scale),
+        "translate": tuple((downsample - 1.0) / 2.0 * pixel for pixel in place.scale),
+        "units": (place.unit, place.unit),
+        "axis_labels": ("y", "x"),
+        "metadata": {layers.METADATA_KEY: {"whole slide": True}},
+    }

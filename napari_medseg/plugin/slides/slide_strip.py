@@ -24,7 +24,8 @@ class SlideStrip(QWidget):
 
     Notes
     -----
-    `slide_chosen` carries the path of another slide. `level_chosen` carries the level of new fields.
+    `slide_chosen` carries the path of another slide. `level_chosen` carries the level of new fields. `closing` is
+    emitted before the strip is deleted.
     """
 
     slide_chosen = Signal(object)
@@ -32,6 +33,7 @@ class SlideStrip(QWidget):
     grid_requested = Signal()
     back_requested = Signal()
     close_requested = Signal()
+    closing = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -121,6 +123,7 @@ class SlideDock(QDockWidget):
         self.setObjectName("MedSeg slide")
         self.setFeatures(QDockWidget.DockWidgetFeature.DockWidgetMovable)
         self.setTitleBarWidget(QWidget())  # one row is enough
+        self._strip = strip
         self.setWidget(strip)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self._window: QMainWindow | None = None
@@ -136,6 +139,7 @@ class SlideDock(QDockWidget):
 
     def close_down(self) -> None:
         """Remove the dock from its window."""
+        self._strip.closing.emit()
         window, self._window = self._window, None
         if isalive(self):
             if window is not None and isalive(window):

@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,28 +13,27 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QWidget
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
-from napari_medseg.core.slides.open_slide import open_slide
 from napari_medseg.core.tasks.bundled_tasks import Task
+from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
-from napari_medseg.plugin.slides.slide_labels import SlideLabels
+from napari_medseg.plugin.slides.slide_export import SlideExport
+from napari_medseg.plugin.slides.slide_labels import LayerPlace, SlideLabels
+from napari_medseg.plugin.slides.slide_layer import SLIDE_KEY
+from napari_medseg.plugin.slides.slide_strip import SlideStrip
+from napari_medseg.plugin.slides.whole_slide_work import find_labels, measure_density, plan_slide, predict_slide
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
 from napari_medseg.plugin.widgets.worker import SingleWork, Worker
 from napari_medseg.workflow.whole_slide.corrections import CorrectedField
-from napari_medseg.workflow.whole_slide.density import DensityMap, compute_density
+from napari_medseg.workflow.whole_slide.density import DensityMap
 from napari_medseg.workflow.whole_slide.export import open_to_read
-from napari_medseg.workflow.whole_slide.manifest import SlideIdentity, get_prediction_folder
-from napari_medseg.workflow.whole_slide.plan import SlidePlan, make_plan, refuse_unsuitable
+from napari_medseg.workflow.whole_slide.plan import SlidePlan, refuse_unsuitable
 from napari_medseg.workflow.whole_slide.prediction import (
     SlideProgress,
-    begin_prediction,
-    continue_prediction,
     find_manifest,
-    predict_chunks,
 )
-from napari_medseg.workflow.whole_slide.project_slides import FieldRow, list_corrected_fields, read_corrected_fields
+from napari_medseg.workflow.whole_slide.project_slides import find_resolution, list_corrected_fields
 from napari_medseg.workflow.whole_slide.texts import describe_progress
-from napari_medseg.workflow.whole_slide.tissue import find_tissue
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -75,10 +74,10 @@ class WholeSlidePrediction(QWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._workspace, self._queue, self._get_task = workspace, queue, get_task
+        self._viewer, self._workspace, self._queue, self._get_task = viewer, workspace, queue, get_task
         self.layers = SlideLabels(viewer)
         self._slide: Path | None = None
-        self._pixel_size = 1.0
+        self._place: LayerPlace | None = None  # where the slide is shown; `None` while a case is open
         self._folder: Path | None = None
         self._plan: SlidePlan | None = None
         self._worker: Worker | None = None
@@ -93,47 +92,69 @@ class WholeSlidePrediction(QWidget):
         self.density.setToolTip("Show how many objects a square millimetre holds, as predicted so far")
         self.density.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.density.toggled.connect(self._show_density)
+        self.export = SlideExport(workspace)
         self.text = QLabel()
         self.text.setObjectName("medseg-muted")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.button, self.not_now, self.density):
+        for widget in (self.button, self.not_now, self.density, self.export):
             row.addWidget(widget)
         row.addWidget(self.text, stretch=1)
+        viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.layers.events.removed.connect(self._on_removed)
         self._show_state()
+
+    def add_to(self, strip: SlideStrip) -> None:
+        """Show the row in the strip of the slide; it closes with it."""
+        strip.add_widget(self)
+        strip.close_requested.connect(lambda: self.set_slide(None))
+        strip.closing.connect(self.close_down)
 
     @property
     def is_running(self) -> bool:
         """Whether chunks are being predicted."""
         return self._worker is not None
 
-    def set_slide(self, slide: Path | None, pixel_size: float = 1.0) -> None:
-        """Show what is known of a slide, or nothing; a prediction of another slide stops.
+    def set_slide(self, slide: Path | None, place: LayerPlace | None = None) -> None:
+        """Show what is known of a slide, or nothing. A prediction of another slide stops.
 
         Parameters
         ----------
         slide
             The slide that is open in the window.
-        pixel_size
-            World units per pixel of its level 0, as of its layer.
+        place
+            Where its layer lies; `None` if it is not shown.
         """
-        self.stop()
+        if slide != self._slide:
+            if self.is_running:
+                show_notice("The prediction of the other slide stopped. Open that slide and press Continue to go on.")
+            self.stop()
+            self._slide, self._folder, self._plan = slide, None, None
+            self.text.clear()
         self._work.stop()
         self.layers.remove()
-        self._slide, self._pixel_size, self._folder, self._plan = slide, pixel_size, None, None
-        self.text.clear()
+        self._place = place
         self._show_state()
-        if slide is not None:
+        if slide is not None and place is not None:
             self.look_again()
 
     def look_again(self) -> None:
         """Show the labels that are there, with the fields that were corrected since."""
         card = self._find_card()
-        if self._slide is None or card is None or self.is_running:
+        if self._slide is None or card is None:
             return
         slide, folder = self._slide, self._workspace.project.folder
         rows = list_corrected_fields(self._workspace, slide, card.task)
-        self._work.run(_look(self._workspace, slide, folder, card, rows), self._on_looked, lambda: None)
+        self._work.run(find_labels(self._workspace, slide, folder, card, rows), self._on_looked, lambda: None)
+
+    def follow_task(self) -> None:
+        """Show the prediction by the model of the task that is shown now; one that is under way goes on first."""
+        if not self.is_running:
+            self._folder = self._plan = None
+            self.text.clear()
+            self.layers.remove()
+            self._show_state()
+            self.look_again()
 
     def stop(self) -> None:
         """Stop predicting; what is done stays."""
@@ -147,12 +168,24 @@ class WholeSlidePrediction(QWidget):
 
     def close_down(self) -> None:
         """Stop all work, before the window or the project closes."""
+        self._viewer.layers.events.inserted.disconnect(self._on_inserted)
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
         worker = self._worker
         self.stop()
         self._work.stop()
         self._density_work.stop()
         if worker is not None:
             worker.wait(timeout_s=0.5)
+
+    def _on_inserted(self, event: Any) -> None:  # noqa: ANN401 - an event of napari
+        shown = event.value.metadata.get(layers.METADATA_KEY, {})
+        if slide := shown.get(SLIDE_KEY):
+            scale = (float(event.value.scale[0]), float(event.value.scale[1]))
+            self.set_slide(slide, LayerPlace(scale, str(event.value.units[0])))
+
+    def _on_removed(self, event: Any) -> None:  # noqa: ANN401 - an event of napari
+        if self._slide is not None and event.value.metadata.get(layers.METADATA_KEY, {}).get(SLIDE_KEY) == self._slide:
+            self.set_slide(self._slide, None)
 
     def _find_card(self) -> ModelCard | None:
         return self._workspace.registry.find_live_card(self._get_task().name)
@@ -171,9 +204,9 @@ class WholeSlidePrediction(QWidget):
                 self._start(self._slide, folder, card)
             else:
                 self.text.setText("looking for tissue ...")
-                self._work.run(
-                    _plan(self._slide, self._workspace.project.folder, card), self._on_planned, self.text.clear
-                )
+                um = find_resolution(self._workspace, card)
+                work = plan_slide(self._slide, self._workspace.project.folder, card, um)
+                self._work.run(work, self._on_planned, self.text.clear)
 
     def _on_planned(self, planned: tuple[SlidePlan, Path]) -> None:
         self._plan, self._folder = planned
@@ -193,13 +226,12 @@ class WholeSlidePrediction(QWidget):
         predict = partial(self._workspace.engine.predict, version_folder=version)
         queue = self._queue
         plan, self._plan = self._plan, None
-        work = _predict(slide, folder, plan, card, predict, lambda: queue.running_request is not None)
+        work = predict_slide(slide, folder, plan, card, predict, lambda: queue.running_request is not None)
         worker = self._worker = Worker(work, self)
         worker.yielded.connect(self._on_progress)
         worker.failed.connect(self._on_failed)
         worker.ended.connect(lambda: self._on_ended(worker))
         worker.start()
-        self._show_labels(folder, [])
         self._show_state()
         self.changed.emit()
 
@@ -207,12 +239,13 @@ class WholeSlidePrediction(QWidget):
         self.text.setText(describe_progress(progress))
         if progress.notice:
             show_notice(progress.notice)
-        if not self.layers.is_shown and progress.done and self._folder is not None:
-            self._show_labels(self._folder, [])
-        is_last = progress.done == progress.total
-        if progress.place is not None and (is_last or time.monotonic() - self._drawn_at > DRAW_AGAIN_S):
-            self._drawn_at = time.monotonic()
-            self.layers.refresh(None if is_last else progress.place)
+        if progress.place is not None and not self.layers.is_shown:
+            self.look_again()  # the first labels
+        if progress.place is not None:
+            self.layers.forget(progress.place)
+            if progress.done == progress.total or time.monotonic() - self._drawn_at > DRAW_AGAIN_S:
+                self._drawn_at = time.monotonic()
+                self.layers.draw_what_changed()
 
     def _on_failed(self, error: MedSegError) -> None:
         show_problem(error)
@@ -221,30 +254,33 @@ class WholeSlidePrediction(QWidget):
         if worker is self._worker:
             self._worker = None
             self._show_state()
-            self.look_again()
+            self.look_again()  # at what is there for the task that is shown now
             self._show_density(self.density.isChecked())
             self.changed.emit()
 
     def _on_looked(self, found: "tuple[Path, str, list[CorrectedField]]") -> None:
         self._folder, text, fields = found
-        if text and self._slide is not None:
+        if text and not self.is_running:
             self.text.setText(text)
+        if text:
             self._show_labels(self._folder, fields)
         self._show_state()
 
     def _show_labels(self, folder: Path, fields: list[CorrectedField]) -> None:
+        if self._place is None:
+            return
         with contextlib.suppress(MedSegError), open_to_read(folder) as whole:  # not written yet
-            self.layers.show(whole.labels, whole.manifest.grid, whole.manifest.definition, self._pixel_size, fields)
+            self.layers.show(whole.labels, whole.manifest.grid, whole.manifest.definition, self._place, fields)
 
     def _show_density(self, shown: bool) -> None:
         if not shown:
             self.layers.remove_density()
         elif self._folder is not None and find_manifest(self._folder) is not None:
-            self._density_work.run(_measure(self._folder), self._on_measured, lambda: None)
+            self._density_work.run(measure_density(self._folder), self._on_measured, lambda: None)
 
     def _on_measured(self, density: DensityMap) -> None:
-        if self.density.isChecked():
-            self.layers.show_density(density, self._pixel_size)
+        if self.density.isChecked() and self._place is not None:
+            self.layers.show_density(density, self._place)
             show_notice(density.text)
 
     def _show_state(self) -> None:
@@ -260,47 +296,4 @@ class WholeSlidePrediction(QWidget):
         self.button.setVisible(self._slide is not None)
         self.not_now.setVisible(self._plan is not None and not self.is_running)
         self.density.setVisible(is_begun)
-
-
-def _plan(slide: Path, project: Path, card: ModelCard) -> Generator[tuple[SlidePlan, Path]]:
-    with contextlib.closing(open_slide(slide)) as opened:
-        plan = make_plan(opened, card, find_tissue(opened))
-    yield plan, get_prediction_folder(project, plan.manifest.slide, card.id)
-
-
-def _look(
-    workspace: Workspace, slide: Path, project: Path, card: ModelCard, rows: list[FieldRow]
-) -> Generator[tuple[Path, str, list[CorrectedField]]]:
-    """Yield the folder of a prediction, how far it is (empty: not begun), and the corrected fields."""
-    with contextlib.closing(open_slide(slide)) as opened:
-        folder = get_prediction_folder(project, SlideIdentity.of(opened), card.id)
-        if find_manifest(folder) is None:
-            yield folder, "", []
-            return
-        fields = read_corrected_fields(workspace, opened, rows)
-    with open_to_read(folder) as whole:
-        table = whole.table
-        progress = SlideProgress(table.count("done"), table.n_chunks, table.n_objects)
-    yield folder, describe_progress(progress), fields
-
-
-def _predict(
-    slide: Path,
-    folder: Path,
-    plan: SlidePlan | None,
-    card: ModelCard,
-    predict: Callable[..., Any],
-    must_wait: Callable[[], bool],
-) -> Generator[SlideProgress]:
-    """Predict the chunks that are left; begin with a plan if there is one."""
-    if plan is not None:
-        begin_prediction(folder, plan).close()
-    version = (card.id, card.weights_sha256)
-    with contextlib.closing(open_slide(slide)) as opened, continue_prediction(folder, opened, version) as whole:
-        yield from predict_chunks(whole, opened, predict, must_wait)
-
-
-def _measure(folder: Path) -> Generator[DensityMap]:
-    with open_to_read(folder) as whole:
-        density = compute_density(whole)
-    yield density
+        self.export.set_source(self._folder if is_begun else None, self._slide)

@@ -17,7 +17,7 @@ from napari_medseg.workflow.whole_slide.chunks import FIELD_PX, ChunkGrid, divid
 from napari_medseg.workflow.whole_slide.grid import ModelGrid, choose_grid, read_grid
 from napari_medseg.workflow.whole_slide.manifest import Manifest, SlideIdentity
 
-BYTES_PER_PIXEL = {True: 0.12, False: 0.02}
+BYTES_PER_PIXEL = {True: 0.3, False: 0.02}
 """Labels of objects and of classes with all reduced levels and records, compressed: `benchmarks/whole_slide.py`."""
 SPARE_BYTES = 200 * 2**20
 MAX_SAMPLES = 64
@@ -159,9 +159,9 @@ def measure_intensities(
     if not samples:
         return None
     wanted = (card.preprocessing.percentile_low, card.preprocessing.percentile_high)
-    counts = sum(np.bincount(sample, minlength=256) for sample in samples)
-    low, high = np.interp(np.array(wanted) / 100.0 * (np.sum(counts) - 1), np.cumsum(counts) - 1, np.arange(256))
-    return (float(low), float(high)) if high > low else (float(low), float(low) + 1.0)
+    up_to = np.cumsum(np.sum([np.bincount(sample, minlength=256) for sample in samples], axis=0))
+    low, high = (float(np.searchsorted(up_to, per_cent / 100.0 * (up_to[-1] - 1), side="right")) for per_cent in wanted)
+    return (low, high) if high > low else (low, low + 1.0)
 
 
 def _count_pixels(chunks: ChunkGrid, numbers: Sequence[int]) -> int:
@@ -183,4 +183,6 @@ def _list_remarks(slide: Slide, card: ModelCard, grid: ModelGrid, wanted: float 
         )
     if card.preprocessing.max_side_px < FIELD_PX:
         remarks.append(f"{card.id} reduces what it is shown: a chunk is as large as a field of {FIELD_PX} pixels.")
+    if "equalise" in card.preprocessing.steps:
+        remarks.append(f"{card.id} evens out the grey values of each chunk by itself: borders of chunks may show.")
     return remarks

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
+from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.project.review_region import read_reviewed_pixels
 from napari_medseg.core.records import Case, Correction
@@ -10,6 +13,7 @@ from napari_medseg.core.slides.fields import Field, place_of
 from napari_medseg.core.slides.slide import Slide
 from napari_medseg.workflow.cases import list_current_corrections
 from napari_medseg.workflow.whole_slide.corrections import CorrectedField
+from napari_medseg.workflow.whole_slide.grid import UM_PER_MM
 from napari_medseg.workflow.whole_slide.manifest import SlideIdentity, get_prediction_folder
 from napari_medseg.workflow.workspace import Workspace
 
@@ -43,6 +47,22 @@ def read_corrected_fields(ws: Workspace, slide: Slide, rows: Sequence[FieldRow])
         )
         for place, case, correction in rows
     ]
+
+
+def find_resolution(ws: Workspace, card: ModelCard) -> float | None:
+    """Return the micrometres per pixel to predict at: those of the card, else those of the fields that were corrected.
+
+    A model that learnt from fields of a level saw them at the resolution of that level. `None` if nothing is known.
+    Call it in the main thread.
+    """
+    if card.um_per_px is not None:
+        return card.um_per_px
+    spacings = [
+        case.spacing_mm[-1] * UM_PER_MM
+        for case, _ in list_current_corrections(ws, card.task)
+        if case.spacing_mm is not None and place_of(case) is not None
+    ]
+    return float(np.median(spacings)) if spacings else None
 
 
 def _is_same(one: Path, other: Path) -> bool:

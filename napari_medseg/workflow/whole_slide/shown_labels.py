@@ -7,13 +7,70 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_medseg.workflow.whole_slide.chunks import Box
+from napari_medseg.core.slides.block_cache import BlockCache
+from napari_medseg.workflow.whole_slide.chunks import Box, shift
 from napari_medseg.workflow.whole_slide.corrections import CorrectedField, place_on_grid
 from napari_medseg.workflow.whole_slide.grid import ModelGrid
-from napari_medseg.workflow.whole_slide.label_pyramid import LabelPyramid
+from napari_medseg.workflow.whole_slide.label_pyramid import STORED_CHUNK_PX, LabelPyramid
 
+MAX_CACHE_BYTES = 128 * 2**20
 FIRST_SHOWN_ID = 3_000_000_000
 """Corrected objects are shown under numbers from here on, so that none has the number of a predicted one."""
+
+
+class LabelBlocks:
+    """Parts of a pyramid that were read last, so that a viewer that pans reads only what is new.
+
+    Parameters
+    ----------
+    pyramid
+        The labels, which may grow meanwhile; `forget` what has changed.
+    max_bytes
+        Of what is kept.
+    """
+
+    def __init__(self, pyramid: LabelPyramid, max_bytes: int = MAX_CACHE_BYTES) -> None:
+        self.pyramid = pyramid
+        self._cache = BlockCache(max_bytes)
+
+    def read(self, box: Box, level: int) -> NDArray[Any]:
+        """Return a part of a level, as an array of its own."""
+        height, width = self.pyramid.levels[level].shape
+        labels = np.empty((box[0].stop - box[0].start, box[1].stop - box[1].start), self.pyramid.dtype)
+        rows, columns = (range(side.start // STORED_CHUNK_PX, -(-side.stop // STORED_CHUNK_PX)) for side in box)
+        for row in rows:
+            for column in columns:
+                top, left = row * STORED_CHUNK_PX, column * STORED_CHUNK_PX
+                place = (
+                    slice(top, min(top + STORED_CHUNK_PX, int(height))),
+                    slice(left, min(left + STORED_CHUNK_PX, int(width))),
+                )
+                block = self._cache.get((level, row, column))
+                if block is None:
+                    block = self.pyramid.read(place, level)
+                    self._cache.put((level, row, column), block)
+                common = (
+                    slice(max(place[0].start, box[0].start), min(place[0].stop, box[0].stop)),
+                    slice(max(place[1].start, box[1].start), min(place[1].stop, box[1].stop)),
+                )
+                labels[shift(common, box)] = block[shift(common, place)]
+        return labels
+
+    def forget(self, box: Box | None) -> None:
+        """Read a part of level 0, and what of other levels lies there, again; all of it if it is `None`."""
+        if box is None:
+            self._cache.clear()
+            return
+
+        def lies_there(block: tuple[int, int, int]) -> bool:
+            level, *places = block
+            side_px = STORED_CHUNK_PX * 2**level
+            return all(
+                place * side_px < side.stop and (place + 1) * side_px > side.start
+                for place, side in zip(places, box, strict=True)
+            )
+
+        self._cache.drop(lies_there)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +85,11 @@ class ShownLabels:
 
     ndim = 2
 
-    def __init__(self, pyramid: LabelPyramid, level: int, fields: Sequence[_Placed]) -> None:
-        self._pyramid, self._level, self._fields = pyramid, level, fields
-        height, width = pyramid.levels[level].shape
+    def __init__(self, blocks: LabelBlocks, level: int, fields: Sequence[_Placed]) -> None:
+        self._blocks, self._level, self._fields = blocks, level, fields
+        height, width = blocks.pyramid.levels[level].shape
         self.shape = (int(height), int(width))
-        self.dtype = pyramid.dtype
+        self.dtype = blocks.pyramid.dtype
         self.size = self.shape[0] * self.shape[1]
 
     def __len__(self) -> int:
@@ -43,7 +100,7 @@ class ShownLabels:
         parts = [part for part in (index if isinstance(index, tuple) else (index,)) if part is not Ellipsis]
         parts += [slice(None)] * (2 - len(parts))
         rows, columns = (_find_range(part, length) for part, length in zip(parts, self.shape, strict=True))
-        labels = self._pyramid.read((rows, columns), self._level)
+        labels = self._blocks.read((rows, columns), self._level)
         step = 2**self._level
         for field in self._fields:
             _paste(field, labels, (rows, columns), step)
@@ -57,18 +114,18 @@ class ShownLabels:
 
 
 def make_shown_levels(
-    pyramid: LabelPyramid, grid: ModelGrid, fields: Sequence[CorrectedField], *, are_objects: bool
+    blocks: LabelBlocks, grid: ModelGrid, fields: Sequence[CorrectedField], *, are_objects: bool
 ) -> list[ShownLabels]:
-    """Return the levels of a pyramid with corrected fields in place; later ones lie on top."""
+    """Return the levels of labels with corrected fields in place; later ones lie on top."""
     placed = []
     for number, field in enumerate(fields):
         place = place_on_grid(field, grid)
         if place is not None:
             box, labels, reviewed = place
             first = FIRST_SHOWN_ID + number * 1_000_003 if are_objects else 0
-            shown = np.where(labels > 0, labels.astype(np.int64) + first, 0).astype(pyramid.dtype)
+            shown = np.where(labels > 0, labels.astype(np.int64) + first, 0).astype(blocks.pyramid.dtype)
             placed.append(_Placed(box, shown, reviewed))
-    return [ShownLabels(pyramid, level, placed) for level in range(len(pyramid.levels))]
+    return [ShownLabels(blocks, level, placed) for level in range(len(blocks.pyramid.levels))]
 
 
 def _find_range(part: Any, length: int) -> slice:  # noqa: ANN401 - as of numpy

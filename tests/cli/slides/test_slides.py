@@ -16,6 +16,10 @@ from napari_medseg.cli.slides import predict as command
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.inference.events import PredictionEvent
+from napari_medseg.workflow.cases import load_image
+from napari_medseg.workflow.review import accept, open_review
+from napari_medseg.workflow.slides.slide_fields import list_slide_fields
+from napari_medseg.workflow.workspace import Workspace
 
 N_DISCS = 60
 
@@ -105,3 +109,32 @@ def test_a_model_that_needs_a_whole_image_is_refused(tmp_path: Path, slide: Path
     refused = invoke("predict", slide, "-o", tmp_path / "out", "--task", "covid")
     assert "chunk by chunk" in str(refused.exception)
     assert not (tmp_path / "out").exists()
+
+
+def test_fields_on_tissue_become_cases(tmp_path: Path, slide: Path) -> None:
+    places = ("--project", tmp_path / "project", "--registry", tmp_path / "registry", "--json")
+    assert read_json(invoke("fields", slide, *places))["fields"] == []
+    added = read_json(invoke("fields", slide, "--add", 3, "--size", 300, *places))["fields"]
+    assert len(added) == 3
+    assert all((one["width"], one["height"], one["state"]) == (300, 300, "new") for one in added)
+    assert all(one["x"] < 2300 for one in added)
+    more = read_json(invoke("fields", slide, "--add", 2, "--size", 300, "--seed", 5, *places))["fields"]
+    assert len({(one["x"], one["y"]) for one in more}) == 5
+
+
+def test_corrected_fields_win_on_the_command_line(tmp_path: Path, slide: Path, model: NamedDiscModel) -> None:
+    project = ("--project", tmp_path / "project", "--registry", tmp_path / "registry")
+    read_json(invoke("predict", slide, "-o", tmp_path / "out", "--registry", tmp_path / "registry", "--json"))
+    read_json(invoke("fields", slide, "--add", 1, "--size", 300, *project, "--json"))
+    ws = Workspace.open(tmp_path / "project", tmp_path / "registry")
+    ((field, case, _),) = [(one.field, one.row.case, 0) for one in list_slide_fields(ws, slide)]
+    accept(ws, open_review(ws, case, None), np.zeros((300, 300), np.uint16), load_image(ws, case))
+    ws.close()
+    target = tmp_path / "x"
+    asked = ("--slide", slide, "--fields", "--format", "ome-zarr", "--json")
+    exported = read_json(invoke("export", tmp_path / "out", "-o", target, *asked, *project))
+    assert exported["fields"] == 1
+    assert len([file for file in exported["files"] if file.endswith(".tif")]) == 2
+    labels = zarr.open_group(str(target / "labels.zarr"), mode="r")["0"]
+    assert not labels[field.y : field.y + 300, field.x : field.x + 300].any()
+    assert labels[:].any()

@@ -18,12 +18,14 @@ from napari_medseg.core.project.database import Project
 from napari_medseg.core.tasks.bundled_tasks import get_task
 from napari_medseg.inference.events import PredictionEvent
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
-from napari_medseg.plugin.slides.slide_labels import DENSITY_NAME, LABELS_NAME
+from napari_medseg.plugin.layers import METADATA_KEY
+from napari_medseg.plugin.slides.slide_labels import DENSITY_NAME, LABELS_NAME, LayerPlace
+from napari_medseg.plugin.slides.slide_layer import SLIDE_KEY
 from napari_medseg.plugin.slides.whole_slide_prediction import WholeSlidePrediction
 from napari_medseg.workflow.workspace import Workspace
 
 N_DISCS = 60
-UM = 0.25
+PLACE = LayerPlace((0.00025, 0.00025), "mm")
 
 
 class SlideEngine(PhantomEngine):
@@ -68,7 +70,7 @@ def is_offered(row: WholeSlidePrediction, text: str) -> bool:
 
 
 def plan_and_start(desk: SimpleNamespace, slide: Path, qtbot: QtBot) -> None:
-    desk.row.set_slide(slide, UM)
+    desk.row.set_slide(slide, PLACE)
     desk.row.button.click()
     qtbot.waitUntil(lambda: is_offered(desk.row, "Start"))
     desk.row.button.click()
@@ -77,7 +79,7 @@ def plan_and_start(desk: SimpleNamespace, slide: Path, qtbot: QtBot) -> None:
 def test_a_slide_is_planned_predicted_and_shown(desk: SimpleNamespace, slide: Path, qtbot: QtBot) -> None:
     row, viewer = desk.row, desk.viewer
     assert not row.button.isVisible()
-    row.set_slide(slide, UM)
+    row.set_slide(slide, PLACE)
     assert is_offered(row, "Predict slide")
     row.button.click()
     qtbot.waitUntil(lambda: is_offered(row, "Start"))
@@ -92,7 +94,7 @@ def test_a_slide_is_planned_predicted_and_shown(desk: SimpleNamespace, slide: Pa
     labels = viewer.layers[LABELS_NAME]
     assert labels.multiscale
     assert not labels.editable
-    assert labels.scale.tolist() == [UM, UM]
+    assert labels.scale.tolist() == [0.00025, 0.00025]
     assert len(np.unique(np.asarray(labels.data[0][100:1400, 100:2300]))) == N_DISCS + 1
     row.density.click()
     qtbot.waitUntil(lambda: DENSITY_NAME in viewer.layers)
@@ -114,7 +116,7 @@ def test_it_stops_and_goes_on_later(desk: SimpleNamespace, slide: Path, qtbot: Q
     assert is_offered(row, "Continue")
     row.set_slide(None)
     desk.engine.n_allowed = 99
-    row.set_slide(slide, UM)
+    row.set_slide(slide, PLACE)
     qtbot.waitUntil(lambda: is_offered(row, "Continue"))
     assert row.text.text().startswith("1 of 2 chunks")
     assert LABELS_NAME in desk.viewer.layers
@@ -137,7 +139,7 @@ def test_predictions_of_cases_go_first(
 
 def test_the_plan_can_be_dropped(desk: SimpleNamespace, slide: Path, qtbot: QtBot) -> None:
     row = desk.row
-    row.set_slide(slide, UM)
+    row.set_slide(slide, PLACE)
     row.button.click()
     qtbot.waitUntil(lambda: is_offered(row, "Start"))
     row.not_now.click()
@@ -147,7 +149,58 @@ def test_the_plan_can_be_dropped(desk: SimpleNamespace, slide: Path, qtbot: QtBo
 
 def test_a_model_that_needs_the_whole_image_says_so(desk: SimpleNamespace, slide: Path, told: Texts) -> None:
     row = WholeSlidePrediction(desk.viewer, desk.ws, desk.queue, lambda: get_task("covid"))
-    row.set_slide(slide, UM)
+    row.set_slide(slide, PLACE)
     row.button.click()
     assert any("chunk by chunk" in text for text in told)
     row.close_down()
+
+
+def test_labels_are_exported_into_a_folder(desk: SimpleNamespace, slide: Path, qtbot: QtBot, tmp_path: Path) -> None:
+    row = desk.row
+    assert not row.export.isVisible()
+    plan_and_start(desk, slide, qtbot)
+    qtbot.waitUntil(lambda: not row.is_running)
+    assert row.export.isVisible()
+    row.export._ask = lambda *_: tmp_path / "written"
+    row.export.click()
+    qtbot.waitUntil(row.export.isEnabled)
+    names = {path.name for path in (tmp_path / "written").iterdir()}
+    assert names == {"labels.geojson", "labels.zarr", "density.tif", "density.csv"}
+
+
+def test_another_task_has_another_prediction(desk: SimpleNamespace, slide: Path, qtbot: QtBot) -> None:
+    row = desk.row
+    plan_and_start(desk, slide, qtbot)
+    qtbot.waitUntil(lambda: not row.is_running)
+    qtbot.waitUntil(lambda: LABELS_NAME in desk.viewer.layers)
+    row._get_task = lambda: get_task("instruments")
+    row.follow_task()
+    qtbot.waitUntil(lambda: is_offered(row, "Predict slide"))
+    assert LABELS_NAME not in desk.viewer.layers
+    row._get_task = lambda: get_task("nuclei")
+    row.follow_task()
+    qtbot.waitUntil(lambda: is_offered(row, "Continue"))
+    assert LABELS_NAME in desk.viewer.layers
+
+
+def test_labels_come_and_go_with_the_slide(desk: SimpleNamespace, slide: Path, qtbot: QtBot) -> None:
+    """A field is opened as a case: the slide leaves the viewer, and its prediction goes on."""
+    viewer, row = desk.viewer, desk.row
+    shown = {"metadata": {METADATA_KEY: {SLIDE_KEY: slide}}, "scale": (0.00025, 0.00025), "units": ("mm", "mm")}
+    layer = viewer.add_image(np.zeros((10, 10)), **shown)
+    desk.engine.n_allowed = 1
+    row.button.click()
+    qtbot.waitUntil(lambda: is_offered(row, "Start"))
+    row.button.click()
+    qtbot.waitUntil(lambda: LABELS_NAME in viewer.layers)
+    viewer.layers.remove(layer)
+    assert not len(viewer.layers)
+    assert row.is_running
+    desk.engine.n_allowed = 99
+    qtbot.waitUntil(lambda: not row.is_running)
+    assert not len(viewer.layers)
+    viewer.add_image(np.zeros((10, 10)), **shown)
+    qtbot.waitUntil(lambda: LABELS_NAME in viewer.layers)
+    labels = viewer.layers[LABELS_NAME]
+    assert [str(unit) for unit in labels.units] == ["millimeter", "millimeter"]
+    assert labels.scale.tolist() == [0.00025, 0.00025]

@@ -9,7 +9,7 @@ from napari_medseg.core.tasks.bundled_tasks import get_task
 from napari_medseg.workflow.whole_slide.corrections import CorrectedField
 from napari_medseg.workflow.whole_slide.grid import ModelGrid
 from napari_medseg.workflow.whole_slide.label_pyramid import choose_dtype, create_pyramid
-from napari_medseg.workflow.whole_slide.shown_labels import FIRST_SHOWN_ID, ShownLabels, make_shown_levels
+from napari_medseg.workflow.whole_slide.shown_labels import FIRST_SHOWN_ID, LabelBlocks, ShownLabels, make_shown_levels
 
 GRID = ModelGrid(0, 1.0, 2100, 1500, 1.0, 0.25)
 
@@ -23,7 +23,9 @@ def levels(tmp_path: Path) -> list[ShownLabels]:
     drawn[10:, 20:] = 4
     reviewed = np.ones((90, 70), bool)
     reviewed[:, 60:] = False
-    return make_shown_levels(pyramid, GRID, [CorrectedField(151, 211, 1.0, drawn, reviewed)], are_objects=True)
+    return make_shown_levels(
+        LabelBlocks(pyramid), GRID, [CorrectedField(151, 211, 1.0, drawn, reviewed)], are_objects=True
+    )
 
 
 def test_every_level_shows_the_field_in_place(levels: list[ShownLabels]) -> None:
@@ -49,3 +51,21 @@ def test_pieces_are_as_of_numpy(levels: list[ShownLabels]) -> None:
             assert np.array_equal(level[piece], whole[piece])
     with pytest.raises(IndexError):
         levels[0][5000, 0]
+
+
+def test_what_changed_is_read_again_and_the_rest_is_kept(tmp_path: Path) -> None:
+    task = get_task("nuclei")
+    pyramid = create_pyramid(tmp_path / "l.zarr", GRID, choose_dtype(task), task, "nuclei")
+    blocks = LabelBlocks(pyramid)
+    levels = make_shown_levels(blocks, GRID, [], are_objects=True)
+    assert not levels[0][:].any()
+    box = (slice(600, 700), slice(600, 700))
+    pyramid.write(np.full((100, 100), 5, np.uint32), box)
+    pyramid.write(np.full((10, 10), 6, np.uint32), (slice(0, 10), slice(0, 10)))
+    assert not levels[0][:].any()
+    blocks.forget(box)
+    assert (levels[0][600:700, 600:700] == 5).all()
+    assert (levels[2][150:175, 150:175] == 5).all()
+    assert not levels[0][:10, :10].any()
+    blocks.forget(None)
+    assert (levels[0][:10, :10] == 6).all()
