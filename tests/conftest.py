@@ -10,6 +10,7 @@ from pathlib import Path
 
 import held_files
 import pytest
+from crash_traces import CrashTraces
 from leftover_processes import Watcher
 
 TESTS = Path(__file__).resolve().parent
@@ -31,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(Watcher().stop)
     config.pluginmanager.register(held_files)
+    config.pluginmanager.register(CrashTraces(config))
     if is_memory_roomy():  # a commit of SQLite takes 0.2 ms there, not 20 ms as on a disk: no test pulls the plug
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_FOLDER))
 

@@ -101,16 +101,10 @@ class Dock(QWidget):
         The open case comes first, and a step that fails, as one whose widget Qt has deleted, stops no other.
         """
         open_case = (self.guidance.close, self.correction.close, self.review_region.close, self.case_controller.close)
-        windows = (
-            self.video.close_down,
-            self.views.close_down,
-            self.masks.close_down,
-            self.meter.close_down,
-            self._overlays.clear,
-        )
+        windows = (self.views.close_down, self.masks.close_down, self.meter.close_down, self._overlays.clear)
         work = (self.run_monitor.close, self.retrain_panel.findings.cancel_check, self.exporter.close_down)
         cases = (self.case_commands.close, self.case_panel.close_down, self.prediction_queue.close, self.worklist.close)
-        first = (self._keys.close, self._removed_layer.close, self.learning.close)
+        first = (self._keys.close, self._removed_layer.close, self.learning.close, self.video.close_down)
         with ExitStack() as steps:
             for step in reversed((*first, *open_case, *windows, *work, *cases)):
                 steps.callback(step)
@@ -119,7 +113,7 @@ class Dock(QWidget):
         """Use the colours of a napari theme."""
         curve, row, table = self.retrain_panel.progress.curve, self.correction.row, self.case_panel.list_panel.model
         checks, compared = self.retrain_panel.findings, self.retrain_panel.decision.table
-        for themed in (curve, row, table, checks, compared, self.meter, self.video.strip):
+        for themed in (curve, row, table, checks, compared, self.meter):
             themed.set_theme(theme_name)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
