@@ -115,7 +115,7 @@ class Dock(QWidget):
         """Use the colours of a napari theme."""
         curve, row, table = self.retrain_panel.progress.curve, self.correction.row, self.case_panel.list_panel.model
         checks, compared = self.retrain_panel.findings, self.retrain_panel.decision.table
-        for themed in (curve, row, table, checks, compared, self.meter, self.video.strip):
+        for themed in (curve, row, table, checks, compared, self.meter):
             themed.set_theme(theme_name)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:

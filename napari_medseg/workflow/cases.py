@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,7 @@ from napari_medseg.core.readings.records import FIRST
 from napari_medseg.core.records import NO_NOTE, Case, CaseNote, Correction, Prediction, Review, ReviewState, now
 from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.core.tasks.detection import check_axes_fit_task, check_image_fits_task
+from napari_medseg.core.video.frame_paths import parse_frame_path
 from napari_medseg.workflow.case_notes.notes import CaseNotes, list_other_notes, select_note
 from napari_medseg.workflow.hold_out.groups import choose_groups
 from napari_medseg.workflow.hold_out.held_out_groups import assign_sides
@@ -108,6 +110,7 @@ def add_cases(ws: Workspace, images: Sequence[Image], task: str, *, force: bool 
 def load_image(ws: Workspace, case: Case) -> Image:
     """Read the image of a case from its files, or from the copy in the project if they are missing or changed.
 
+    A frame of a video is read from the copy if there is one: for one frame, a video of hours is read to its end.
     It only reads files, so it may run in a worker thread.
 
     Raises
@@ -117,6 +120,10 @@ def load_image(ws: Workspace, case: Case) -> Image:
     """
     reason, problem = "its files are missing", ""
     sources = [Path(use_slashes(source)) for source in case.sources]
+    has_copy = get_image_copy_path(ws.project.folder, case.content_hash).exists()
+    if has_copy and len(sources) == 1 and parse_frame_path(sources[0]) is not None:
+        with suppress(MedSegError):  # a damaged copy; the video may be there
+            return read_image_copy(ws.project.folder, case)
     if sources and all(exists(source) for source in sources):
         try:
             image = formats.read(sources[0]) if len(sources) == 1 else formats.read_series(sources)
@@ -127,7 +134,7 @@ def load_image(ws: Workspace, case: Case) -> Image:
             if image.content_hash == case.content_hash:
                 return image
             reason = "its files have changed since"
-    if get_image_copy_path(ws.project.folder, case.content_hash).exists():
+    if has_copy:
         logger.info("%s: %s; the project's copy is used", case.name, reason)  # not the error, which names the file
         return read_image_copy(ws.project.folder, case)
     places = ", ".join(sorted({str(source.parent) for source in sources})) or "no file"

@@ -148,8 +148,8 @@ def predict(
         )
     else:
         echo(f"{output}: labels of {len(files):,} frames")
-    for error in errors:
-        typer.echo(f"medseg: {error}", err=True)
+    for problem in errors:
+        typer.echo(f"medseg: {problem}", err=True)
     if errors:
         raise typer.Exit(1)
 

@@ -32,6 +32,7 @@ from napari_medseg.core.formats.tiff import read_tiff
 from napari_medseg.core.image import Image
 from napari_medseg.core.nifti.reader import read_nifti
 from napari_medseg.core.slides.open_slide import is_slide
+from napari_medseg.core.video.video_files import is_video
 from napari_medseg.core.volumes.numpy_arrays import read_numpy_array
 
 READERS: dict[str, Callable[[Path], Image]] = {
@@ -113,6 +114,8 @@ def find_reader(path: Path) -> Callable[[Path], Image]:
         return reader
     if looks_like_dataset(start):
         return read_dicom
+    if is_video(path):
+        raise MedSegError(f"{path.name} is a video. Drop it on the window, or use medseg video to take frames of it.")
     known = f" (it is {kind})" if kind else ""
     raise MedSegError(
         f"{path.name} has an unsupported format{known}; supported formats are {format_expected_types()}. Convert it."

@@ -2,17 +2,23 @@
 
 from collections.abc import Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
 
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import write_image_copy
 from napari_medseg.core.records import Case
+from napari_medseg.plugin.controllers.open_case import OpenCase
 from napari_medseg.plugin.video.timeline import Mark
 from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow.video.chosen_frames import ChosenFrame, list_chosen_frames, list_frames_of
+from napari_medseg.workflow.video.write_frames import get_frames
 from napari_medseg.workflow.workspace import Workspace
+
+if TYPE_CHECKING:
+    from napari import Viewer
 
 
 class ChosenMarks(QObject):
@@ -74,6 +80,17 @@ class ChosenMarks(QObject):
         worker = Worker(_write_copy(self._workspace.project.folder, image), self)
         worker.failed.connect(show_problem)
         worker.start()
+
+
+def find_seen_frame(viewer: "Viewer", current: OpenCase, video: Path | None) -> int | None:
+    """Return which frame of a video is seen of its open case: of a series, that of the slice; `None` if none is."""
+    frames = get_frames(current.case)
+    if frames is None or video is None or frames.video.name != video.name:
+        return None
+    place = 0
+    if frames.is_series:
+        place = round(float(current.image_layer.world_to_data(viewer.dims.point[-3:])[0]))
+    return frames.numbers[min(max(place, 0), len(frames.numbers) - 1)]
 
 
 def _write_copy(folder: Path, image: Image) -> Generator[str]:

@@ -51,6 +51,7 @@ class ShownVideo(QObject):
         self._picture: NDArray[np.uint8] = np.zeros(shape[1:], np.uint8)
         self._no_labels: NDArray[Any] = np.zeros(shape[1:3], np.uint8)
         self._labels = self._no_labels
+        self._has_labels = False
         self._loaded = -1
         self._wanted = 0
         loader.loaded.connect(self._on_loaded)
@@ -83,6 +84,12 @@ class ShownVideo(QObject):
         if self.is_visible:
             self.loader.request(self._wanted)
 
+    def show_labels(self, *, shown: bool) -> None:
+        """Show the layer of labels only if there are some: it costs as much time as the picture."""
+        self._has_labels = shown
+        if self._layers is not None:
+            self._layers[1].visible = shown
+
     def set_task(self, task: Task) -> None:
         """Use the colours of another task."""
         self._task = task
@@ -111,6 +118,7 @@ class ShownVideo(QObject):
         )
         over.colormap = make_colormap(self._task)
         over.editable = False
+        over.visible = self._has_labels
         self._layers = image, over
         self._viewer.layers.selection.active = image
         self._viewer.dims.set_point(0, self._wanted)
@@ -136,7 +144,8 @@ class ShownVideo(QObject):
             self._viewer.dims.set_point(0, frame.wanted)  # napari slices both layers
         else:
             for layer in self._layers:
-                layer.refresh(extent=False, thumbnail=False)
+                if layer.visible:
+                    layer.refresh(extent=False, thumbnail=False)
         if frame.number == frame.wanted:
             self.shown.emit(frame.number)
 

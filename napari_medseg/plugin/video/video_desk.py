@@ -1,35 +1,30 @@
 """The open video of the window: opened by a drop, seen instead of a case, and a source of cases."""
 
-from collections.abc import Generator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from numpy.typing import NDArray
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QMainWindow, QWidget
 
-from napari_medseg.core.tasks.detection import detect_task
-from napari_medseg.core.video.frame_index import read_index
 from napari_medseg.core.video.frame_paths import make_frames, make_series
 from napari_medseg.core.video.video_files import is_video
 from napari_medseg.core.video.video_reader import VideoReader
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.controllers.worklist import Worklist
-from napari_medseg.plugin.video.chosen_marks import ChosenMarks
+from napari_medseg.plugin.video.chosen_marks import ChosenMarks, find_seen_frame
 from napari_medseg.plugin.video.frame_loader import FrameLoader
 from napari_medseg.plugin.video.player import Player
 from napari_medseg.plugin.video.shown_video import ShownVideo
 from napari_medseg.plugin.video.video_dock import VideoDock
 from napari_medseg.plugin.video.video_forms import FrameRange
+from napari_medseg.plugin.video.video_opening import VideoOpening, find_video_task
 from napari_medseg.plugin.video.video_questions import Question, show_form
 from napari_medseg.plugin.video.video_strip import VideoStrip
 from napari_medseg.plugin.video.video_work import VideoWork
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
-from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow.video.chosen_frames import choose_every
-from napari_medseg.workflow.video.predict_range import make_plane
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -61,7 +56,7 @@ class VideoDesk(QObject):
         self._case_controller = case_controller
         self._worklist = worklist
         self._dock = dock
-        self._opening: Worker | None = None
+        self.opening = VideoOpening(self)
         self.shown: ShownVideo | None = None
         self.strip = VideoStrip()
         self.place = VideoDock(self.strip)
@@ -95,16 +90,11 @@ class VideoDesk(QObject):
         window = self._dock.window()
         if isinstance(window, QMainWindow):
             self.place.show_in(window)
-        worker = self._opening = Worker(_open(path), self)
-        worker.yielded.connect(lambda item: self._on_opening(worker, path, item))
-        worker.failed.connect(lambda error: self._on_open_failed(worker, error))
-        worker.start()
+        self.opening.open(path)
 
     def close_video(self) -> None:
         """Close the video and hide the strip; its cases stay."""
-        opening, self._opening = self._opening, None
-        if opening is not None:
-            opening.stop()
+        self.opening.stop()
         self.player.stop()
         self.work.close_video()
         shown, self.shown = self.shown, None
@@ -114,7 +104,11 @@ class VideoDesk(QObject):
         self.place.hide()
 
     def close_down(self) -> None:
-        """Close the video and remove the strip."""
+        """Close the video and remove the strip; a second call has no effect."""
+        if self.marks.signalsBlocked():
+            return
+        self.marks.blockSignals(True)  # the strip is gone soon
+        self._viewer.dims.events.current_step.disconnect(self._follow_case)
         self.close_video()
         self.place.remove()
 
@@ -136,10 +130,11 @@ class VideoDesk(QObject):
         if self.shown is None:
             return
         self.player.stop()
-        if (known := self.marks.find_case(self.shown.wanted)) is not None and known.place is None:
+        number = self.strip.number.value()
+        if (known := self.marks.find_case(number)) is not None and known.place is None:
             self._worklist.open(known.case)
         else:
-            self._add([self.shown.wanted])
+            self._add([number])
 
     def choose_every(self, chosen: FrameRange) -> None:
         """Make cases of every n-th frame of a range."""
@@ -171,6 +166,9 @@ class VideoDesk(QObject):
 
     def _connect(self, prediction_queue: PredictionQueue) -> None:
         strip = self.strip
+        self.opening.opened.connect(self._show_video)
+        self.opening.failed.connect(self._on_open_failed)
+        self.opening.progressed.connect(lambda share: strip.set_progress(f"reading the times of frames, {share:.0%}"))
         strip.moved.connect(self._on_moved)
         strip.play_toggled.connect(self._on_play)
         strip.take_requested.connect(self.take_frame)
@@ -180,7 +178,7 @@ class VideoDesk(QObject):
         strip.predict_requested.connect(partial(self._ask, Question.PREDICT))
         strip.export_requested.connect(partial(self._ask, Question.EXPORT))
         strip.close_requested.connect(self.close_video)
-        strip.cancel_requested.connect(self.work.cancel)
+        strip.cancel_requested.connect(self._on_cancel)
         strip.timeline.mark_clicked.connect(self._on_mark)
         self.place.closed.connect(self.close_video)
         self.player.stepped.connect(self.go_to)
@@ -189,54 +187,48 @@ class VideoDesk(QObject):
         self.marks.changed.connect(lambda: strip.timeline.set_marks(self.marks.marks))
         self.work.progressed.connect(strip.set_progress)
         self.work.predicted.connect(self._on_frames_predicted)
-        self._worklist.importer.finished.connect(self._on_imported)
+        self._worklist.importer.finished.connect(self.marks.find_again)
         self._worklist.image_loaded.connect(self.marks.keep_copy)
         self._worklist.task_changed.connect(self._on_task_changed)
         self._case_controller.opened.connect(self._on_case_opened)
+        self._viewer.dims.events.current_step.connect(self._follow_case)
         self._case_controller.decided.connect(self.marks.update_case)
         self._case_controller.state_changed.connect(self._on_state_changed)
         prediction_queue.predicted.connect(lambda case, _prediction, _labels: self.marks.update_case(case))
 
-    def _on_opening(self, worker: Worker, path: Path, item: float | VideoReader) -> None:
-        if worker is not self._opening:
-            if isinstance(item, VideoReader):
-                item.close()
-        elif isinstance(item, float):
-            self.strip.set_progress(f"reading the times of the frames, {item:.0%}")
-        else:
-            self._opening = None
-            self.strip.set_progress("")
-            self._show_video(path, item)
-
-    def _show_video(self, path: Path, reader: VideoReader) -> None:
+    def _show_video(self, reader: VideoReader) -> None:
+        path = reader.path
+        self.strip.set_progress("")
         self._choose_task(reader)
         self.strip.show_video(path.name, reader.index)
         for remark in reader.index.remarks:
             show_notice(remark)
         self.work.open_video(reader, self._worklist.task, self._worklist.chosen_model)
-        loader = FrameLoader(reader, self._read_labels, self)
+        loader = FrameLoader(reader, self.work.read_labels, self)
         self.shown = ShownVideo(self._viewer, loader, path.name, self._worklist.task, self)
         self.shown.shown.connect(self.strip.set_number)
         self.shown.failed.connect(show_problem)
         self.strip.set_theme(self._viewer.theme)
         self.marks.show_video(path)
-        self.strip.timeline.set_predicted(self.work.numbers)
+        self._show_predicted()
         self.go_to(0)
+
+    def _on_open_failed(self, error: Exception) -> None:
+        self.close_video()
+        show_problem(str(error))
 
     def _choose_task(self, reader: VideoReader) -> None:
         """Show the task that the first frame is for, as a dropped image does."""
-        found = detect_task(make_plane(reader, int(reader.index.keys[0])), self._worklist.task, self._workspace.tasks)
+        found = find_video_task(reader, self._worklist.task, self._workspace.tasks)
         if found.name != self._worklist.task.name:
             show_notice(f"By its look: task set to {found.title}. If this is wrong, press U to choose another one.")
             self._worklist.choose_task(found.name)
 
-    def _read_labels(self, number: int) -> NDArray[Any] | None:
-        return self.work.read_labels(number)
-
-    def _on_open_failed(self, worker: Worker, error: Exception) -> None:
-        if worker is self._opening:
+    def _on_cancel(self) -> None:
+        if self.opening.is_running:
             self.close_video()
-            show_problem(str(error))
+        else:
+            self.work.cancel()
 
     def _on_moved(self, number: int) -> None:
         self.player.stop()
@@ -246,7 +238,7 @@ class VideoDesk(QObject):
         if self.player.is_playing or self.shown is None:
             self.player.stop()
             return
-        self.player.play(self.shown.loader.reader.index, self.shown.wanted)
+        self.player.play(self.shown.loader.reader.index, self.strip.number.value())
         self.strip.set_playing(playing=True)
 
     def _on_mark(self, number: int) -> None:
@@ -265,10 +257,6 @@ class VideoDesk(QObject):
         if numbers:
             self._add(numbers)
 
-    def _on_imported(self) -> None:
-        if self.path is not None:
-            self.marks.find_again()
-
     def _on_state_changed(self) -> None:
         current = self._case_controller.current
         self.marks.update_case(None if current is None else current.case)
@@ -280,19 +268,28 @@ class VideoDesk(QObject):
             return
         self.player.stop()
         self.shown.hide()
-        numbers = [frame.number for frame in self.marks.frames if frame.case.id == current.case.id]
-        if numbers:
-            self.strip.set_number(numbers[0])
+        self._follow_case()
+
+    def _follow_case(self, _event: object = None) -> None:
+        """Show on the time axis which frame of the open case is seen: of a series, that of its slice."""
+        current = self._case_controller.current
+        if current is not None and (number := find_seen_frame(self._viewer, current, self.path)) is not None:
+            self.strip.set_number(number)
 
     def _on_task_changed(self) -> None:
         if self.shown is not None:
             self.shown.set_task(self._worklist.task)
             self.work.open_video(self.shown.loader.reader, self._worklist.task, self._worklist.chosen_model)
-            self.strip.timeline.set_predicted(self.work.numbers)
+            self._show_predicted()
             self.shown.reload()
 
-    def _on_frames_predicted(self, newest: int) -> None:
+    def _show_predicted(self) -> None:
         self.strip.timeline.set_predicted(self.work.numbers)
+        if self.shown is not None:
+            self.shown.show_labels(shown=len(self.work.numbers) > 0)
+
+    def _on_frames_predicted(self, newest: int) -> None:
+        self._show_predicted()
         if self.shown is not None and 0 <= self.shown.wanted - newest < self.work.reach and not self.player.is_playing:
             self.shown.reload()
 
@@ -302,8 +299,3 @@ class VideoDesk(QObject):
             self.player.stop()
             index, marked = self.shown.loader.reader.index, self.strip.timeline.range
             show_form(self, question, index, FrameRange(*(marked or (0, index.n_frames - 1))), self._dock)
-
-
-def _open(path: Path) -> Generator[float | VideoReader]:
-    yield 0.0
-    yield VideoReader(path, read_index(path))

@@ -1,7 +1,7 @@
 """The strip of a video below the canvas: its time axis, playing, and what is done with its frames."""
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QLabel, QMenu, QSpinBox, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QMenu, QSizePolicy, QSpinBox, QToolButton, QVBoxLayout, QWidget
 
 from napari_medseg.core.video.frame_images import format_time
 from napari_medseg.core.video.frame_index import FrameIndex
@@ -110,6 +110,7 @@ class VideoStrip(QWidget):
     def set_progress(self, text: str) -> None:
         """Show what is being done, with a button that stops it; empty: nothing."""
         self.progress.setText(text)
+        self.progress.setToolTip(text)
         self.cancel_button.setVisible(bool(text))
 
     def _make_menu(self, text: str, tooltip: str, *entries: tuple[str, Signal]) -> QToolButton:
@@ -125,9 +126,16 @@ class VideoStrip(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 2, 6, 2)
         layout.setSpacing(2)
-        layout.addWidget(
-            make_row(self.name, self.time, self.number, self.progress, self.cancel_button, close, stretch=3)
-        )
+        for label in (self.name, self.progress):  # long texts are cut, and never make the window wider
+            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        about = QHBoxLayout()
+        about.addWidget(self.name, stretch=2)
+        for widget in (self.time, self.number):
+            about.addWidget(widget)
+        about.addWidget(self.progress, stretch=3)
+        about.addWidget(self.cancel_button)
+        about.addWidget(close)
+        layout.addLayout(about)
         layout.addWidget(self.timeline)
         actions = (self.play_button, self.take_button, self.choose_button, self.predict_button, self.export_button)
         layout.addWidget(make_row(*actions, QLabel(""), stretch=len(actions)))

@@ -84,13 +84,25 @@ def choose_by_appearance(
 
 
 def list_chosen_frames(ws: Workspace, video: Path) -> list[ChosenFrame]:
-    """Return the listed cases of the project that are frames of a video, by frame number."""
-    whole = use_slashes(str(video.absolute()))
+    """Return the listed cases of the project that are frames of a video, by frame number.
+
+    A video of the same name that is not at its place any more was moved: its cases are frames of this one.
+    """
     removed = ws.project.read_removed_case_ids()
-    found = []
+    by_folder: dict[Path, list[Case]] = {}
     for case in ws.project.read_records(Case):
-        if len(case.sources) == 1 and case.id not in removed and use_slashes(case.sources[0]).startswith(f"{whole}/"):
-            found += list_frames_of(ws, case)
+        if len(case.sources) == 1 and case.id not in removed:
+            source = Path(use_slashes(case.sources[0]))
+            if source.parent.name == video.name:
+                by_folder.setdefault(source.parent, []).append(case)
+    whole = video.absolute()
+    found = [
+        frame
+        for place, those in by_folder.items()
+        if place == whole or not place.exists()
+        for case in those
+        for frame in list_frames_of(ws, case)
+    ]
     return sorted(found, key=lambda frame: frame.number)
 
 

@@ -78,7 +78,10 @@ class PredictedFrames:
             return None
         dtype, packed = found[0]
         expected = self._shape[0] * self._shape[1] * np.dtype(dtype).itemsize
-        content = zlib.decompressobj().decompress(packed, expected)
+        try:
+            content = zlib.decompressobj().decompress(packed, expected)
+        except zlib.error:  # damaged: it is predicted again
+            return None
         return np.frombuffer(content, dtype).reshape(self._shape) if len(content) == expected else None
 
     def find_shown(self, number: int, reach: int) -> int | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from video_phantoms import read_number, write_video
 
 from napari_medseg.cli.main import main
 from napari_medseg.core import formats
@@ -12,7 +13,6 @@ from napari_medseg.core.video.frame_paths import make_frames
 from napari_medseg.core.video.video_reader import VideoReader
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.workspace import Workspace
-from tests.core.video.video_phantoms import read_number, write_video
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, object]:

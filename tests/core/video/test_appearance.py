@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+from video_phantoms import write_video
 
 from napari_medseg.core.video.appearance import Appearance, choose_different, choose_samples
 from napari_medseg.core.video.frame_index import read_index
 from napari_medseg.core.video.video_reader import VideoReader
 from napari_medseg.workflow.video.chosen_frames import FrameChoice, choose_by_appearance
-from tests.core.video.video_phantoms import write_video
 
 
 def make_appearance(levels: list[float]) -> Appearance:

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
+from video_phantoms import read_number, write_video
 
 from napari_medseg.core import formats
 from napari_medseg.core.containers.part_paths import exists, get_whole_path
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.video.frame_images import format_time
 from napari_medseg.core.video.frame_paths import make_frames, make_series, parse_frame_path
-from tests.core.video.video_phantoms import read_number, write_video
 
 
 def test_a_frame_is_read_by_its_path(tmp_path: Path) -> None:
@@ -43,6 +43,11 @@ def test_a_series_has_the_time_as_its_slices(tmp_path: Path) -> None:
     assert image.group == "a"
     assert parse_frame_path(series.path) == series
     assert parse_frame_path(make_series(path, 10, 12).path) == make_series(path, 10, 12)
+
+
+def test_a_video_is_no_image(tmp_path: Path) -> None:
+    with pytest.raises(MedSegError, match=r"a\.mp4 is a video\. Drop it on the window, or use medseg video"):
+        formats.read(write_video(tmp_path / "a.mp4", n_frames=3))
 
 
 def test_the_group_is_the_patient_whom_the_name_of_the_video_states(tmp_path: Path) -> None:

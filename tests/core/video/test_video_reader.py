@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from video_phantoms import RATE, draw_number, read_number, write_video
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.video.frame_index import read_index
 from napari_medseg.core.video.video_reader import ReadCancelled, VideoReader
-from tests.core.video.video_phantoms import RATE, draw_number, read_number, write_video
 
 OPEN_GOP = {"x264-params": "open-gop=1:keyint=12:min-keyint=12:scenecut=0"}
 UNEVEN_MS = np.cumsum([0, *random.Random(1).choices([20, 33, 40, 100], k=59)]).tolist()

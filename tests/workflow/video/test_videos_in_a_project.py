@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from video_phantoms import read_number, write_video
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.project.case_files import write_image_copy
+from napari_medseg.core.project.case_files import get_image_copy_path, write_image_copy
 from napari_medseg.core.records import Case
+from napari_medseg.core.video import frame_index
 from napari_medseg.core.video.frame_paths import VideoFrames, make_frames, make_series
 from napari_medseg.core.video.video_reader import VideoReader
 from napari_medseg.inference.engine.interface import PredictionCancelled
@@ -25,7 +27,6 @@ from napari_medseg.workflow.video.predicted_frames import PREDICTED_FOLDER, Pred
 from napari_medseg.workflow.video.write_frames import choose_video_rows, write_frames
 from napari_medseg.workflow.video.write_overlay import DrawnLabels, write_overlay
 from napari_medseg.workflow.workspace import Workspace
-from tests.core.video.video_phantoms import read_number, write_video
 
 TASK = "instruments"
 
@@ -78,11 +79,26 @@ def test_a_moved_video_costs_only_the_frames_that_are_not_in_the_project(ws: Wor
     kept, copied, lost = add(ws, make_frames(video, [1, 2, 3]))
     accept(ws, kept)
     write_image_copy(ws.project.folder, formats.read(make_frames(video, [2])[0].path))
-    video.rename(video.with_name("elsewhere.mp4"))
+    elsewhere = video.parent / "elsewhere"
+    elsewhere.mkdir()
+    moved = video.rename(elsewhere / video.name)
     assert read_number(cases.load_image(ws, kept).pixels) == 1
     assert read_number(cases.load_image(ws, copied).pixels) == 2
     with pytest.raises(MedSegError, match="video 1 case 3 cannot be shown: its files are missing"):
         cases.load_image(ws, lost)
+    assert [frame.number for frame in list_chosen_frames(ws, moved)] == [1, 2, 3]
+    write_video(video)  # another one is at its place now
+    assert list_chosen_frames(ws, moved) == []
+
+
+def test_a_frame_is_read_from_its_copy_as_a_video_is_read_to_its_end(ws: Workspace, video: Path) -> None:
+    (case,) = add(ws, make_frames(video, [5]))
+    write_image_copy(ws.project.folder, formats.read(make_frames(video, [5])[0].path))
+    frame_index._read_kept.cache_clear()
+    assert read_number(cases.load_image(ws, case).pixels) == 5
+    assert frame_index._read_kept.cache_info().misses == 0
+    get_image_copy_path(ws.project.folder, case.content_hash).write_bytes(b"damaged")
+    assert read_number(cases.load_image(ws, case).pixels) == 5
 
 
 def test_every_nth_frame_of_a_range(video: Path) -> None:
@@ -190,7 +206,8 @@ def test_accepted_frames_are_written_with_the_ids_of_their_videos(ws: Workspace,
     assert "op 3" not in json.dumps(content)
     first = content["images"][1]["file_name"]
     assert read_number(formats.read(tmp_path / "out" / "images" / first).pixels) == 30
-    assert int(formats.read_mask(tmp_path / "out" / "masks" / first).sum()) == 100
+    plane = formats.read(tmp_path / "out" / "images" / first)
+    assert int(formats.read_labels(tmp_path / "out" / "masks" / first, plane).sum()) == 100
     assert len(choose_video_rows(list_accepted_rows(ws, TASK), other)) == 1
 
 

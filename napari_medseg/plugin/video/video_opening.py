@@ -1,0 +1,98 @@
+"""Opens a video in a thread: its times are read from the whole file, which takes seconds for an hour of video."""
+
+from collections.abc import Generator, Iterable
+from pathlib import Path
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_medseg.core.tasks.bundled_tasks import Task
+from napari_medseg.core.tasks.detection import detect_task
+from napari_medseg.core.video.frame_index import read_index
+from napari_medseg.core.video.video_reader import ReadCancelled, VideoReader
+from napari_medseg.plugin.widgets.worker import Worker
+from napari_medseg.workflow.video.predict_range import make_plane
+
+POLL_MS = 200
+
+
+def find_video_task(reader: VideoReader, current: Task, tasks: Iterable[Task]) -> Task:
+    """Return the task that the first frame of a video is for."""
+    return detect_task(make_plane(reader, int(reader.index.keys[0])), current, tasks)
+
+
+class VideoOpening(QObject):
+    """Opens one video at a time; another one, or `stop`, gives up the one before.
+
+    Notes
+    -----
+    `opened` carries the `VideoReader`, `progressed` the share of the file that was read, `failed` the error.
+    """
+
+    opened = Signal(object)
+    progressed = Signal(float)
+    failed = Signal(object)
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self._worker: Worker | None = None
+        self._job: _Job | None = None
+        self._timer = QTimer(self)
+        self._timer.setInterval(POLL_MS)
+        self._timer.timeout.connect(self._tell)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a video is being opened."""
+        return self._worker is not None
+
+    def open(self, path: Path) -> None:
+        """Open a video."""
+        self.stop()
+        job = self._job = _Job(path)
+        worker = self._worker = Worker(job.run(), self)
+        worker.yielded.connect(lambda reader: self._on_opened(worker, reader))
+        worker.failed.connect(lambda error: self._on_failed(worker, error))
+        worker.start()
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Give up the video that is being opened."""
+        self._timer.stop()
+        if self._job is not None:
+            self._job.is_stopped = True
+        if self._worker is not None:
+            self._worker.stop()
+        self._worker = self._job = None
+
+    def _tell(self) -> None:
+        if self._job is not None:
+            self.progressed.emit(self._job.share)
+
+    def _on_opened(self, worker: Worker, reader: VideoReader) -> None:
+        if worker is self._worker:
+            self.stop()
+            self.opened.emit(reader)
+        else:
+            reader.close()
+
+    def _on_failed(self, worker: Worker, error: Exception) -> None:
+        if worker is self._worker:
+            self.stop()
+            self.failed.emit(error)
+
+
+class _Job:
+    """What the thread does."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.share = 0.0
+        self.is_stopped = False
+
+    def run(self) -> Generator[VideoReader]:
+        yield VideoReader(self._path, read_index(self._path, self._report))
+
+    def _report(self, share: float) -> None:
+        self.share = share
+        if self.is_stopped:
+            raise ReadCancelled("another video is opened")

@@ -1,0 +1,194 @@
+"""A dropped video opens with its strip; its frames become cases; either it is seen or a case."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QWidget
+from video_phantoms import read_number, write_video
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.project.case_files import get_image_copy_path
+from napari_medseg.core.video.frame_index import read_index
+from napari_medseg.plugin.video.lazy_frames import LazyFrames
+from napari_medseg.plugin.video.player import Player
+from napari_medseg.plugin.video.timeline import Mark, Timeline
+from napari_medseg.plugin.video.video_desk import VideoDesk
+from napari_medseg.plugin.video.video_forms import FrameRange
+from napari_medseg.workflow.video.predicted_frames import PredictedFrames
+
+TASK = "instruments"
+
+
+@pytest.fixture
+def desk(window: SimpleNamespace, qtbot: QtBot) -> Iterator[VideoDesk]:
+    dock = QWidget()
+    qtbot.addWidget(dock)
+    window.worklist.predicts_automatically = False
+    made = VideoDesk(window.viewer, window.ws, window.case_controller, window.worklist, window.prediction_queue, dock)
+    yield made
+    made.close_down()
+
+
+@pytest.fixture
+def drop(window: SimpleNamespace, desk: VideoDesk, qtbot: QtBot, tmp_path: Path) -> Callable[..., Path]:
+    def drop_video(name: str = "op.mp4", **how: object) -> Path:
+        path = write_video(tmp_path / name, **how)
+        window.worklist.importer.read([path])
+        qtbot.waitUntil(lambda: desk.shown is not None and not desk.shown.is_waiting)
+        window.worklist.choose_task(TASK)
+        return path
+
+    return drop_video
+
+
+def see(window: SimpleNamespace) -> int:
+    """Return the number that the picture of the video shows."""
+    (layer,) = [layer for layer in window.viewer.layers if layer.name == "op.mp4"]
+    return read_number(layer.data[int(window.viewer.dims.point[0])])
+
+
+def go_to(desk: VideoDesk, qtbot: QtBot, number: int) -> None:
+    desk.go_to(number)
+    qtbot.waitUntil(lambda: desk.shown is not None and not desk.shown.is_waiting)
+
+
+def test_a_dropped_video_is_seen_at_each_time(
+    window: SimpleNamespace, desk: VideoDesk, drop: Callable[..., Path], qtbot: QtBot
+) -> None:
+    drop()
+    assert see(window) == 0
+    go_to(desk, qtbot, 41)
+    assert see(window) == 41
+    assert desk.strip.number.value() == 41
+    assert desk.strip.time.text() == "0:01.64 / 0:02.40"
+    window.viewer.dims.set_point(0, 12)  # napari's own slider
+    window.viewer.layers[0].refresh()
+    qtbot.waitUntil(lambda: desk.strip.number.value() == 12)
+    assert see(window) == 12
+
+
+def test_a_frame_that_is_taken_is_a_case_with_a_copy(
+    window: SimpleNamespace, desk: VideoDesk, drop: Callable[..., Path], qtbot: QtBot
+) -> None:
+    drop()
+    go_to(desk, qtbot, 30)
+    desk.take_frame()
+    qtbot.waitUntil(lambda: window.case_controller.current is not None)
+    current = window.case_controller.current
+    assert read_number(current.image.pixels) == 30
+    assert [layer.name for layer in window.viewer.layers if "op.mp4" in layer.name] == []
+    qtbot.waitUntil(lambda: [mark.number for mark in desk.marks.marks] == [30])
+    copy = get_image_copy_path(window.ws.project.folder, current.case.content_hash)
+    qtbot.waitUntil(copy.exists)
+    go_to(desk, qtbot, 5)
+    assert window.case_controller.current is None
+    assert see(window) == 5
+    desk.strip.timeline.mark_clicked.emit(30)
+    qtbot.waitUntil(lambda: window.case_controller.current is not None)
+    assert window.case_controller.current.case.id == current.case.id
+
+
+def test_frames_and_a_series_are_chosen(
+    window: SimpleNamespace, desk: VideoDesk, drop: Callable[..., Path], qtbot: QtBot
+) -> None:
+    drop()
+    desk.choose_every(FrameRange(0, 59, 20))
+    qtbot.waitUntil(lambda: [mark.number for mark in desk.marks.marks] == [0, 20, 40])
+    desk.open_series(FrameRange(50, 54, 2))
+    qtbot.waitUntil(lambda: len(desk.marks.marks) == 6)
+    qtbot.waitUntil(lambda: window.case_controller.current.image.axes == "ZYXC")
+    window.viewer.dims.set_point(0, 1)
+    assert desk.strip.number.value() == 52
+    with pytest.raises(MedSegError, match="2 to 60 frames"):
+        desk.open_series(FrameRange(50, 50, 1))
+
+
+def test_predicted_labels_are_seen_with_their_frames(
+    window: SimpleNamespace, desk: VideoDesk, drop: Callable[..., Path], qtbot: QtBot
+) -> None:
+    drop()
+    assert desk.shown is not None
+    reader = desk.shown.loader.reader
+    desk.work._labels = PredictedFrames.open(window.ws.project.folder, reader, TASK, "instruments-unet@1")
+    for number in (10, 15):
+        desk.work._labels.write(number, np.full(reader.shape[1:3], number // 5, np.uint8))
+    layer = window.viewer.layers["op.mp4: predicted"]
+    for number, value in ((10, 2), (14, 2), (15, 3), (19, 3), (20, 0)):
+        go_to(desk, qtbot, number)
+        assert int(np.asarray(layer.data[number]).max()) == value, number
+    with pytest.raises(MedSegError, match="no model"):
+        desk.predict_range(FrameRange(0, 59, 5))
+
+
+def test_another_video_takes_its_place_and_closing_keeps_the_cases(
+    window: SimpleNamespace, desk: VideoDesk, drop: Callable[..., Path], qtbot: QtBot
+) -> None:
+    drop()
+    desk.take_frame()
+    qtbot.waitUntil(lambda: len(desk.marks.marks) == 1)
+    other = drop("second.mkv", n_frames=30)
+    assert desk.path == other
+    assert desk.marks.marks == []
+    desk.close_video()
+    assert desk.path is None
+    assert not [layer for layer in window.viewer.layers if "second" in layer.name]
+    assert len(window.worklist.rows) == 1
+
+
+def test_a_file_that_is_no_video_is_said_to_be_none(
+    window: SimpleNamespace, desk: VideoDesk, qtbot: QtBot, told: object, tmp_path: Path
+) -> None:
+    path = tmp_path / "broken.mp4"
+    path.write_bytes(bytes(4000))
+    window.worklist.importer.read([path])
+    qtbot.waitUntil(lambda: not desk.opening.is_running)
+    assert desk.shown is None
+    assert not desk.place.isVisible()
+
+
+def test_a_whole_video_is_never_read_into_memory() -> None:
+    frames = LazyFrames((200_000, 1080, 1920, 3), np.dtype(np.uint8), lambda _n: np.zeros((1080, 1920, 3), np.uint8))
+    assert frames[7, :10, :10].shape == (10, 10, 3)
+    assert frames[7:8].shape == (1, 1080, 1920, 3)
+    with pytest.raises(MedSegError, match="does not fit into memory"):
+        np.asarray(frames)
+
+
+def test_playing_follows_the_time_of_the_video(qtbot: QtBot, tmp_path: Path) -> None:
+    index = read_index(write_video(tmp_path / "a.mp4"))
+    player = Player()
+    shown: list[int] = []
+    player.stepped.connect(shown.append)
+    player.play(index, 0)
+    with qtbot.waitSignal(player.ended):
+        pass
+    assert shown[-1] == 59
+    assert shown == sorted(shown)
+    assert len(shown) <= 2.4 * 10 + 2
+
+
+def test_the_time_axis_goes_to_a_frame_and_marks_a_range(qtbot: QtBot, tmp_path: Path) -> None:
+    axis = Timeline()
+    qtbot.addWidget(axis)
+    axis.resize(416, 34)
+    axis.show_video(read_index(write_video(tmp_path / "a.mp4")))
+    axis.set_marks([Mark(30, "accepted", "video 1 case 1")])
+    moved: list[int] = []
+    clicked: list[int] = []
+    axis.moved.connect(moved.append)
+    axis.mark_clicked.connect(clicked.append)
+    qtbot.mouseClick(axis, Qt.MouseButton.LeftButton, pos=QPoint(408, 8))
+    assert moved == [59]
+    at = round(axis._place(30))
+    qtbot.mouseClick(axis, Qt.MouseButton.LeftButton, pos=QPoint(at, 28))
+    assert clicked == [30]
+    shift = Qt.KeyboardModifier.ShiftModifier
+    qtbot.mousePress(axis, Qt.MouseButton.LeftButton, shift, QPoint(8, 8))
+    qtbot.mouseMove(axis, QPoint(208, 8))
+    assert axis.range is None or axis.range[0] == 0
+    axis.grab()
