@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 from large_slide import make_large_slide
-from napari_medseg.core.slides.tissue import find_tissue
 from PIL import Image as Picture
 from scipy import ndimage
 
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.slides.open_slide import open_slide
+from napari_medseg.core.slides.tissue import find_tissue
 from napari_medseg.inference.events import PredictionEvent, PredictionResult
 from napari_medseg.workflow.whole_slide.density import compute_density
 from napari_medseg.workflow.whole_slide.export import open_to_read

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from napari_medseg.core.errors import MedSegError
 
@@ -43,7 +43,7 @@ def load_av() -> ModuleType:
         import av
     except ImportError as error:
         raise MedSegError(f"{_NEEDS}.") from error
-    return av
+    return cast(ModuleType, av)
 
 
 def open_container(path: Path, options: Mapping[str, str]) -> "InputContainer":

@@ -28,8 +28,8 @@ MAX_NOTES = 5
 """Different remarks that are shown after a drop of many images."""
 
 
-Opener = tuple[Callable[[Path], bool], Callable[[Path], None]]
-"""Whether a file, such as a video, is opened instead of read as an image; and what opens it."""
+Opener = Callable[[Sequence[Path]], list[Path]]
+"""Opens what is shown piece by piece, such as the slides or the videos among some paths; returns the other paths."""
 Ask = Callable[[Sequence[ImageSource], bool, Callable[[Sequence[ImageSource]], None]], None]
 """Gets images, whether to ask which are opened, and what is called with those."""
 
@@ -111,12 +111,12 @@ class ImageImporter(QObject):
             widget.installEventFilter(self)
 
     def read(self, paths: Sequence[Path]) -> None:
-        """Read files and folders in threads; masks among them are taken out before. Drops keep their order."""
-        opened = {path: open_file for path in paths for accepts, open_file in self.openers if accepts(path)}
-        for path, open_file in opened.items():
-            open_file(path)
-        if len(opened) < len(paths):
-            self._waiting.append([path for path in paths if path not in opened])
+        """Read files and folders in threads; slides, videos and masks are taken out before. Drops keep their order."""
+        others = list(paths)
+        for take_own in self.openers:
+            others = take_own(others)
+        if others:
+            self._waiting.append(others)
             self._split_next()
 
     def read_as_images(self, paths: Sequence[Path]) -> None:
@@ -146,14 +146,11 @@ class ImageImporter(QObject):
         """Read the dropped files; return whether at least one of them can be read."""
         chooses = QGuiApplication.keyboardModifiers() & Qt.KeyboardModifier.AltModifier
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-        if chooses or not (may_hold_images(paths) or any(self._is_opened(path) for path in paths)):
+        if chooses or not may_hold_images(paths):
             return False
         event.acceptProposedAction()
         QTimer.singleShot(0, lambda: self.read(paths))
         return True
-
-    def _is_opened(self, path: Path) -> bool:
-        return any(accepts(path) for accepts, _open in self.openers)
 
     def _on_inserted(self, event: Event) -> None:
         if not layers.is_unattached_image(event.value):

@@ -12,6 +12,7 @@ from napari_medseg.core.dicom.bare_files import is_directory_file
 from napari_medseg.core.formats import search_images
 from napari_medseg.core.formats.discovery import get_suffix
 from napari_medseg.core.formats.find_reader import READERS
+from napari_medseg.core.video.video_files import is_video
 
 ANSWER_WITHIN_S = 0.3
 """How long the window waits for what a dropped file is; a file that says it later is ours, and read in a thread."""
@@ -37,8 +38,8 @@ def search_drop(paths: Sequence[Path]) -> Generator[SearchedDrop]:
 
 
 def may_hold_images(paths: Sequence[Path]) -> bool:
-    """Whether one of these paths can be read as an image, as far as that is known soon."""
-    if any(get_suffix(path) in READERS for path in paths):
+    """Whether one of these paths can be read as an image, a slide or a video, as far as that is known soon."""
+    if any(get_suffix(path) in READERS or is_video(path) for path in paths):
         return True  # no file is opened
     answers: list[bool] = []
     asking = threading.Thread(target=lambda: answers.append(any(map(formats.can_read, paths))), daemon=True)

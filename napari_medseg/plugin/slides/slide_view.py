@@ -178,7 +178,7 @@ class SlideView(QObject):
         strip.close_requested.connect(self.close_slide)
         self._case_controller.opened.connect(self._on_case_opened)
         self._worklist.changed.connect(self._timer.start)
-        self._worklist.importer.take_slides = self.take_slides
+        self._worklist.importer.openers.append(self.take_slides)
         self._viewer.scene.camera.events.zoom.connect(self._on_zoom)
         self._viewer.layers.events.inserted.connect(self._on_inserted)
 

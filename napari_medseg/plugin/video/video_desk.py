@@ -1,5 +1,6 @@
 """The open video of the window: opened by a drop, seen instead of a case, and a source of cases."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,7 +66,7 @@ class VideoDesk(QObject):
         self.work = VideoWork(workspace, prediction_queue, self)
         self._workspace = workspace
         self._connect(prediction_queue)
-        worklist.importer.openers.append((is_video, self.open))
+        worklist.importer.openers.append(self.take_videos)
 
     @property
     def model(self) -> str:
@@ -91,6 +92,12 @@ class VideoDesk(QObject):
         if isinstance(window, QMainWindow):
             self.place.show_in(window)
         self.opening.open(path)
+
+    def take_videos(self, paths: Sequence[Path]) -> list[Path]:
+        """Open the last video among some paths; return those that are none."""
+        if videos := [path for path in paths if is_video(path)]:
+            self.open(videos[-1])
+        return [path for path in paths if path not in videos]
 
     def close_video(self) -> None:
         """Close the video and hide the strip; its cases stay."""
