@@ -42,9 +42,9 @@ from napari_medseg.plugin.panels.labels_panel import LabelsPanel
 from napari_medseg.plugin.panels.retrain_panel import RetrainPanel
 from napari_medseg.plugin.panels.review_panel import ReviewPanel
 from napari_medseg.plugin.reader_preference import prefer_our_reader
-from napari_medseg.plugin.slides.slides_in_window import make_slide_view
 from napari_medseg.plugin.video.video_desk import VideoDesk
 from napari_medseg.plugin.views.case_views import CaseViews
+from napari_medseg.plugin.whole_slide.slides_in_window import make_slide_view
 from napari_medseg.plugin.widgets.collapsible_section import make_vertical_scroll_area, stack_widgets
 from napari_medseg.plugin.widgets.idle_timer import IdleTimer
 from napari_medseg.plugin.widgets.inline_prompt import InlinePrompt
@@ -59,13 +59,7 @@ SPACING_PX = 3
 
 
 class Dock(QWidget):
-    """Widget with all sections for one open project.
-
-    Parameters
-    ----------
-    viewer, workspace
-        Viewer and workspace; `close_down` closes neither of them.
-    """
+    """Widget with all sections for one open project; `close_down` closes neither viewer nor workspace."""
 
     def __init__(self, viewer: "Viewer", workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -105,8 +99,13 @@ class Dock(QWidget):
         windows = (self.views.close_down, self.masks.close_down, self.meter.close_down, self._overlays.clear)
         work = (self.run_monitor.close, self.retrain_panel.findings.cancel_check, self.exporter.close_down)
         cases = (self.case_commands.close, self.case_panel.close_down, self.prediction_queue.close, self.worklist.close)
-        files = (self.slides.close_down, self.video.close_down)
-        first = (*files, self._keys.close, self._removed_layer.close, self.learning.close)
+        first = (
+            self.slides.close_down,
+            self.video.close_down,
+            self._keys.close,
+            self._removed_layer.close,
+            self.learning.close,
+        )
         with ExitStack() as steps:
             for step in reversed((*first, *open_case, *windows, *work, *cases)):
                 steps.callback(step)

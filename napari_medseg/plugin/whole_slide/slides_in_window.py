@@ -8,7 +8,7 @@ from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.slides.slide_view import SlideView
-from napari_medseg.plugin.slides.whole_slide_prediction import WholeSlidePrediction
+from napari_medseg.plugin.whole_slide.whole_slide_prediction import WholeSlidePrediction
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:

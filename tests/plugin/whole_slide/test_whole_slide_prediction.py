@@ -19,9 +19,9 @@ from napari_medseg.core.tasks.bundled_tasks import get_task
 from napari_medseg.inference.events import PredictionEvent
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.layers import METADATA_KEY
-from napari_medseg.plugin.slides.slide_labels import DENSITY_NAME, LABELS_NAME, LayerPlace
 from napari_medseg.plugin.slides.slide_layer import SLIDE_KEY
-from napari_medseg.plugin.slides.whole_slide_prediction import WholeSlidePrediction
+from napari_medseg.plugin.whole_slide.slide_labels import DENSITY_NAME, LABELS_NAME, LayerPlace
+from napari_medseg.plugin.whole_slide.whole_slide_prediction import WholeSlidePrediction
 from napari_medseg.workflow.workspace import Workspace
 
 N_DISCS = 60

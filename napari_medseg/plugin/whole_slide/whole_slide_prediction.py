@@ -16,11 +16,11 @@ from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
-from napari_medseg.plugin.slides.slide_export import SlideExport
-from napari_medseg.plugin.slides.slide_labels import LayerPlace, SlideLabels
 from napari_medseg.plugin.slides.slide_layer import SLIDE_KEY
 from napari_medseg.plugin.slides.slide_strip import SlideStrip
-from napari_medseg.plugin.slides.whole_slide_work import find_labels, measure_density, plan_slide, predict_slide
+from napari_medseg.plugin.whole_slide.slide_export import SlideExport
+from napari_medseg.plugin.whole_slide.slide_labels import LayerPlace, SlideLabels
+from napari_medseg.plugin.whole_slide.whole_slide_work import find_labels, measure_density, plan_slide, predict_slide
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
 from napari_medseg.plugin.widgets.worker import SingleWork, Worker
