@@ -99,15 +99,11 @@ class Dock(QWidget):
         windows = (self.views.close_down, self.masks.close_down, self.meter.close_down, self._overlays.clear)
         work = (self.run_monitor.close, self.retrain_panel.findings.cancel_check, self.exporter.close_down)
         cases = (self.case_commands.close, self.case_panel.close_down, self.prediction_queue.close, self.worklist.close)
-        first = (
-            self.slides.close_down,
-            self.video.close_down,
-            self._keys.close,
-            self._removed_layer.close,
-            self.learning.close,
-        )
+        first = (self._keys.close, self._removed_layer.close, self.learning.close)
         with ExitStack() as steps:
-            for step in reversed((*first, *open_case, *windows, *work, *cases)):
+            for step in reversed(
+                (self.slides.close_down, self.video.close_down, *first, *open_case, *windows, *work, *cases)
+            ):
                 steps.callback(step)
 
     def set_theme(self, theme_name: str) -> None:
