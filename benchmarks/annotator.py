@@ -19,7 +19,7 @@ import statistics
 import tempfile
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -131,12 +131,14 @@ def cut_field(image: Image, truth: NDArray[Any]) -> tuple[Image, NDArray[Any]]:
     return replace(image, pixels=np.ascontiguousarray(image.pixels[box])), np.ascontiguousarray(truth[box])
 
 
-def correct_case(work: Work, way: str, seed: int, name: str, folder: Path) -> Row:
+def correct_case(
+    work: Work, way: str, seed: int, name: str, folder: Path, boldnesses: Sequence[float] = BOLDNESS
+) -> Row:
     """Correct one case in one way, by each boldness; return the quickest that reached the goal.
 
     So a person chooses how to work on a case. The errors that are overlooked are the same in all ways.
     """
-    tried = [BOLDNESS[0]] if work.task.instances else BOLDNESS
+    tried = boldnesses[:1] if work.task.instances else boldnesses
     best: Row | None = None
     for boldness in tried:
         limit_s = price(best, TimeModel()) if best is not None and best["reached"] else math.inf
