@@ -14,11 +14,12 @@ The actions are chosen once, by the stated times; the ratios with other times pr
 
 import argparse
 import json
+import math
 import statistics
 import tempfile
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -130,17 +131,29 @@ def cut_field(image: Image, truth: NDArray[Any]) -> tuple[Image, NDArray[Any]]:
     return replace(image, pixels=np.ascontiguousarray(image.pixels[box])), np.ascontiguousarray(truth[box])
 
 
-def correct_case(work: Work, way: str, seed: int, name: str, folder: Path) -> Row:
+def correct_case(
+    work: Work, way: str, seed: int, name: str, folder: Path, boldnesses: Sequence[float] = BOLDNESS
+) -> Row:
     """Correct one case in one way, by each boldness; return the quickest that reached the goal.
 
     So a person chooses how to work on a case. The errors that are overlooked are the same in all ways.
     """
-    tried = [BOLDNESS[0]] if work.task.instances else BOLDNESS
-    rows = [_correct_by(work, way, boldness, (seed, zlib.crc32(name.encode())), folder) for boldness in tried]
-    return min(rows, key=lambda row: (not row["reached"], price(row, TimeModel())))
+    tried = boldnesses[:1] if work.task.instances else boldnesses
+    best: Row | None = None
+    for boldness in tried:
+        limit_s = price(best, TimeModel()) if best is not None and best["reached"] else math.inf
+        row = _correct_by(work, way, boldness, (seed, zlib.crc32(name.encode())), folder, limit_s)
+        if best is None or _rate(row) < _rate(best):
+            best = row
+    assert best is not None
+    return best
 
 
-def _correct_by(work: Work, way: str, boldness: float, seeds: tuple[int, int], folder: Path) -> Row:
+def _rate(row: Row) -> tuple[bool, float]:
+    return not row["reached"], price(row, TimeModel())
+
+
+def _correct_by(work: Work, way: str, boldness: float, seeds: tuple[int, int], folder: Path, limit_s: float) -> Row:
     has_draft, has_tools = WAYS[way]
     start = work.draft.copy() if has_draft else np.zeros_like(work.draft)
     rng = np.random.default_rng(seeds)
@@ -151,7 +164,7 @@ def _correct_by(work: Work, way: str, boldness: float, seeds: tuple[int, int], f
     zoom = choose_zoom(start.shape)
     annotator = Annotator(work, draft, believed, Hand(rng, zoom=zoom), has_tools=has_tools, boldness=boldness)
     first, goal = compute_score(start, work.truth, work.task), GOALS[work.task.name]
-    last = annotator.correct(goal)
+    last = annotator.correct(goal, limit_s)
     draft.close()
     effort = annotator.diary.effort
     return {

@@ -25,6 +25,8 @@ POINT_AND_KEY = Effort(clicks=1, keys=1)
 KEY_AND_DRAG = Effort(strokes=1, keys=1)
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9)
 THRESHOLD_STEP = 0.05
+MAX_SMART_PX = 30.0
+"""Wider smart brushes are not tried: they follow no edge better than a border drag, and take the computer long."""
 OUTLINE_STEPS_MM = (1.0, 2.0)
 SPECKS_MM2 = (10.0, 50.0)
 TOUCHES_PX = 2
@@ -149,6 +151,8 @@ def _smart_brush(canvas: Canvas, strokes: Strokes, value: int, hand: Hand) -> It
     length = Strokes(strokes.radius_px, (path,)).effort
     for factor in (1.5, 2.5):
         radius, shaken = strokes.radius_px * factor, hand.shake(path)
+        if radius > MAX_SMART_PX:
+            continue
         effort = length + Effort(keys=1) + hand.count_preparation(radius, value)
         yield from _attempt(
             "smart brush",

@@ -1,5 +1,6 @@
 """A simulated annotator: takes the action that mends most per second, until the labels are good enough."""
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -79,11 +80,15 @@ class Annotator:
         self.diary = Diary()
         self.times = TimeModel()
 
-    def correct(self, goal: float) -> float:
-        """Work until the score against the truth reaches the goal, or nothing more is seen; return the score."""
+    def correct(self, goal: float, limit_s: float = math.inf) -> float:
+        """Work until the score against the truth reaches the goal, nothing more is seen, or it takes longer than that.
+
+        Return the score.
+        """
         steps = self._correct_objects(goal) if self.work.task.instances else self._correct_labels(goal)
         for _ in zip(range(MAX_ACTIONS), steps, strict=False):
-            pass
+            if self.diary.effort.compute_seconds(self.times, self.hand.zoom) > limit_s:
+                break
         return self.score()
 
     def score(self) -> float:

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 from annotator import correct_case, predict
+from annotator_person import BOLDNESS
 from annotator_tables import format_orders, format_seconds
 from corrections import compute_scores
 from numpy.typing import NDArray
@@ -219,7 +220,10 @@ def _rank_label(glances: Sequence[Glance], value: int, noise: float, rng: np.ran
 
 
 def measure_seconds(domain: Domain, seed: int, options: argparse.Namespace) -> None:
-    """Let the annotator correct images that are in no chain, from the draft of each version of the first order."""
+    """Let the annotator correct images that are in no chain, from the draft of each version of the first order.
+
+    It works with small steps only: bad drafts of whole lungs take the computer a minute each.
+    """
     images = domain.new_hold_out[:: max(1, len(domain.new_hold_out) // options.n_annotated)][: options.n_annotated]
     for number in SECONDS_AFTER:
         version = get_version(domain, ORDERS[0], seed, number, options)
@@ -235,7 +239,7 @@ def measure_seconds(domain: Domain, seed: int, options: argparse.Namespace) -> N
             case = LabelledCase(item.name, Path(item.image), Path(item.labels), item.group)
             with tempfile.TemporaryDirectory() as folder:
                 work = predict(predictor, case, domain.task, Path(folder))
-                row = correct_case(work, "all tools", seed, item.name, Path(folder))
+                row = correct_case(work, "all tools", seed, item.name, Path(folder), BOLDNESS[:1])
             add_row(options.out, key | row)
 
 
