@@ -233,7 +233,8 @@ class Dock(QWidget):
             )
         )
         self.learning.changed.connect(self.case_panel.refresh_models)
-        self.retrain_panel.live_changed.connect(self._on_live_changed)
+        self.retrain_panel.live_changed.connect(self.worklist.use_live_model)
+        self.retrain_panel.live_changed.connect(self.case_panel.refresh_models)
         self.retrain_panel.row_chosen.connect(self._comparison_overlay.show_row)
         self.retrain_panel.run_requested.connect(self.worklist.choose_task)
         for react in (self.retrain_panel.refresh, lambda case: settle_messages(case.name), self.prompt.forget_undo):
@@ -255,10 +256,6 @@ class Dock(QWidget):
     def _on_list_changed(self) -> None:
         with show_errors():
             self.review_panel.set_exportable_count(self.worklist.case_list.counts.n_corrected)
-
-    def _on_live_changed(self) -> None:
-        self.worklist.use_live_model()
-        self.case_panel.refresh_models()
 
     def _on_uncertainty_toggled(self, shown: bool) -> None:
         if shown and not self.worklist.open_case_model:

@@ -198,6 +198,10 @@ class ListedCases:
         """Return the keyed groups that any case has now, also those of cases that left their list."""
         return {str(group) for (group,) in self._fetch('SELECT DISTINCT "group" FROM cases_with_group')}
 
+    def list_corrected(self) -> set[int]:
+        """Return the ids of the cases whose labels were accepted at least once."""
+        return {int(case_id) for (case_id,) in self._fetch("SELECT DISTINCT case_id FROM corrections")}
+
     def is_removed(self, case_id: int) -> bool:
         """Whether a case left the list of its task."""
         query = "SELECT removed FROM removed_cases WHERE case_id = ? ORDER BY id DESC LIMIT 1"

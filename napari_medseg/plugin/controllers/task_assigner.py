@@ -1,7 +1,9 @@
 """Commands that change the lists of cases: use images for another task, remove cases from a list, and undo that."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
+
+from qtpy.QtCore import QTimer
 
 from napari_medseg.core.records import Case
 from napari_medseg.core.tasks.detection import check_image_fits_task
@@ -9,7 +11,7 @@ from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.widgets.inline_prompt import PromptAnswer
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice
-from napari_medseg.workflow.tasks import assignment
+from napari_medseg.workflow.tasks import assignment, drop_sorting
 from napari_medseg.workflow.tasks.assignment import TaskAssignment, list_names
 from napari_medseg.workflow.workspace import Workspace
 
@@ -62,16 +64,32 @@ class TaskAssigner:
         self.use_cases(self._worklist.drops.cases, task)
 
     def use_cases(self, chosen: Sequence[Case], task: str) -> None:
-        """Use the images of cases for another task, too, and show its list."""
-        current = self._case_controller.current
+        """Use the images of cases for another task, too, and show its list; many of them step by step."""
+        with show_errors():
+            current = self._case_controller.current
+            if current is not None and current.case.id in [case.id for case in chosen]:
+                check_image_fits_task(current.image, self._workspace.tasks.get_task(task))
+            self._take_step(chosen, assignment.use_in_steps(self._workspace, chosen, task))
+
+    def _take_step(self, chosen: Sequence[Case], steps: Generator[int, None, TaskAssignment]) -> None:
+        """Use some more images for a task; the window draws between the steps, of which a few images have one."""
+        with show_errors():
+            try:
+                done = next(steps)
+            except StopIteration as ended:
+                self._show_assigned(chosen, ended.value)
+            else:
+                self._ask(f"Listing {done:,} of {len(chosen):,} images …", [], [])
+                QTimer.singleShot(0, partial(self._take_step, chosen, steps))
+
+    def _show_assigned(self, chosen: Sequence[Case], assigned: TaskAssignment) -> None:
+        current, task = self._case_controller.current, assigned.task
         is_open = current is not None and current.case.id in [case.id for case in chosen]
         with show_errors():
-            if current is not None and is_open:
-                check_image_fits_task(current.image, self._workspace.tasks.get_task(task))
-            assigned = assignment.use_for_task(self._workspace, chosen, task)
             following = assigned.cases[0]
             if current is not None and is_open:
-                following = next(each for each in assigned.cases if each.content_hash == current.case.content_hash)
+                is_same = (each for each in assigned.cases if each.content_hash == current.case.content_hash)
+                following = next(is_same, following)
             before = current.case if current is not None else chosen[0]
             self._worklist.choose_task(task)
             self._worklist.reload_cases()
@@ -136,15 +154,17 @@ class TaskAssigner:
         title = self._get_title(assigned.task)
         refused = f" {list_names(assigned.refused)} cannot be used for it." * bool(assigned.refused)
         if not assigned.added:
-            show_notice(f"{list_names(assigned.cases)}: on the list of {title} already.{refused}")
+            text = f"{list_names(assigned.cases)}: on the list of {title} already.{refused}"
+            if len(chosen) > assignment.CASES_PER_STEP:  # it takes the place of what was said between the steps
+                self._ask(text, [("OK", lambda: None)], [assigned.task])
+            else:
+                show_notice(text)
             return
         names = list_names(assigned.added)
         self._undo.append((f"Undo: use {names} for {title}", partial(self._take_back, assigned, before)))
         text = f"{names}: now on the list of {title}.{refused}"
         answers: list[PromptAnswer] = [("Keep", lambda: None), ("Undo", self.undo)]
-        former = [case for case in chosen if case.task != assigned.task and case not in assigned.refused]
-        staying = assignment.list_staying(self._workspace, former)
-        former = [case for case in former if case not in staying]
+        former = drop_sorting.list_redirected(self._workspace, chosen, assigned)
         tasks = {case.task for case in former}
         if len(tasks) == 1:
             where = self._get_title(tasks.pop())

@@ -16,7 +16,14 @@ from napari_medseg.core.formats import ReadFailure, ReadNote, ReadProgress, read
 from napari_medseg.core.image import Image
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.drops.read_in_thread import wait_for_window
-from napari_medseg.plugin.drops.searched_drop import SearchedDrop, may_hold_images, search_drop
+from napari_medseg.plugin.drops.searched_drop import (
+    Opener,
+    OwnFiles,
+    SearchedDrop,
+    may_hold_images,
+    search_drop,
+    split_drop,
+)
 from napari_medseg.plugin.widgets.notifications import show_notice
 from napari_medseg.plugin.widgets.worker import Worker
 
@@ -28,8 +35,6 @@ MAX_NOTES = 5
 """Different remarks that are shown after a drop of many images."""
 
 
-Opener = Callable[[Sequence[Path]], list[Path]]
-"""Opens what is shown piece by piece, such as the slides or the videos among some paths; returns the other paths."""
 Ask = Callable[[Sequence[ImageSource], bool, Callable[[Sequence[ImageSource]], None]], None]
 """Gets images, whether to ask which are opened, and what is called with those."""
 
@@ -112,12 +117,8 @@ class ImageImporter(QObject):
 
     def read(self, paths: Sequence[Path]) -> None:
         """Read files and folders in threads; slides, videos and masks are taken out before. Drops keep their order."""
-        others = list(paths)
-        for take_own in self.openers:
-            others = take_own(others)
-        if others:
-            self._waiting.append(others)
-            self._split_next()
+        self._waiting.append(list(paths))
+        self._split_next()
 
     def read_as_images(self, paths: Sequence[Path]) -> None:
         """Read files and folders in a thread, whatever they look like."""
@@ -176,20 +177,21 @@ class ImageImporter(QObject):
             self._finish()
 
     def _split_next(self) -> None:
-        """Find the masks in the next drop, in a thread: it opens every file."""
+        """Find slides, videos and masks in the next drop, in a thread: it opens every file."""
         if self._splitter is not None or not self._waiting:
             return
         paths = self._waiting.popleft()
-        if self._split is None:
-            self.began.emit()
-            self._search(paths, None)
-            return
-        worker = self._splitter = Worker(self._split(paths), self)
+        worker = self._splitter = Worker(split_drop(paths, self.openers, self._split), self)
         images: list[Path] = []
 
         def deliver(item: object) -> None:
-            if isinstance(item, ReadProgress):
-                self.progressed.emit(item)
+            if isinstance(item, OwnFiles):
+                for open_files, files in item.own:
+                    open_files(files)
+                paths[:] = item.others
+                images.extend(paths if self._split is None else [])
+            elif isinstance(item, ReadFailure | ReadProgress):
+                self._on_item(item)
             else:
                 images.extend(self._take_masks(item, paths))
 

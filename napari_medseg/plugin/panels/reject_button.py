@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from qtpy.QtCore import Signal
+from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QMenu, QToolButton, QWidget
 
 from napari_medseg.core.records import NO_NOTE, Case, CaseNote
@@ -62,6 +63,11 @@ class RejectButton(SpeakingToolButton):
         self.menu().aboutToShow.connect(self.fill_menu)
         self.clicked.connect(lambda: self.rejected.emit(""))
         case_controller.opened.connect(self.read_note)
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent | None) -> None:
+        """Reject one case by a double click, not the next one, too."""
+        if event is not None:
+            event.accept()
 
     @property
     def describes(self) -> str:

@@ -82,15 +82,10 @@ class SlideView(QObject):
         """Whether the slide is shown, and not a case."""
         return self.slide is not None and self.slide.is_shown
 
-    def take_slides(self, paths: Sequence[Path]) -> list[Path]:
-        """Open the slides among some paths; return the other paths."""
-        with show_errors():
-            slides, others = split_slides(paths)
-            if slides:
-                self._opened += [path for path in slides if path not in self._opened]
-                self.open(slides[0])
-            return others
-        return list(paths)
+    def open_slides(self, slides: Sequence[Path]) -> None:
+        """Open the first of some slides; the others can be chosen."""
+        self._opened += [path for path in slides if path not in self._opened]
+        self.open(slides[0])
 
     def open(self, path: Path, go_to: Field | None = None) -> None:
         """Open a slide in a thread, instead of the one that is open; `go_to` is the field to look at."""
@@ -178,7 +173,7 @@ class SlideView(QObject):
         strip.close_requested.connect(self.close_slide)
         self._case_controller.opened.connect(self._on_case_opened)
         self._worklist.changed.connect(self._timer.start)
-        self._worklist.importer.openers.append(self.take_slides)
+        self._worklist.importer.openers.append((split_slides, self.open_slides))
         self._viewer.scene.camera.events.zoom.connect(self._on_zoom)
         self._viewer.layers.events.inserted.connect(self._on_inserted)
 

@@ -9,7 +9,7 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_medseg.core.video.frame_paths import make_frames, make_series
-from napari_medseg.core.video.video_files import is_video
+from napari_medseg.core.video.video_files import split_videos
 from napari_medseg.core.video.video_reader import VideoReader
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
@@ -66,7 +66,7 @@ class VideoDesk(QObject):
         self.work = VideoWork(workspace, prediction_queue, self)
         self._workspace = workspace
         self._connect(prediction_queue)
-        worklist.importer.openers.append(self.take_videos)
+        worklist.importer.openers.append((split_videos, self.open_videos))
 
     @property
     def model(self) -> str:
@@ -93,11 +93,9 @@ class VideoDesk(QObject):
             self.place.show_in(window)
         self.opening.open(path)
 
-    def take_videos(self, paths: Sequence[Path]) -> list[Path]:
-        """Open the last video among some paths; return those that are none."""
-        if videos := [path for path in paths if is_video(path)]:
-            self.open(videos[-1])
-        return [path for path in paths if path not in videos]
+    def open_videos(self, videos: Sequence[Path]) -> None:
+        """Open the last of some videos."""
+        self.open(videos[-1])
 
     def close_video(self) -> None:
         """Close the video and hide the strip; its cases stay."""
@@ -123,8 +121,7 @@ class VideoDesk(QObject):
         """Show a frame; an open case is closed, and its draft is kept."""
         if self.shown is None:
             return
-        if self._case_controller.work.must_finish:
-            self._case_controller.work.refuse_while_busy()
+        if self._case_controller.work.refuse_while_saving():
             return
         self.strip.set_number(number)
         if self._case_controller.current is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from napari_medseg.core.grouping.keyed_groups import choose_group_noun, count_groups
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.project.case_history import CaseHistory
 from napari_medseg.core.readings.records import SECOND
@@ -164,7 +165,7 @@ def _build_hold_out_table(report: TaskReport, names: Names) -> Table | None:
 def _build_data_table(report: TaskReport) -> Table:
     data = report.data
     rows: list[list[str]] = [
-        ["cases", f"{data.n_cases:,} of {data.n_groups:,} patients, slides or videos"],
+        ["cases", f"{data.n_cases:,} of {count_groups(data.n_groups, choose_group_noun(report.task))}"],
         ["kinds of image", "; ".join(f"{kind}: {n:,}" for kind, n in data.kinds.items()) or "none"],
     ]
     for axis, size in data.spacing_mm.items():

@@ -1,15 +1,17 @@
 """For which task an image is used: a case of one task becomes a case of another one, or leaves the list of its task."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.records import Case, Correction, now
+from napari_medseg.core.records import Case, now
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow.cases import find_case
 from napari_medseg.workflow.tasks.custom_tasks import save_task_to_project
 from napari_medseg.workflow.workspace import Workspace
 
+CASES_PER_STEP = 50
 MAX_NAMES_LISTED = 3
 
 
@@ -61,8 +63,25 @@ def use_for_task(ws: Workspace, cases: Sequence[Case], task: str) -> TaskAssignm
         assigned = [old or _copy_case(ws, case, task) for case, old in zip(fitting, known, strict=True)]
         added = [case for case, old in zip(assigned, known, strict=True) if old is None or old.id in removed]
         ws.project.set_removed([case for case in added if case.id in removed], removed=False)
-    refused = tuple(case for case in cases if case not in fitting)
-    return TaskAssignment(task, tuple(assigned), tuple(added), refused)
+    fits = {case.id for case in fitting}
+    return TaskAssignment(task, tuple(assigned), tuple(added), tuple(case for case in cases if case.id not in fits))
+
+
+def use_in_steps(ws: Workspace, cases: Sequence[Case], task: str) -> Generator[int, None, TaskAssignment]:
+    """Use the images of many cases for another task, as `use_for_task`, in steps between which a window can draw.
+
+    Yields how many are done, but not after the last step; returns the whole assignment.
+    """
+    wanted = ws.tasks.get_task(task)
+    fitting = [case for case in cases if case_fits_task(case, wanted)] or list(cases)  # none fits: it is refused
+    parts: list[TaskAssignment] = []
+    for begin in range(0, len(fitting), CASES_PER_STEP):
+        if begin:
+            yield begin
+        parts.append(use_for_task(ws, fitting[begin : begin + CASES_PER_STEP], task))
+    used, added = (tuple(chain.from_iterable(each)) for each in zip(*[(p.cases, p.added) for p in parts], strict=True))
+    fits = {case.id for case in fitting}
+    return TaskAssignment(task, used, added, tuple(case for case in cases if case.id not in fits))
 
 
 def remove_from_list(ws: Workspace, cases: Sequence[Case]) -> list[Case]:
@@ -77,7 +96,8 @@ def remove_from_list(ws: Workspace, cases: Sequence[Case]) -> list[Case]:
         If all cases stay.
     """
     staying = list_staying(ws, cases)
-    removed = [case for case in cases if case not in staying]
+    stay = {case.id for case in staying}
+    removed = [case for case in cases if case.id not in stay]
     if not removed:
         raise MedSegError(explain_staying(ws, staying))
     ws.project.set_removed(removed, removed=True)
@@ -86,7 +106,8 @@ def remove_from_list(ws: Workspace, cases: Sequence[Case]) -> list[Case]:
 
 def list_staying(ws: Workspace, cases: Sequence[Case]) -> list[Case]:
     """Return those cases that cannot leave their list: their labels were accepted once."""
-    return [case for case in cases if ws.project.read_records(Correction, "case_id", case.id)]
+    corrected = ws.project.listed.list_corrected()
+    return [case for case in cases if case.id in corrected]
 
 
 def explain_staying(ws: Workspace, staying: Sequence[Case]) -> str:

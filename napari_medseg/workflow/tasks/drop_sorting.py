@@ -104,10 +104,8 @@ def redirect_to_task(ws: Workspace, cases: Sequence[Case], task: str) -> TaskAss
 
 def list_redirected(ws: Workspace, cases: Sequence[Case], assigned: TaskAssignment) -> list[Case]:
     """Return the cases that leave their list when a drop is redirected."""
-    staying = assignment.list_staying(ws, cases)
-    return [
-        case for case in cases if case.task != assigned.task and case not in assigned.refused and case not in staying
-    ]
+    stay = {case.id for case in (*assignment.list_staying(ws, cases), *assigned.refused)}
+    return [case for case in cases if case.task != assigned.task and case.id not in stay]
 
 
 def explain_redirection(ws: Workspace, cases: Sequence[Case], assigned: TaskAssignment) -> str:

@@ -145,7 +145,8 @@ def test_a_file_that_is_no_video_is_said_to_be_none(
 ) -> None:
     path = tmp_path / "broken.mp4"
     path.write_bytes(bytes(4000))
-    window.worklist.importer.read([path])
+    with qtbot.waitSignal(window.worklist.importer.finished):
+        window.worklist.importer.read([path])
     qtbot.waitUntil(lambda: not desk.opening.is_running)
     assert desk.shown is None
     assert not desk.place.isVisible()

@@ -12,6 +12,7 @@ from napari_medseg.core.records import Case
 from napari_medseg.workflow.case_list.case_list import CaseList
 from napari_medseg.workflow.cases import add_cases, find_last_task, list_cases
 from napari_medseg.workflow.review import accept, list_draft_cases, open_review, reject
+from napari_medseg.workflow.tasks import assignment
 from napari_medseg.workflow.tasks.assignment import remove_from_list, return_to_list, use_for_task
 from napari_medseg.workflow.workspace import Workspace
 
@@ -30,6 +31,27 @@ def test_images_become_cases_of_another_task_and_stay_cases_of_their_own(ws: Wor
         same = replace(after, id=before.id, name=before.name, task="lungs", created=before.created)
         assert same == before, "group and side stay"
     assert names(ws, "lungs") == names(ws, "covid") == [case.file_name for case in lungs]
+
+
+def test_many_images_are_used_in_steps_with_the_same_result(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assignment, "CASES_PER_STEP", 2)
+    pixels = np.stack([phantom(number).pixels for number in range(3)])
+    series = Image(pixels, "ZYX", name="series", group="s", spacing_mm=(5.0, 0.7, 0.7))
+    lungs = add_cases(ws, [*(phantom(number) for number in range(5)), series], "lungs")
+    steps, done = assignment.use_in_steps(ws, lungs, "nuclei"), []
+    while True:
+        try:
+            done.append(next(steps))
+        except StopIteration as ended:
+            assigned = ended.value
+            break
+    fitting = lungs[:5]
+    assert assigned.refused == (lungs[5],)
+    assert done == list(range(2, len(fitting), 2))
+    assert [case.content_hash for case in assigned.cases] == [case.content_hash for case in fitting]
+    assert assigned.added == assigned.cases
+    again = use_for_task(ws, lungs, "nuclei")
+    assert (again.cases, again.added, again.refused) == (assigned.cases, (), assigned.refused)
 
 
 def test_using_an_image_twice_adds_it_once(ws: Workspace) -> None:
