@@ -17,7 +17,7 @@ from napari_medseg.plugin.widgets.notifications import DockMessage, MessageKind,
 from napari_medseg.plugin.widgets.wrapped_label import WrappedLabel
 
 MAX_IN_MENU = 90
-MIN_IN_SHORT = 28
+MIN_IN_SHORT = 12
 RESERVE_PX = 16
 """Of a short line: frames that the style sheet adds."""
 SHORTEN_AFTER_MS = 20_000
