@@ -74,6 +74,8 @@ class DroppedMasks(QWidget):
             return []
         for_open_case = len(found.pairs) == 1 and self._is_open(found.pairs[0].image)
         if for_open_case and (mask := found.pairs[0].single_mask) is not None:
+            if found.n_left_out:
+                show_notice(f"{found.n_left_out} other images of the drop stay closed: drop them without the mask.")
             self._ask_about(mask)
             return list(found.images)
         if found.pairs:
