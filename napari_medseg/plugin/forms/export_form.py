@@ -71,7 +71,7 @@ def make_export_form(
     ) -> None:
         write(ExportChoice(suffix, folder, with_images, straighten, names, with_notes))
 
-    return magicgui(
+    form = magicgui(
         export_labels,
         call_button=False,
         suffix={
@@ -105,3 +105,11 @@ def make_export_form(
             "the labels lie slice on slice on the series, as 3D Slicer, ITK-SNAP and nnU-Net read it.",
         },
     )
+    form.suffix.changed.connect(lambda chosen: _enable_choices(form, chosen))
+    return form
+
+
+def _enable_choices(form: FunctionGui, suffix: str) -> None:
+    """Enable what applies to single files only if they are written."""
+    for choice in (form.names, form.with_images, form.with_notes, form.straighten):
+        choice.enabled = not suffix.startswith(_DATA_SET)

@@ -72,17 +72,8 @@ class DroppedMasks(QWidget):
         if found.data_set is not None:
             self.data_set_import.ask_about(found.data_set)
             return []
-        for_open_case = len(found.pairs) == 1 and self._is_open(found.pairs[0].image)
-        if for_open_case and (mask := found.pairs[0].single_mask) is not None:
-            self._ask_about(mask)
-            return list(found.images)
         if found.pairs:
-            if found.masks:
-                names = ", ".join(path.name for path in found.masks)
-                show_notice(f"{names}: the series has another mask in this drop. Drop it on the open case later.")
-            is_study = any(pair.source is not None for pair in found.pairs)
-            images = list(paths) if is_study else [pair.image for pair in found.pairs]
-            self.pair_import.ask_about(found.pairs, lambda: self._read_images(images), found.n_left_out)
+            self._ask_about_pairs(found, paths)
             return list(found.images)
         if len(found.masks) != 1:
             return list(paths)
@@ -93,6 +84,21 @@ class DroppedMasks(QWidget):
             return list(paths)
         self._ask_about(found.masks[0])
         return []
+
+    def _ask_about_pairs(self, found: SplitDrop, paths: Sequence[Path]) -> None:
+        """Ask about images with their masks: of the open case, or as an import; say what of a study is left out."""
+        if found.masks:
+            names = ", ".join(path.name for path in found.masks)
+            show_notice(f"{names}: the series has another mask in this drop. Drop it on the open case later.")
+        mask = found.pairs[0].single_mask
+        if len(found.pairs) == 1 and mask is not None and self._is_open(found.pairs[0].image):
+            if found.n_left_out:
+                show_notice(f"{found.n_left_out} other images of the drop stay closed: drop them without the mask.")
+            self._ask_about(mask)
+            return
+        is_study = any(pair.source is not None for pair in found.pairs)
+        images = list(paths) if is_study else [pair.image for pair in found.pairs]
+        self.pair_import.ask_about(found.pairs, lambda: self._read_images(images), found.n_left_out)
 
     def take_image(self, image: Image) -> bool:
         """Ask about an image that was read alone if it looks like a mask of the open case; return whether it does."""

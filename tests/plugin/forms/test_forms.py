@@ -49,6 +49,18 @@ def test_the_export_form_hands_on_format_folder_and_images(tmp_path: Path) -> No
     assert last == ExportChoice(".nii.gz", tmp_path, True, True, "stem", True)
 
 
+def test_a_data_set_in_the_export_form_has_no_choices_of_single_files(tmp_path: Path) -> None:
+    written: list[ExportChoice] = []
+    form = make_export_form(written.append, ".tif", tmp_path, False)
+    assert form.with_images.enabled
+    form.suffix.value = "data set: coco"
+    assert not any(one.enabled for one in (form.names, form.with_images, form.with_notes, form.straighten))
+    form()
+    assert written[0].layout == "coco"
+    form.suffix.value = ".nii.gz"
+    assert form.straighten.enabled
+
+
 def test_the_retrain_form_offers_the_live_version_first_and_an_optional_recipe(tmp_path: Path) -> None:
     started: list[RetrainOptions] = []
     form = make_retrain_form(started.append, "lungs-unet@3", ["lungs-unet@3", "lungs-unet@1"], 90.0)
