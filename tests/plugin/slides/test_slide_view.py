@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from plugin_phantoms import Texts
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QWidget
 from slide_phantoms import make_picture, write_pyramid
@@ -112,8 +113,24 @@ def test_accepted_fields_show_their_labels_on_the_slide(
     assert not shown.editable
 
 
-def test_other_files_of_a_drop_are_read_as_images(slides: SlideView, path: Path, tmp_path: Path, qtbot: QtBot) -> None:
-    assert slides.take_slides([path, tmp_path / "b.png"]) == [tmp_path / "b.png"]
+def test_a_folder_of_slides_lists_all_and_opens_the_first(slides: SlideView, path: Path, qtbot: QtBot) -> None:
+    other = write_pyramid(path.with_name("b.svs"), make_picture(1100, 1100, seed=1), 4)
+    assert slides.take_slides([path.parent]) == []
+    qtbot.waitUntil(lambda: slides.is_on_slide)
+    assert slides.slide.path == path
+    assert [slides.strip.slides.itemData(n) for n in range(slides.strip.slides.count())] == [path, other]
+    slides.strip.slide_chosen.emit(other)
+    qtbot.waitUntil(lambda: slides.slide is not None and slides.slide.path == other and slides.is_on_slide)
+
+
+def test_a_slide_that_cannot_be_opened_is_told_and_the_next_one_opens(
+    slides: SlideView, path: Path, told: Texts, qtbot: QtBot
+) -> None:
+    broken = path.with_name("broken.svs")
+    broken.write_bytes(path.read_bytes()[:1000])
+    slides.take_slides([broken])
+    qtbot.waitUntil(lambda: any("broken.svs" in text for text in told))
+    slides.take_slides([path])
     qtbot.waitUntil(lambda: slides.is_on_slide)
 
 
