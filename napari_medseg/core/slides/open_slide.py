@@ -6,6 +6,7 @@ import tifffile
 
 from napari_medseg.core.containers.addresses import find_address
 from napari_medseg.core.containers.part_paths import STORE_SUFFIX, is_store
+from napari_medseg.core.decoded_size.limit import get_max_memory
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.slides.slide import Slide
 
@@ -13,6 +14,10 @@ MIN_PYRAMID_SIDE = 1024
 """A smaller pyramid is opened as an ordinary image."""
 MIN_PLAIN_PIXELS = 100_000_000
 """Without reduced copies, only a file of so many pixels is a slide."""
+
+MAX_WHOLE_PIXELS = 6000 * 6000
+"""A larger slide is not read as one image."""
+MIN_LARGE_BYTES = 5_000_000
 
 _TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs")
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -57,6 +62,31 @@ def is_slide(path: Path) -> bool:
     if suffix in _SCANNER_SUFFIXES:
         return path.is_file()
     return suffix in _TIFF_SUFFIXES and _starts_as_tiff(path) and _is_pyramid(path)
+
+
+def refuse_whole_slide(path: Path) -> None:
+    """Refuse to read a slide as one image, unless it is small or a person allowed any size.
+
+    Raises
+    ------
+    MedSegError
+        Says how fields are read.
+    """
+    suffix = path.suffix.lower()
+    is_of_scanner = suffix in (*_SCANNER_SUFFIXES, STORE_SUFFIX)
+    if get_max_memory() is not None or not (is_of_scanner or suffix in _TIFF_SUFFIXES) or not path.exists():
+        return
+    if not is_of_scanner and (path.stat().st_size < MIN_LARGE_BYTES or not is_slide(path)):
+        return
+    slide = open_slide(path)
+    slide.close()
+    whole = slide.levels[0]
+    if is_of_scanner or whole.height * whole.width > MAX_WHOLE_PIXELS:
+        raise MedSegError(
+            f"{path.name} is a slide of {whole.width:,} x {whole.height:,} pixels, which is read in fields. Draw them "
+            f"in the window, or name one: {path.name}/{path.stem}_level0_x0_y0_1000x1000{path.suffix}. "
+            "medseg slides predicts all of it."
+        )
 
 
 def _open_store(path: Path) -> Slide:

@@ -12,7 +12,10 @@ import zarr
 from numpy.typing import NDArray
 from slide_phantoms import HEIGHT, MPP, WIDTH, make_picture, reduce_picture, write_ome_zarr, write_pyramid
 
+from napari_medseg.core import formats
+from napari_medseg.core.decoded_size.limit import allow_memory
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.slides import open_slide as slides
 from napari_medseg.core.slides.open_slide import is_slide, open_slide
 from napari_medseg.core.slides.slide import DamagedPartError, choose_level, compute_spacing, make_levels
 
@@ -324,3 +327,19 @@ def test_the_coarsest_level_that_is_fine_enough_is_chosen(tmp_path: Path, pictur
     slide = open_slide(write_pyramid(tmp_path / "a.tif", picture, 2, 4))
     assert [choose_level(slide, factor) for factor in (0.5, 1, 2, 3, 4, 100)] == [0, 0, 1, 1, 2, 2]
     slide.close()
+
+
+def test_a_slide_is_not_read_as_one_image_and_says_how_it_is(
+    tmp_path: Path, picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_pyramid(tmp_path / "a.svs", picture, 2, compression=None)
+    assert formats.read(path).pixels.shape == picture.shape  # a small one is
+    monkeypatch.setattr(slides, "MAX_WHOLE_PIXELS", 1_000_000)
+    with pytest.raises(MedSegError, match=r"is a slide of 2,050 x 1,500 pixels.*a.svs/a_level0_x0_y0_1000x1000.svs"):
+        formats.read(path)
+    assert formats.read(path / "a_level0_x0_y0_1000x1000.svs").pixels.shape == (1000, 1000, 3)
+    write_ome_zarr(str(tmp_path / "b.zarr"), picture, 2)
+    with pytest.raises(MedSegError, match="is a slide of"):
+        formats.read(tmp_path / "b.zarr")
+    with allow_memory(10**9):
+        assert formats.read(path).pixels.shape == picture.shape
