@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from plugin_phantoms import Texts
 from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QWidget
 from slide_phantoms import make_picture, write_pyramid
 
@@ -39,8 +41,13 @@ def names(window: SimpleNamespace) -> list[str]:
 def test_a_dropped_slide_opens_as_a_lazy_layer_with_its_resolution(
     window: SimpleNamespace, slides: SlideView, path: Path, qtbot: QtBot
 ) -> None:
-    window.worklist.importer.read([path])
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path))])
+    button, key = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    drop = QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, data, button, key)
+    assert window.worklist.importer.accept_drop(drop)
     qtbot.waitUntil(lambda: slides.is_on_slide)
+    assert window.worklist.rows == []  # it is no image
     layer = window.viewer.layers[0]
     assert layer.multiscale
     assert tuple(layer.scale) == pytest.approx((0.00025, 0.00025))
