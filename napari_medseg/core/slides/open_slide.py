@@ -25,6 +25,8 @@ _SCANNER_SUFFIXES = (".ndpi", ".mrxs", ".scn", ".bif", ".svslide", ".vms", ".vmu
 """Of formats that OpenSlide reads, and nothing else."""
 _SCANNERS_IN_TIFF = ("leica", "philips", "trestle", "ventana", "hamamatsu")
 """Formats of OpenSlide with the suffix of TIFF, but with tiles that lie elsewhere than TIFF says."""
+_OME_WORDS = (b'"multiscales"', b'"bioformats2raw.layout"')
+_MAX_ATTRIBUTE_BYTES = 2**20
 SLIDE_SUFFIXES = (*_TIFF_SUFFIXES, *_SCANNER_SUFFIXES, STORE_SUFFIX)
 
 
@@ -58,7 +60,7 @@ def is_slide(path: Path) -> bool:
     if find_address(path) is not None:
         return suffix == STORE_SUFFIX
     if suffix == STORE_SUFFIX:
-        return is_store(path)
+        return is_store(path) and _is_ome_zarr(path)
     if suffix in _SCANNER_SUFFIXES:
         return path.is_file()
     return suffix in _TIFF_SUFFIXES and _starts_as_tiff(path) and _is_pyramid(path)
@@ -125,6 +127,19 @@ def _starts_as_tiff(path: Path) -> bool:
             return file.read(4) in _TIFF_STARTS
     except OSError:
         return False
+
+
+def _is_ome_zarr(path: Path) -> bool:
+    """Whether the attributes of a Zarr store say that it is an image of OME, of this or the earlier versions."""
+    for name in (".zattrs", "zarr.json"):
+        try:
+            with (path / name).open("rb") as file:
+                attributes = file.read(_MAX_ATTRIBUTE_BYTES)
+        except OSError:
+            continue
+        if any(word in attributes for word in _OME_WORDS):
+            return True
+    return False
 
 
 def _is_pyramid(path: Path) -> bool:

@@ -173,6 +173,7 @@ def test_an_ordinary_tiff_is_no_slide(tmp_path: Path, picture: NDArray[np.uint8]
     (tmp_path / "empty.tif").touch()
     (tmp_path / "text.svs").write_text("no slide")
     (tmp_path / "folder.tif").mkdir()
+    zarr.open_group(str(tmp_path / "other.zarr"), mode="w").create_array("0", shape=(9, 9), chunks=(3, 3), dtype="u1")
     for path in (*sorted(tmp_path.iterdir()), tmp_path / "missing.svs", tmp_path / "missing.zarr"):
         assert not is_slide(path), path.name
 

@@ -31,7 +31,8 @@ def slides(window: SimpleNamespace, qtbot: QtBot) -> Iterator[SlideView]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return write_pyramid(tmp_path / "a.svs", make_picture(), 4)
+    (tmp_path / "slides").mkdir()
+    return write_pyramid(tmp_path / "slides/a.svs", make_picture(), 4)
 
 
 def names(window: SimpleNamespace) -> list[str]:
@@ -135,7 +136,7 @@ def test_a_slide_that_cannot_be_opened_is_told_and_the_next_one_opens(
 ) -> None:
     broken = path.with_name("broken.svs")
     broken.write_bytes(path.read_bytes()[:1000])
-    slides.take_slides([broken])
+    slides.open(broken)
     qtbot.waitUntil(lambda: any("broken.svs" in text for text in told))
     slides.take_slides([path])
     qtbot.waitUntil(lambda: slides.is_on_slide)
