@@ -2,7 +2,10 @@
 
 import json
 import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -243,6 +246,28 @@ def test_ome_zarr_opens_by_its_address(picture: NDArray[np.uint8], version: str)
     slide = open_slide(path)
     assert np.array_equal(slide.read(0, 400, 500, 60, 70), picture[400:460, 500:570])
     assert slide.spacing_mm == pytest.approx((MPP / 1000, MPP / 1000))
+
+
+def test_ome_zarr_opens_from_a_server(tmp_path: Path, picture: NDArray[np.uint8]) -> None:
+    pytest.importorskip("aiohttp")
+    write_ome_zarr(str(tmp_path / "a.ome.zarr"), picture, 2, version="0.5")
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        path = Path(f"http://127.0.0.1:{server.server_port}/a.ome.zarr")
+        slide = open_slide(path)
+        assert np.array_equal(slide.read(1, 100, 200, 60, 70), picture[200:320:2, 400:540:2])
+        image = formats.read(path / "a.ome_level0_x500_y400_70x60.zarr")
+        assert np.array_equal(image.pixels, picture[400:460, 500:570])
+        with pytest.raises(MedSegError, match="holds no OME-Zarr"):
+            open_slide(path.with_name("missing.zarr"))
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.mark.parametrize(
