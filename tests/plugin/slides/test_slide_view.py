@@ -1,6 +1,7 @@
 """Slides in the window: they open lazily, fields become cases, and the way there and back."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -84,6 +85,44 @@ def test_fields_become_cases_and_a_click_leads_there_and_back(
     qtbot.waitUntil(lambda: slides.is_on_slide)
     assert window.case_controller.current is None
     assert names(window) == ["a.svs", "fields of a.svs"]
+
+
+def drag(window: SimpleNamespace, *places: tuple[float, float]) -> None:
+    """Press, move and release the left button at places in pixels of level 0; one place is a click."""
+    event = SimpleNamespace(type="mouse_press", button=1, pos=(0, 0), position=(0.0, 0.0))
+    (callback,) = [each for each in window.viewer.mouse_drag_callbacks if each.__name__ in ("_drag", "_click")][-1:]
+    event.position = tuple(value * 0.00025 for value in places[0])
+    steps = callback(window.viewer, event)
+    next(steps)
+    for number, place in enumerate(places[1:], start=1):
+        event.type, event.pos = "mouse_move", (50 * number, 40 * number)
+        event.position = tuple(value * 0.00025 for value in place)
+        next(steps)
+    event.type = "mouse_release"
+    with suppress(StopIteration):
+        next(steps)
+
+
+def test_a_drag_draws_a_field_and_a_click_opens_it(
+    window: SimpleNamespace, slides: SlideView, path: Path, qtbot: QtBot
+) -> None:
+    slides.open(path)
+    qtbot.waitUntil(lambda: slides.is_on_slide)
+    slides.strip.draw.setChecked(True)
+    assert not window.viewer.scene.camera.mouse_pan
+    drag(window, (700, 900), (650, 850), (600, 800))  # also upwards and to the left
+    qtbot.waitUntil(lambda: len(window.worklist.rows) == 1 and not slides.added.is_reading)
+    assert place_of(window.worklist.rows[0].case) == Field(path, 0, 600, 800, 100, 100)
+    slides.strip.level.setCurrentIndex(1)
+    drag(window, (750, 1000))  # a click makes one of the usual size, as far as the slide reaches
+    qtbot.waitUntil(lambda: len(window.worklist.rows) == 2 and not slides.added.is_reading)
+    assert place_of(window.worklist.rows[1].case) == Field(path, 1, 0, 0, 375, 513)
+    slides.strip.draw.setChecked(False)
+    assert window.viewer.scene.camera.mouse_pan
+    assert names(window) == ["a.svs", "fields of a.svs"]
+    drag(window, (640, 840))
+    qtbot.waitUntil(lambda: window.case_controller.current is not None)
+    assert window.case_controller.current.case == window.worklist.rows[0].case  # the smaller one of two
 
 
 def test_after_a_restart_a_field_finds_its_slide(
