@@ -124,10 +124,10 @@ def _measure_apart(reader: str, slide: Path, side: int) -> str:
     if done.returncode:
         return f"ended with {done.returncode} | | |"
     found = json.loads(done.stdout.strip().splitlines()[-1])
-    return (
-        f"{found['opened_s']:.1f} ({found['opened_cpu_s']:.1f}) | {found['peak_bytes'] / 1e9:.2f} (before: {found['before_bytes'] / 1e9:.2f}) | "
-        f"{found['pan_p95_ms']:.0f}, {found['pan_max_ms']:.0f} | {found['zoom_p95_ms']:.0f}, {found['zoom_max_ms']:.0f}"
-    )
+    opened = f"{found['opened_s']:.1f} ({found['opened_cpu_s']:.1f})"
+    memory = f"{found['peak_bytes'] / 1e9:.2f} (before: {found['before_bytes'] / 1e9:.2f})"
+    pauses = [f"{found[f'{what}_p95_ms']:.0f}, {found[f'{what}_max_ms']:.0f}" for what in ("pan", "zoom")]
+    return " | ".join([opened, memory, *pauses])
 
 
 def _parse_options() -> argparse.Namespace:
