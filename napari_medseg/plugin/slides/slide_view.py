@@ -201,7 +201,6 @@ class SlideView(QObject):
         self.slide = ShownSlide(self._viewer, blocks, folder, self._make_field, open_case, self)
         self.slide.removed.connect(self.close_slide)
         self.strip.show_levels(list_level_titles(blocks))
-        self._dock.attach(self._parent.window())
         self._followers.look_for(blocks.path)
         if self._case_controller.current is not None:
             self._case_controller.close_case()
@@ -250,11 +249,10 @@ class SlideView(QObject):
         current = self._case_controller.current
         place = None if current is None else place_of(current.case)
         slide = self.slide.path if self.slide is not None else None if place is None else place.slide
-        self._dock.setVisible(slide is not None)
+        self._dock.attach(self._parent.window())
+        self._dock.show_strip(shown=slide is not None)
         if slide is None:
             return
-        self._dock.attach(self._parent.window())
-        self._dock.setVisible(True)
         with show_errors():
             known = slide_fields.list_project_slides(self._workspace)
             self.strip.show_slides(list(dict.fromkeys([*self._opened, *known, slide])), slide)
