@@ -162,7 +162,12 @@ def read_case_rows(ws: Workspace, task: str, after_id: int, n_rows: int) -> tupl
 
 def get_case_row(ws: Workspace, case: Case) -> CaseRow:
     """Return the current row of one case; much faster than `list_cases`."""
-    return _make_case_rows(ws, [ws.project.read_case_history(case.id)])[0]
+    return read_case_row(ws, case.id)
+
+
+def read_case_row(ws: Workspace, case_id: int) -> CaseRow:
+    """Return the current row of the case with a number."""
+    return _make_case_rows(ws, [ws.project.read_case_history(case_id)])[0]
 
 
 def find_last_task(ws: Workspace) -> Task:

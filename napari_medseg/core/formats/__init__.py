@@ -26,6 +26,7 @@ from napari_medseg.core.formats.tiff import read_tiff
 from napari_medseg.core.grouping.groups import find_group
 from napari_medseg.core.image import Image
 from napari_medseg.core.nifti.reader import read_nifti
+from napari_medseg.core.slides.open_slide import refuse_whole_slide
 
 __all__ = [
     "JPEG_SUFFIXES",
@@ -101,6 +102,8 @@ def read(path: Path, *, expected_shape: tuple[int, ...] | None = None) -> Image:
         If the file is missing, empty, damaged, of another format or has too many dimensions, or if a folder holds
         several images (the text lists them; `find_images` returns them one by one).
     """
+    if expected_shape is None:
+        refuse_whole_slide(path)
     if os.path.isdir(path) or is_zip(path):
         return _read_only_image(path)
     if (inner := find_inner_path(path)) is not None:

@@ -118,6 +118,13 @@ class Identities:
             query = "UPDATE identities SET value = ? WHERE kind = ? AND subject = ?"
             self._connection.execute(query, [name, READER, label])
 
+    def find_sources(self, part: str) -> dict[int, tuple[str, ...]]:
+        """Return the paths of cases by their number, of those in whose paths a text occurs; no other case is read."""
+        with translate_sqlite_errors(self._path):
+            query = "SELECT subject, sources FROM identities WHERE kind = ? AND instr(sources, ?) ORDER BY id"
+            found = self._connection.execute(query, [CASE, json.dumps(part)[1:-1]]).fetchall()
+        return {int(subject): tuple(json.loads(sources)) for subject, sources in found}
+
     def move_sources(self, sources: Mapping[int, tuple[str, ...]]) -> None:
         """Write where the files of cases lie now, by the number of the case; their content must be the same."""
         with self._transaction():

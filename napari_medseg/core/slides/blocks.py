@@ -18,7 +18,7 @@ from napari_medseg.core.formats.decode_errors import DECODE_ERRORS
 from napari_medseg.core.slides.block_cache import Block, BlockCache
 from napari_medseg.core.slides.open_slide import open_slide
 from napari_medseg.core.slides.shown_levels import list_shown_levels, reduce_pixels
-from napari_medseg.core.slides.slide import Slide, find_overlap, make_white
+from napari_medseg.core.slides.slide import Slide, find_overlap
 
 BLOCK_PX = 512
 MAX_CACHE_BYTES = 256 * 2**20
@@ -27,6 +27,8 @@ MAX_FACTOR = 8
 N_THREADS = 3
 UNKNOWN, DAMAGED = 235, 150
 """Grey of what was not read yet, and of what cannot be read."""
+MIN_DAMAGE_PX = 256
+"""So small a part with damage is grey as a whole."""
 
 
 class SlideBlocks:
@@ -234,13 +236,28 @@ class SlideBlocks:
         of_file = slide.levels[shown.of_file]
         y, x = row * BLOCK_PX * shown.factor, column * BLOCK_PX * shown.factor
         rows, columns = min(height * shown.factor, of_file.height - y), min(width * shown.factor, of_file.width - x)
+        return reduce_pixels(self._read_around_damage(slide, shown.of_file, y, x, rows, columns), shown.factor)
+
+    def _read_around_damage(
+        self, slide: Slide, level: int, y: int, x: int, height: int, width: int
+    ) -> NDArray[np.uint8]:
+        """Read a part of a level of the file; what cannot be read is grey, as few pixels as possible."""
         try:
-            pixels = slide.read(shown.of_file, y, x, rows, columns)
+            return slide.read(level, y, x, height, width)
         except (MedSegError, *DECODE_ERRORS) as error:
-            with self._change:
-                self._damages[str(error)] = None
-            return np.full((height, width, 3), DAMAGED, np.uint8)
-        return reduce_pixels(pixels, shown.factor)
+            if max(height, width) <= MIN_DAMAGE_PX:
+                with self._change:
+                    self._damages[str(error)] = None
+                return np.full((height, width, 3), DAMAGED, np.uint8)
+        rows, columns = _halve(height), _halve(width)
+        return np.concatenate(
+            [
+                np.concatenate(
+                    [self._read_around_damage(slide, level, y + top, x + left, high, wide) for left, wide in columns], 1
+                )
+                for top, high in rows
+            ]
+        )
 
     def _enlarge_overview(self, block: Block, height: int, width: int) -> NDArray[np.uint8]:
         here, coarsest = self.levels[block[0]], self.levels[-1]
@@ -263,13 +280,19 @@ class SlideBlocks:
                     slide.close()
                     return
                 height, width = min(step, of_file.height - y), min(step, of_file.width - x)
-                try:
-                    pixels = reduce_pixels(slide.read(shown.of_file, y, x, height, width), shown.factor)
-                except (MedSegError, *DECODE_ERRORS):
-                    pixels = make_white(-(-height // shown.factor), -(-width // shown.factor))
+                part = self._read_around_damage(slide, shown.of_file, y, x, height, width)
+                pixels = reduce_pixels(part, shown.factor)
                 top, left = y // shown.factor, x // shown.factor
                 self._overview[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
             with self._change:
                 self._blocks.drop(lambda block: self.levels[block[0]].factor > MAX_FACTOR)
                 self.version += 1
         slide.close()
+
+
+def _halve(length: int) -> list[tuple[int, int]]:
+    """Return start and length of both halves, the first one a power of two so that it ends with a tile."""
+    if length <= MIN_DAMAGE_PX:
+        return [(0, length)]
+    first = 1 << (length - 1).bit_length() - 1
+    return [(0, first), (first, length - first)]

@@ -6,7 +6,7 @@ and high at its own level, here level 0.
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from napari_medseg.core.slides.slide import Level, Slide, compute_spacing
 
 MAX_FIELD_PIXELS = 6000 * 6000
 """A larger field is no longer edited fluently."""
+
+PART_OF_EVERY_PATH = "_level"
 
 _NAME = re.compile(
     r"_level(?P<level>\d{1,2})_x(?P<x>-?\d{1,9})_y(?P<y>-?\d{1,9})_(?P<width>\d{1,6})x(?P<height>\d{1,6})$"
@@ -76,13 +78,12 @@ def parse_field_path(path: Path) -> Field | None:
 
 def place_of(case: Case) -> Field | None:
     """Return where a case lies on its slide; `None` if it is no field of a slide."""
-    return parse_field_path(Path(use_slashes(case.sources[0]))) if len(case.sources) == 1 else None
+    return find_place(case.sources)
 
 
-def list_slides(cases: Iterable[Case]) -> list[Path]:
-    """Return the slides of which cases are fields, sorted by name."""
-    found = {place.slide for case in cases if (place := place_of(case)) is not None}
-    return sorted(found, key=lambda path: (path.name, path))
+def find_place(sources: Sequence[str]) -> Field | None:
+    """Return the field that the paths of a case name; `None` if they name none."""
+    return parse_field_path(Path(use_slashes(sources[0]))) if len(sources) == 1 else None
 
 
 def read_field(field: Field, slide: Slide | None = None) -> Image:

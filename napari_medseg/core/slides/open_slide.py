@@ -6,6 +6,7 @@ import tifffile
 
 from napari_medseg.core.containers.addresses import find_address
 from napari_medseg.core.containers.part_paths import STORE_SUFFIX, is_store
+from napari_medseg.core.decoded_size.limit import get_max_memory
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.slides.slide import Slide
 
@@ -14,12 +15,18 @@ MIN_PYRAMID_SIDE = 1024
 MIN_PLAIN_PIXELS = 100_000_000
 """Without reduced copies, only a file of so many pixels is a slide."""
 
+MAX_WHOLE_PIXELS = 6000 * 6000
+"""A larger slide is not read as one image."""
+MIN_LARGE_BYTES = 5_000_000
+
 _TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs")
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SCANNER_SUFFIXES = (".ndpi", ".mrxs", ".scn", ".bif", ".svslide", ".vms", ".vmu")
 """Of formats that OpenSlide reads, and nothing else."""
 _SCANNERS_IN_TIFF = ("leica", "philips", "trestle", "ventana", "hamamatsu")
 """Formats of OpenSlide with the suffix of TIFF, but with tiles that lie elsewhere than TIFF says."""
+_OME_WORDS = (b'"multiscales"', b'"bioformats2raw.layout"')
+_MAX_ATTRIBUTE_BYTES = 2**20
 SLIDE_SUFFIXES = (*_TIFF_SUFFIXES, *_SCANNER_SUFFIXES, STORE_SUFFIX)
 
 
@@ -53,10 +60,35 @@ def is_slide(path: Path) -> bool:
     if find_address(path) is not None:
         return suffix == STORE_SUFFIX
     if suffix == STORE_SUFFIX:
-        return is_store(path)
+        return is_store(path) and _is_ome_zarr(path)
     if suffix in _SCANNER_SUFFIXES:
         return path.is_file()
     return suffix in _TIFF_SUFFIXES and _starts_as_tiff(path) and _is_pyramid(path)
+
+
+def refuse_whole_slide(path: Path) -> None:
+    """Refuse to read a slide as one image, unless it is small or a person allowed any size.
+
+    Raises
+    ------
+    MedSegError
+        Says how fields are read.
+    """
+    suffix = path.suffix.lower()
+    is_of_scanner = suffix in (*_SCANNER_SUFFIXES, STORE_SUFFIX)
+    if get_max_memory() is not None or not (is_of_scanner or suffix in _TIFF_SUFFIXES) or not path.exists():
+        return
+    if not is_of_scanner and (path.stat().st_size < MIN_LARGE_BYTES or not is_slide(path)):
+        return
+    slide = open_slide(path)
+    slide.close()
+    whole = slide.levels[0]
+    if is_of_scanner or whole.height * whole.width > MAX_WHOLE_PIXELS:
+        raise MedSegError(
+            f"{path.name} is a slide of {whole.width:,} x {whole.height:,} pixels, which is read in fields. Draw them "
+            f"in the window, or name one: {path.name}/{path.stem}_level0_x0_y0_1000x1000{path.suffix}. "
+            "medseg slides predicts all of it."
+        )
 
 
 def _open_store(path: Path) -> Slide:
@@ -95,6 +127,19 @@ def _starts_as_tiff(path: Path) -> bool:
             return file.read(4) in _TIFF_STARTS
     except OSError:
         return False
+
+
+def _is_ome_zarr(path: Path) -> bool:
+    """Whether the attributes of a Zarr store say that it is an image of OME, of this or the earlier versions."""
+    for name in (".zattrs", "zarr.json"):
+        try:
+            with (path / name).open("rb") as file:
+                attributes = file.read(_MAX_ATTRIBUTE_BYTES)
+        except OSError:
+            continue
+        if any(word in attributes for word in _OME_WORDS):
+            return True
+    return False
 
 
 def _is_pyramid(path: Path) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Labels
+from napari.layers import Labels, Layer
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from napari import Viewer
 
 OPACITY = 0.5
+WHOLE_SLIDE_KEY = "whole slide"
+"""Marks layers of predictions of whole slides, see `plugin.whole_slide`."""
 
 _Job = tuple[Field, Case, Correction]
 
@@ -48,6 +50,12 @@ class CorrectedFields(QObject):
         self._read: dict[int, int] = {}
         self._worker: Worker | None = None
         self.labels = PlacedLabels(slide.blocks.file_levels, slide.blocks.levels)
+        viewer.layers.events.inserted.connect(self._on_inserted)
+
+    def close_down(self) -> None:
+        """Remove the layer and disconnect from the viewer."""
+        self._viewer.layers.events.inserted.disconnect(self._on_inserted)
+        self.hide()
 
     def show(self, fields: Sequence[SlideField], task: Task) -> None:
         """Show the accepted ones among these fields in the colours of a task."""
@@ -112,7 +120,17 @@ class CorrectedFields(QObject):
                 metadata={layers.METADATA_KEY: {"fields": True}},
             )
             self._layer.editable = False
+            self._layer.visible = not any(map(_shows_whole_slide, self._viewer.layers))
             self._viewer.layers.selection.active = active
+
+    def _on_inserted(self, event: Any) -> None:  # noqa: ANN401 - napari
+        """Give way to the labels of a whole slide, which show corrected fields, too."""
+        if self._layer is not None and _shows_whole_slide(event.value):
+            self._layer.visible = False
+
+
+def _shows_whole_slide(layer: Layer) -> bool:
+    return isinstance(layer, Labels) and bool(layer.metadata.get(layers.METADATA_KEY, {}).get(WHOLE_SLIDE_KEY))
 
 
 def _read_labels(folder: Path, jobs: Sequence[_Job]) -> Generator[tuple[_Job, NDArray[Any]]]:

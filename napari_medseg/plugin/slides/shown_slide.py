@@ -106,7 +106,7 @@ class ShownSlide(QObject):
         self.hide()
         self._clicks.turn_off()
         self.outlines.hide()  # they are still there if a person removed the slide
-        self.corrected.hide()
+        self.corrected.close_down()
         self.set_drawing(is_on=False)
         self.layer.close_down()
         self.deleteLater()

@@ -48,8 +48,13 @@ def describe_zoom(zoom: float, in_mm: bool) -> str:
 
 
 def open_blocks(path: Path) -> Generator[SlideBlocks]:
-    """Open a slide and read its overview."""
-    yield SlideBlocks(path)
+    """Open a slide and read its overview; it is closed if the worker was stopped meanwhile."""
+    blocks = SlideBlocks(path)
+    try:
+        yield blocks
+    except GeneratorExit:
+        blocks.close()
+        raise
 
 
 def find_grid(path: Path, choice: GridChoice, existing: Sequence[Field]) -> Generator[list[Field]]:

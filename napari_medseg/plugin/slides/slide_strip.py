@@ -137,6 +137,10 @@ class SlideDock(QDockWidget):
             window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
             window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, self)
 
+    def show_strip(self, *, shown: bool) -> None:
+        """Show or hide the strip; without a window, it would be one of its own."""
+        self.setVisible(shown and self._window is not None)
+
     def close_down(self) -> None:
         """Remove the dock from its window."""
         self._strip.closing.emit()

@@ -18,6 +18,7 @@ from napari_medseg.plugin.forms.form_dialog import FormDialog
 from napari_medseg.plugin.slides.added_fields import AddedFields
 from napari_medseg.plugin.slides.dropped_slides import split_slides
 from napari_medseg.plugin.slides.field_drawing import Box
+from napari_medseg.plugin.slides.followers import Followers
 from napari_medseg.plugin.slides.grid_form import make_grid_form
 from napari_medseg.plugin.slides.shown_slide import ShownSlide
 from napari_medseg.plugin.slides.slide_layer import KEEPER_KEY, SLIDE_KEY
@@ -31,8 +32,7 @@ from napari_medseg.plugin.slides.slide_sight import (
 from napari_medseg.plugin.slides.slide_strip import SlideDock, SlideStrip
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
-from napari_medseg.workflow.slides import moved_slides, slide_fields
-from napari_medseg.workflow.slides.moved_slides import MovedField
+from napari_medseg.workflow.slides import slide_fields
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -71,6 +71,9 @@ class SlideView(QObject):
         self._dock = SlideDock(self.strip)
         self.added = AddedFields(workspace, worklist, self)
         self.added.ended.connect(self.refresh)
+        self._followers = Followers(workspace, self)
+        self._followers.moved.connect(worklist.reload_cases)
+        self._followers.moved.connect(self.refresh)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(REFRESH_AFTER_MS)
@@ -98,6 +101,7 @@ class SlideView(QObject):
         self._opener = worker = Worker(open_blocks(path), self)
         worker.yielded.connect(lambda blocks: self._take(worker, blocks))
         worker.failed.connect(show_problem)
+        worker.ended.connect(lambda: self._on_opener_ended(worker))
         worker.start()
 
     def show_slide(self) -> None:
@@ -177,6 +181,10 @@ class SlideView(QObject):
         self._viewer.scene.camera.events.zoom.connect(self._on_zoom)
         self._viewer.layers.events.inserted.connect(self._on_inserted)
 
+    def _on_opener_ended(self, worker: Worker) -> None:
+        if worker is self._opener:  # it failed
+            self._opener = None
+
     def _take(self, worker: Worker, blocks: SlideBlocks) -> None:
         """Show a slide that was opened, unless another one was chosen meanwhile."""
         if worker is not self._opener:
@@ -190,28 +198,11 @@ class SlideView(QObject):
         self.slide = ShownSlide(self._viewer, blocks, folder, self._make_field, open_case, self)
         self.slide.removed.connect(self.close_slide)
         self.strip.show_levels(list_level_titles(blocks))
-        self._dock.attach(self._parent.window())
-        self._find_moved_fields(blocks.path)
+        self._followers.look_for(blocks.path)
         if self._case_controller.current is not None:
             self._case_controller.close_case()
         else:
             self._show()
-
-    def _find_moved_fields(self, path: Path) -> None:
-        """Let the fields of a slide follow it if it was moved; their pixels are compared in a thread."""
-        with show_errors():
-            if moved := moved_slides.find_moved_fields(self._workspace, path):
-                worker = Worker(moved_slides.compare_moved_fields(path, moved), self)
-                worker.yielded.connect(self._on_moved)
-                worker.failed.connect(show_problem)
-                worker.start()
-
-    def _on_moved(self, moved: Sequence[MovedField]) -> None:
-        with show_errors():
-            moved_slides.move_fields(self._workspace, moved)
-            show_notice(f"{len(moved):,} fields follow {moved[0].field.slide.name} to its new folder.")
-        self._worklist.reload_cases()
-        self.refresh()
 
     def _show(self) -> None:
         slide = self.slide
@@ -255,11 +246,10 @@ class SlideView(QObject):
         current = self._case_controller.current
         place = None if current is None else place_of(current.case)
         slide = self.slide.path if self.slide is not None else None if place is None else place.slide
-        self._dock.setVisible(slide is not None)
+        self._dock.attach(self._parent.window())
+        self._dock.show_strip(shown=slide is not None)
         if slide is None:
             return
-        self._dock.attach(self._parent.window())
-        self._dock.setVisible(True)
         with show_errors():
             known = slide_fields.list_project_slides(self._workspace)
             self.strip.show_slides(list(dict.fromkeys([*self._opened, *known, slide])), slide)

@@ -1,5 +1,6 @@
 """The entry of one exported case in `provenance.json`."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from napari_medseg.core.atomic_io import compute_file_sha256
@@ -76,7 +77,16 @@ def make_file_entry(path: Path, *, is_named: bool) -> dict[str, str | None]:
     A file in an archive, or a part of a file, has the hash of the archive or file. There is no hash if the file is
     missing and the copy in the project was exported.
     """
-    name = {"name": path.name} if is_named else {}
+    name: dict[str, str | None] = {"name": path.name} if is_named else {}
     inner = find_inner_path(path)
     file = path if inner is None else inner.file
-    return name | {"sha256": compute_file_sha256(file) if file.is_file() else None}
+    if not file.is_file():
+        return name | {"sha256": None}
+    state = file.stat()
+    return name | {"sha256": _compute_sha256_once(file, state.st_size, state.st_mtime_ns)}
+
+
+@lru_cache(maxsize=256)
+def _compute_sha256_once(path: Path, _n_bytes: int, _changed_ns: int) -> str:
+    """Return the hash of a file; for the hundreds of fields of a slide or frames of a video, it is computed once."""
+    return compute_file_sha256(path)

@@ -25,6 +25,7 @@ from napari_medseg.core.formats.discovery import DICOM_SUFFIXES, NON_DICOM_SUFFI
 from napari_medseg.core.grouping.keyed_groups import get_group_label
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
+from napari_medseg.core.slides.open_slide import SLIDE_SUFFIXES
 from napari_medseg.core.video.video_files import VIDEO_SUFFIXES
 
 
@@ -116,13 +117,13 @@ def is_dicom_image(image: Image) -> bool:
     """Whether an image was read from DICOM."""
     if image.series or not image.sources:
         return bool(image.series)
-    return get_suffix(image.sources[0]) not in {*NON_DICOM_SUFFIXES, *VIDEO_SUFFIXES}
+    return get_suffix(image.sources[0]) not in {*NON_DICOM_SUFFIXES, *VIDEO_SUFFIXES, *SLIDE_SUFFIXES}
 
 
 def _get_file_stem(image: Image) -> str:
     path = image.sources[0]
     suffix = get_suffix(path)
-    return path.name[: -len(suffix)] if suffix in (*NON_DICOM_SUFFIXES, *DICOM_SUFFIXES) else path.name
+    return path.name[: -len(suffix)] if suffix in (*NON_DICOM_SUFFIXES, *DICOM_SUFFIXES, *SLIDE_SUFFIXES) else path.name
 
 
 def _read_identity(image: Image) -> SeriesIdentity:

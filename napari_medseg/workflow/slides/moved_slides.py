@@ -7,7 +7,7 @@ from pathlib import Path
 from napari_medseg.core.containers.addresses import find_address, format_source
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Case
-from napari_medseg.core.slides.fields import Field, place_of, read_field
+from napari_medseg.core.slides.fields import Field, find_place, read_field
 from napari_medseg.core.slides.open_slide import open_slide
 from napari_medseg.core.slides.slide import Slide
 from napari_medseg.workflow.workspace import Workspace
@@ -27,11 +27,11 @@ class MovedField:
 def find_moved_fields(ws: Workspace, slide: Path) -> list[MovedField]:
     """Return the fields of slides that have the name of this one, and are no longer where they were."""
     moved = []
-    for case in ws.project.read_records(Case):
-        place = place_of(case)
+    for case_id, sources in ws.project.identities.find_sources(slide.name).items():
+        place = find_place(sources)
         if place is None or place.slide == slide or place.slide.name != slide.name or _is_there(place.slide):
             continue
-        moved.append(MovedField(case, replace(place, slide=slide)))
+        moved.append(MovedField(ws.project.get_record(Case, case_id), replace(place, slide=slide)))
     return moved
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.image import Image
-from napari_medseg.core.records import Case
-from napari_medseg.core.slides.fields import Field, place_of, read_field
+from napari_medseg.core.slides.fields import PART_OF_EVERY_PATH, Field, find_place, read_field
 from napari_medseg.core.slides.open_slide import open_slide
 from napari_medseg.workflow import cases
 from napari_medseg.workflow.cases import CaseRow
@@ -33,18 +32,19 @@ class FieldFailure:
 def list_slide_fields(ws: Workspace, slide: Path) -> list[SlideField]:
     """Return the listed cases, of any task, that are fields of a slide, in the order of import."""
     removed = ws.project.read_removed_case_ids()
-    found = [
-        (place, case)
-        for case in ws.project.read_records(Case)
-        if case.id not in removed and (place := place_of(case)) is not None and place.slide == slide
-    ]
-    return [SlideField(place, cases.get_case_row(ws, case)) for place, case in found]
+    places = {
+        case_id: place
+        for case_id, sources in ws.project.identities.find_sources(slide.name).items()
+        if case_id not in removed and (place := find_place(sources)) is not None and place.slide == slide
+    }
+    return [SlideField(place, cases.read_case_row(ws, case_id)) for case_id, place in places.items()]
 
 
 def list_project_slides(ws: Workspace) -> list[Path]:
     """Return the slides of which the project has fields, by name."""
     removed = ws.project.read_removed_case_ids()
-    places = (place_of(case) for case in ws.project.read_records(Case) if case.id not in removed)
+    found = ws.project.identities.find_sources(PART_OF_EVERY_PATH)
+    places = (find_place(sources) for case_id, sources in found.items() if case_id not in removed)
     return sorted({place.slide for place in places if place is not None}, key=lambda path: (path.name, path))
 
 

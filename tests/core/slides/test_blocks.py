@@ -103,8 +103,9 @@ def test_a_damaged_part_is_grey_and_told_once(tmp_path: Path, open_blocks: Calla
         blocks.get_piece(0, 0, 0, 600, 600)
         wait_until_read(blocks)
     piece = blocks.get_piece(0, 0, 0, 600, 600)
-    assert (piece[:500, :500] == DAMAGED).all()
-    assert np.array_equal(piece[BLOCK_PX:], PICTURE[BLOCK_PX:600, :600])
+    assert (piece[:256, :256] == DAMAGED).all()
+    assert np.array_equal(piece[256:], PICTURE[256:600, :600])
+    assert np.array_equal(piece[:, 256:], PICTURE[:600, 256:600])
     damages = blocks.take_damages()
     assert len(damages) == 1
     assert "level 0, x 0 to 256, y 0 to 256" in damages[0]

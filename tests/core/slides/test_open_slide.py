@@ -2,7 +2,10 @@
 
 import json
 import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,10 @@ import zarr
 from numpy.typing import NDArray
 from slide_phantoms import HEIGHT, MPP, WIDTH, make_picture, reduce_picture, write_ome_zarr, write_pyramid
 
+from napari_medseg.core import formats
+from napari_medseg.core.decoded_size.limit import allow_memory
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.slides import open_slide as slides
 from napari_medseg.core.slides.open_slide import is_slide, open_slide
 from napari_medseg.core.slides.slide import DamagedPartError, choose_level, compute_spacing, make_levels
 
@@ -170,6 +176,7 @@ def test_an_ordinary_tiff_is_no_slide(tmp_path: Path, picture: NDArray[np.uint8]
     (tmp_path / "empty.tif").touch()
     (tmp_path / "text.svs").write_text("no slide")
     (tmp_path / "folder.tif").mkdir()
+    zarr.open_group(str(tmp_path / "other.zarr"), mode="w").create_array("0", shape=(9, 9), chunks=(3, 3), dtype="u1")
     for path in (*sorted(tmp_path.iterdir()), tmp_path / "missing.svs", tmp_path / "missing.zarr"):
         assert not is_slide(path), path.name
 
@@ -239,6 +246,28 @@ def test_ome_zarr_opens_by_its_address(picture: NDArray[np.uint8], version: str)
     slide = open_slide(path)
     assert np.array_equal(slide.read(0, 400, 500, 60, 70), picture[400:460, 500:570])
     assert slide.spacing_mm == pytest.approx((MPP / 1000, MPP / 1000))
+
+
+def test_ome_zarr_opens_from_a_server(tmp_path: Path, picture: NDArray[np.uint8]) -> None:
+    pytest.importorskip("aiohttp")
+    write_ome_zarr(str(tmp_path / "a.ome.zarr"), picture, 2, version="0.5")
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        path = Path(f"http://127.0.0.1:{server.server_port}/a.ome.zarr")
+        slide = open_slide(path)
+        assert np.array_equal(slide.read(1, 100, 200, 60, 70), picture[200:320:2, 400:540:2])
+        image = formats.read(path / "a.ome_level0_x500_y400_70x60.zarr")
+        assert np.array_equal(image.pixels, picture[400:460, 500:570])
+        with pytest.raises(MedSegError, match="holds no OME-Zarr"):
+            open_slide(path.with_name("missing.zarr"))
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.mark.parametrize(
@@ -324,3 +353,19 @@ def test_the_coarsest_level_that_is_fine_enough_is_chosen(tmp_path: Path, pictur
     slide = open_slide(write_pyramid(tmp_path / "a.tif", picture, 2, 4))
     assert [choose_level(slide, factor) for factor in (0.5, 1, 2, 3, 4, 100)] == [0, 0, 1, 1, 2, 2]
     slide.close()
+
+
+def test_a_slide_is_not_read_as_one_image_and_says_how_it_is(
+    tmp_path: Path, picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_pyramid(tmp_path / "a.svs", picture, 2, compression=None)
+    assert formats.read(path).pixels.shape == picture.shape  # a small one is
+    monkeypatch.setattr(slides, "MAX_WHOLE_PIXELS", 1_000_000)
+    with pytest.raises(MedSegError, match=r"is a slide of 2,050 x 1,500 pixels.*a.svs/a_level0_x0_y0_1000x1000.svs"):
+        formats.read(path)
+    assert formats.read(path / "a_level0_x0_y0_1000x1000.svs").pixels.shape == (1000, 1000, 3)
+    write_ome_zarr(str(tmp_path / "b.zarr"), picture, 2)
+    with pytest.raises(MedSegError, match="is a slide of"):
+        formats.read(tmp_path / "b.zarr")
+    with allow_memory(10**9):
+        assert formats.read(path).pixels.shape == picture.shape

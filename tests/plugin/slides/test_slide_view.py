@@ -1,13 +1,16 @@
 """Slides in the window: they open lazily, fields become cases, and the way there and back."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from plugin_phantoms import write_phantom
+from plugin_phantoms import Texts, write_phantom
 from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QWidget
 from slide_phantoms import make_picture, write_pyramid
 
@@ -29,7 +32,8 @@ def slides(window: SimpleNamespace, qtbot: QtBot) -> Iterator[SlideView]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return write_pyramid(tmp_path / "a.svs", make_picture(), 4)
+    (tmp_path / "slides").mkdir()
+    return write_pyramid(tmp_path / "slides/a.svs", make_picture(), 4)
 
 
 def names(window: SimpleNamespace) -> list[str]:
@@ -39,8 +43,13 @@ def names(window: SimpleNamespace) -> list[str]:
 def test_a_dropped_slide_opens_as_a_lazy_layer_with_its_resolution(
     window: SimpleNamespace, slides: SlideView, path: Path, qtbot: QtBot
 ) -> None:
-    window.worklist.importer.read([path])
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path))])
+    button, key = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    drop = QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, data, button, key)
+    assert window.worklist.importer.accept_drop(drop)
     qtbot.waitUntil(lambda: slides.is_on_slide)
+    assert window.worklist.rows == []  # it is no image
     layer = window.viewer.layers[0]
     assert layer.multiscale
     assert tuple(layer.scale) == pytest.approx((0.00025, 0.00025))
@@ -76,6 +85,44 @@ def test_fields_become_cases_and_a_click_leads_there_and_back(
     qtbot.waitUntil(lambda: slides.is_on_slide)
     assert window.case_controller.current is None
     assert names(window) == ["a.svs", "fields of a.svs"]
+
+
+def drag(window: SimpleNamespace, *places: tuple[float, float]) -> None:
+    """Press, move and release the left button at places in pixels of level 0; one place is a click."""
+    event = SimpleNamespace(type="mouse_press", button=1, pos=(0, 0), position=(0.0, 0.0))
+    (callback,) = [each for each in window.viewer.mouse_drag_callbacks if each.__name__ in ("_drag", "_click")][-1:]
+    event.position = tuple(value * 0.00025 for value in places[0])
+    steps = callback(window.viewer, event)
+    next(steps)
+    for number, place in enumerate(places[1:], start=1):
+        event.type, event.pos = "mouse_move", (50 * number, 40 * number)
+        event.position = tuple(value * 0.00025 for value in place)
+        next(steps)
+    event.type = "mouse_release"
+    with suppress(StopIteration):
+        next(steps)
+
+
+def test_a_drag_draws_a_field_and_a_click_opens_it(
+    window: SimpleNamespace, slides: SlideView, path: Path, qtbot: QtBot
+) -> None:
+    slides.open(path)
+    qtbot.waitUntil(lambda: slides.is_on_slide)
+    slides.strip.draw.setChecked(True)
+    assert not window.viewer.scene.camera.mouse_pan
+    drag(window, (700, 900), (650, 850), (600, 800))  # also upwards and to the left
+    qtbot.waitUntil(lambda: len(window.worklist.rows) == 1 and not slides.added.is_reading)
+    assert place_of(window.worklist.rows[0].case) == Field(path, 0, 600, 800, 100, 100)
+    slides.strip.level.setCurrentIndex(1)
+    drag(window, (750, 1000))  # a click makes one of the usual size, as far as the slide reaches
+    qtbot.waitUntil(lambda: len(window.worklist.rows) == 2 and not slides.added.is_reading)
+    assert place_of(window.worklist.rows[1].case) == Field(path, 1, 0, 0, 375, 513)
+    slides.strip.draw.setChecked(False)
+    assert window.viewer.scene.camera.mouse_pan
+    assert names(window) == ["a.svs", "fields of a.svs"]
+    drag(window, (640, 840))
+    qtbot.waitUntil(lambda: window.case_controller.current is not None)
+    assert window.case_controller.current.case == window.worklist.rows[0].case  # the smaller one of two
 
 
 def test_after_a_restart_a_field_finds_its_slide(
@@ -118,6 +165,29 @@ def test_other_files_of_a_drop_are_read_as_images(
 ) -> None:
     window.worklist.importer.read([path, write_phantom(tmp_path / "in", 1)])
     qtbot.waitUntil(lambda: slides.is_on_slide and len(window.worklist.rows) == 1)
+
+
+def test_a_folder_of_slides_lists_all_and_opens_the_first(
+    window: SimpleNamespace, slides: SlideView, path: Path, qtbot: QtBot
+) -> None:
+    other = write_pyramid(path.with_name("b.svs"), make_picture(1100, 1100, seed=1), 4)
+    window.worklist.importer.read([path.parent])
+    qtbot.waitUntil(lambda: slides.is_on_slide)
+    assert slides.slide.path == path
+    assert [slides.strip.slides.itemData(n) for n in range(slides.strip.slides.count())] == [path, other]
+    slides.strip.slide_chosen.emit(other)
+    qtbot.waitUntil(lambda: slides.slide is not None and slides.slide.path == other and slides.is_on_slide)
+
+
+def test_a_slide_that_cannot_be_opened_is_told_and_the_next_one_opens(
+    slides: SlideView, path: Path, told: Texts, qtbot: QtBot
+) -> None:
+    broken = path.with_name("broken.svs")
+    broken.write_bytes(path.read_bytes()[:1000])
+    slides.open(broken)
+    qtbot.waitUntil(lambda: any("broken.svs" in text for text in told))
+    slides.open_slides([path])
+    qtbot.waitUntil(lambda: slides.is_on_slide)
 
 
 @pytest.mark.parametrize(("zoom", "text"), [(4000, "0.25 µm (40×)"), (1000, "1 µm (10×)"), (2, "500 µm")])
