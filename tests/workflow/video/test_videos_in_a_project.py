@@ -159,6 +159,21 @@ def test_a_range_is_predicted_once_and_goes_on_where_it_ended(ws: Workspace, vid
     predicted.close()
 
 
+def test_a_range_waits_while_something_else_is_predicted(ws: Workspace, video: Path) -> None:
+    ws.engine.close()
+    ws.engine = engine = FakeEngine()
+    reader = VideoReader(video)
+    model = ws.registry.get_live_id(TASK)
+    predicted = PredictedFrames.open(ws.project.folder, reader, TASK, model)
+    free = [False, False, True, True]
+    steps = predict_range(ws, model, reader, range(2), predicted, lambda: free.pop(0))
+    assert [next(steps).n_done for _step in range(3)] == [0, 0, 0]
+    assert engine.n_asked == 0
+    last = list(steps)[-1]
+    assert (last.n_done, last.newest, last.text[:24]) == (2, 1, "2 of 2 frames predicted,")
+    predicted.close()
+
+
 def test_a_frame_that_fails_is_left_out_and_many_end_the_range(ws: Workspace, video: Path) -> None:
     predicted = predict(ws, video, range(4), FakeEngine(fails=1))
     assert predicted.numbers.tolist() == [1, 2, 3]
