@@ -97,15 +97,15 @@ def test_frames_and_a_series_are_chosen(
     window: SimpleNamespace, desk: VideoDesk, drop: Callable[..., Path], qtbot: QtBot
 ) -> None:
     drop()
-    desk.choose_every(FrameRange(0, 59, 20))
+    desk.cases.choose_every(FrameRange(0, 59, 20))
     qtbot.waitUntil(lambda: [mark.number for mark in desk.marks.marks] == [0, 20, 40])
-    desk.open_series(FrameRange(50, 54, 2))
+    desk.cases.open_series(FrameRange(50, 54, 2))
     qtbot.waitUntil(lambda: len(desk.marks.marks) == 6)
     qtbot.waitUntil(lambda: window.case_controller.current.image.axes == "ZYXC")
     window.viewer.dims.set_point(0, 1)
     assert desk.strip.number.value() == 52
     with pytest.raises(MedSegError, match="2 to 60 frames"):
-        desk.open_series(FrameRange(50, 50, 1))
+        desk.cases.open_series(FrameRange(50, 50, 1))
 
 
 def test_predicted_labels_are_seen_with_their_frames(
