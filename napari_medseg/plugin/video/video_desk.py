@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QMainWindow, QWidget
 
+from napari_medseg.core.records import Case
 from napari_medseg.core.video.video_files import is_video
 from napari_medseg.core.video.video_reader import VideoReader
 from napari_medseg.plugin.controllers.case_controller import CaseController
@@ -25,6 +26,7 @@ from napari_medseg.plugin.video.video_questions import Question, show_form
 from napari_medseg.plugin.video.video_strip import VideoStrip
 from napari_medseg.plugin.video.video_work import VideoWork
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
+from napari_medseg.workflow.video.write_frames import get_frames
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -178,7 +180,7 @@ class VideoDesk(QObject):
         self._worklist.task_changed.connect(self._on_task_changed)
         self._case_controller.opened.connect(self._on_case_opened)
         self._viewer.dims.events.current_step.connect(self._follow_case)
-        self._case_controller.decided.connect(self.marks.update_case)
+        self._case_controller.decided.connect(self._on_decided)
         self._case_controller.state_changed.connect(self._on_state_changed)
         prediction_queue.predicted.connect(lambda case, _prediction, _labels: self.marks.update_case(case))
 
@@ -234,6 +236,12 @@ class VideoDesk(QObject):
             with show_errors():
                 self._worklist.open(found.case)
 
+    def _on_decided(self, case: Case) -> None:
+        self.marks.update_case(case)
+        if self.shown is not None and get_frames(case) is not None:
+            self.work.find_accepted()
+            self._show_predicted()
+
     def _on_state_changed(self) -> None:
         current = self._case_controller.current
         self.marks.update_case(None if current is None else current.case)
@@ -263,7 +271,7 @@ class VideoDesk(QObject):
     def _show_predicted(self) -> None:
         self.strip.timeline.set_predicted(self.work.numbers)
         if self.shown is not None:
-            self.shown.show_labels(shown=len(self.work.numbers) > 0)
+            self.shown.show_labels(shown=self.work.has_labels)
 
     def _on_frames_predicted(self, newest: int) -> None:
         self._show_predicted()

@@ -117,7 +117,8 @@ def test_predicted_labels_are_seen_with_their_frames(
     desk.work._labels = PredictedFrames.open(window.ws.project.folder, reader, TASK, "instruments-unet@1")
     for number in (10, 15):
         desk.work._labels.write(number, np.full(reader.shape[1:3], number // 5, np.uint8))
-    layer = window.viewer.layers["op.mp4: predicted"]
+    desk.work.find_accepted()
+    layer = window.viewer.layers["op.mp4: labels"]
     for number, value in ((10, 2), (14, 2), (15, 3), (19, 3), (20, 0)):
         go_to(desk, qtbot, number)
         assert int(np.asarray(layer.data[number]).max()) == value, number
