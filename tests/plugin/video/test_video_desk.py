@@ -126,6 +126,25 @@ def test_predicted_labels_are_seen_with_their_frames(
         desk.predict_range(FrameRange(0, 59, 5))
 
 
+def test_accepted_labels_are_seen_on_their_frame(
+    window: SimpleNamespace, desk: VideoDesk, drop: Callable[..., Path], qtbot: QtBot
+) -> None:
+    drop()
+    go_to(desk, qtbot, 30)
+    assert not window.viewer.layers["op.mp4: labels"].visible
+    desk.take_frame()
+    qtbot.waitUntil(lambda: window.case_controller.current is not None)
+    window.case_controller.restart_review()
+    layer = window.case_controller.current.labels_layer
+    layer.data_setitem((np.array([5, 6]), np.array([7, 7])), 1)
+    window.case_controller.accept()
+    qtbot.waitUntil(lambda: [mark.state for mark in desk.marks.marks] == ["accepted"])
+    go_to(desk, qtbot, 30)
+    layer = window.viewer.layers["op.mp4: labels"]
+    assert layer.visible
+    assert int(np.asarray(layer.data[30]).sum()) == 2
+
+
 def test_another_video_takes_its_place_and_closing_keeps_the_cases(
     window: SimpleNamespace, desk: VideoDesk, drop: Callable[..., Path], qtbot: QtBot
 ) -> None:

@@ -9,6 +9,8 @@ import pytest
 from video_phantoms import read_number, write_video
 
 from napari_medseg.core import formats
+from napari_medseg.core.editing.canvas import Canvas, Change
+from napari_medseg.core.editing.through_slices import propose_on_neighbours
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import get_image_copy_path, write_image_copy
@@ -251,3 +253,15 @@ def test_labels_are_drawn_over_a_video(ws: Workspace, video: Path, tmp_path: Pat
         difference = np.abs(written.read(7).astype(int) - before)[20:30, 20:30]
         assert difference.mean() > 40
     predicted.close()
+
+
+def test_a_change_on_one_frame_is_proposed_on_the_frames_beside_it(ws: Workspace, video: Path) -> None:
+    image = formats.read(make_series(video, 10, 14).path)
+    labels = np.zeros(image.spatial_shape, np.uint8)
+    still = (slice(2, 3), slice(36, 46), slice(60, 80))  # nothing moves there
+    unsure = np.zeros(labels.shape, np.uint8)
+    unsure[:, 36:46, 60:80] = 40
+    canvas = Canvas(labels, ws.tasks.get_task(TASK), image.spacing_mm, None, image.pixels, uncertainty=unsure)
+    edit = canvas.make_edit("drawn", [Change(still, np.ones((1, 10, 20), np.bool_), 1)])
+    proposed = propose_on_neighbours(canvas, edit, 2)
+    assert sorted(one.planes.start for one in proposed) == [0, 1, 3, 4]
