@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from napari_medseg.workflow.video.write_overlay import DrawnLabels, write_overla
 from napari_medseg.workflow.workspace import Workspace
 
 SMALL_CACHE = 30 * 2**20
+REPORT_EVERY_S = 0.2
 _NONE = np.zeros(0, np.int64)
 
 
@@ -255,20 +257,9 @@ def _write(
     write: Callable[[Callable[[int, int], None]], str], report: Callable[[int, int], None], state: list[str]
 ) -> Generator[tuple[str, bool]]:
     """Run a writer in a thread of its own, and yield how far it is, last its result."""
-    result: list[str] = []
-    failure: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            result.append(write(report))
-        except BaseException as error:  # noqa: BLE001  (raised again below, in the thread of the worker)
-            failure.append(error)
-
-    thread = threading.Thread(target=run, name="medseg-video-writer", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(0.2)
-        yield state[0], False
-    if failure:
-        raise failure[0]
-    yield result[0], True
+    with ThreadPoolExecutor(1, "medseg-video-writer") as pool:
+        written = pool.submit(write, report)
+        while not written.done():
+            wait([written], REPORT_EVERY_S)
+            yield state[0], False
+        yield written.result(), True

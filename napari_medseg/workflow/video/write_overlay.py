@@ -104,13 +104,12 @@ def write_overlay(
         If no frame has labels, or the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    begin_s, n_drawn, n_damaged = reader.index.get_time(frames[0]), 0, 0
+    begin_s, n_drawn = reader.index.get_time(frames[0]), 0
     with OverlayVideo(path, reader.shape[1:3], reader.index.rate) as video:
         for done, number in enumerate(frames, start=1):
             try:
                 picture = reader.read(number)
-            except MedSegError:
-                n_damaged += 1
+            except MedSegError:  # damaged there: the frame before is shown longer
                 continue
             if (found := labels.read(number)) is not None:
                 picture = draw_labels(picture, found, task)
