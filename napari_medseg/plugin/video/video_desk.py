@@ -126,8 +126,7 @@ class VideoDesk(QObject):
         """Show a frame; an open case is closed, and its draft is kept."""
         if self.shown is None:
             return
-        if self._case_controller.work.must_finish:
-            self._case_controller.work.refuse_while_busy()
+        if self._case_controller.work.refuse_while_saving():
             return
         self.strip.set_number(number)
         if self._case_controller.current is not None:
