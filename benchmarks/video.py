@@ -25,9 +25,9 @@ from long_videos import RATE, repeat_segment, write_segment
 from napari_medseg.core.video.frame_index import read_index
 from napari_medseg.core.video.video_reader import VideoReader
 
-JUMPS = 30
-STEPS = 60
-PLAY_S = 10
+JUMPS = 20
+STEPS = 40
+PLAY_S = 5
 BEHIND = 24
 """The window keeps so many frames before one that a step back led to."""
 Read = Callable[[int], object]

@@ -243,8 +243,9 @@ def refuse_inexact(container: "InputContainer", path: Path) -> None:
 
 
 def choose_stream(container: "InputContainer") -> "VideoStream":
-    """Return the stream of pictures that is shown: the largest, as a cover or a preview may be another one."""
-    streams = [stream for stream in container.streams.video if stream.codec_context is not None]
+    """Return the stream of pictures that is shown: the largest, as a preview may be another one; a cover is none."""
+    cover = load_av().stream.Disposition.attached_pic
+    streams = [one for one in container.streams.video if one.codec_context is not None and not one.disposition & cover]
     if not streams:
         raise MedSegError(f"{Path(container.name).name} has pictures of an unknown kind. Export it as MP4 with H.264.")
     return max(streams, key=lambda stream: (stream.width or 0) * (stream.height or 0))

@@ -114,7 +114,7 @@ class ShownVideo(QObject):
         labels = LazyFrames(shape[:3], self._labels.dtype, self._get_labels)
         image = self._viewer.add_image(pictures, rgb=True, multiscale=False, name=self._name, **marks)
         over = self._viewer.add_labels(
-            labels, name=f"{self._name}: predicted", opacity=get_opacity(self._task, 0), multiscale=False, **marks
+            labels, name=f"{self._name}: labels", opacity=get_opacity(self._task, 0), multiscale=False, **marks
         )
         over.colormap = make_colormap(self._task)
         over.editable = False

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QMainWindow, QWidget
 
-from napari_medseg.core.video.frame_paths import make_frames, make_series
+from napari_medseg.core.records import Case
 from napari_medseg.core.video.video_files import split_videos
 from napari_medseg.core.video.video_reader import VideoReader
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.video.chosen_marks import ChosenMarks, find_seen_frame
+from napari_medseg.plugin.video.frame_cases import FrameCases
 from napari_medseg.plugin.video.frame_loader import FrameLoader
 from napari_medseg.plugin.video.player import Player
 from napari_medseg.plugin.video.shown_video import ShownVideo
@@ -25,7 +26,7 @@ from napari_medseg.plugin.video.video_questions import Question, show_form
 from napari_medseg.plugin.video.video_strip import VideoStrip
 from napari_medseg.plugin.video.video_work import VideoWork
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
-from napari_medseg.workflow.video.chosen_frames import choose_every
+from napari_medseg.workflow.video.write_frames import get_frames
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class VideoDesk(QObject):
         self.player = Player(self)
         self.marks = ChosenMarks(workspace, self)
         self.work = VideoWork(workspace, prediction_queue, self)
+        self.cases = FrameCases(worklist, self.marks, self.work)
         self._workspace = workspace
         self._connect(prediction_queue)
         worklist.importer.openers.append((split_videos, self.open_videos))
@@ -106,6 +108,7 @@ class VideoDesk(QObject):
         if shown is not None:
             shown.close()
         self.marks.show_video(None)
+        self.cases.show_video(None, None)
         self.place.hide()
 
     def close_down(self) -> None:
@@ -134,29 +137,7 @@ class VideoDesk(QObject):
         if self.shown is None:
             return
         self.player.stop()
-        number = self.strip.number.value()
-        if (known := self.marks.find_case(number)) is not None and known.place is None:
-            self._worklist.open(known.case)
-        else:
-            self._add([number])
-
-    def choose_every(self, chosen: FrameRange) -> None:
-        """Make cases of every n-th frame of a range."""
-        if self.shown is not None:
-            self._add(choose_every(self.shown.loader.reader.index, chosen.first, chosen.last, chosen.step))
-
-    def choose_by_change(self, chosen: FrameRange, n_wanted: int) -> None:
-        """Make cases of the frames of a range that look most different."""
-        if self.shown is not None:
-            beside = [frame.number for frame in self.marks.frames]
-            path = self.shown.loader.reader.path
-            self.work.choose_by_change(path, chosen, n_wanted, beside, self._add_different)
-
-    def open_series(self, chosen: FrameRange) -> None:
-        """Make one case of a short series of frames, and open it."""
-        if (path := self.path) is not None:
-            series = make_series(path, chosen.first, chosen.last, chosen.step)
-            self._worklist.importer.read_as_images([series.path])
+        self.cases.take(self.strip.number.value())
 
     def predict_range(self, chosen: FrameRange) -> None:
         """Predict frames of a range in the background."""
@@ -196,7 +177,7 @@ class VideoDesk(QObject):
         self._worklist.task_changed.connect(self._on_task_changed)
         self._case_controller.opened.connect(self._on_case_opened)
         self._viewer.dims.events.current_step.connect(self._follow_case)
-        self._case_controller.decided.connect(self.marks.update_case)
+        self._case_controller.decided.connect(self._on_decided)
         self._case_controller.state_changed.connect(self._on_state_changed)
         prediction_queue.predicted.connect(lambda case, _prediction, _labels: self.marks.update_case(case))
 
@@ -214,6 +195,7 @@ class VideoDesk(QObject):
         self.shown.failed.connect(show_problem)
         self.strip.set_theme(self._viewer.theme)
         self.marks.show_video(path)
+        self.cases.show_video(path.absolute(), reader.index)
         self._show_predicted()
         self.go_to(0)
 
@@ -251,15 +233,11 @@ class VideoDesk(QObject):
             with show_errors():
                 self._worklist.open(found.case)
 
-    def _add(self, numbers: list[int]) -> None:
-        """Read frames as a drop of images is read: the first one opens, the others are on the list."""
-        if (path := self.path) is not None:
-            self._worklist.importer.read_as_images([frames.path for frames in make_frames(path.absolute(), numbers)])
-
-    def _add_different(self, numbers: list[int], text: str) -> None:
-        show_notice(text)
-        if numbers:
-            self._add(numbers)
+    def _on_decided(self, case: Case) -> None:
+        self.marks.update_case(case)
+        if self.shown is not None and get_frames(case) is not None:
+            self.work.find_accepted()
+            self._show_predicted()
 
     def _on_state_changed(self) -> None:
         current = self._case_controller.current
@@ -290,7 +268,7 @@ class VideoDesk(QObject):
     def _show_predicted(self) -> None:
         self.strip.timeline.set_predicted(self.work.numbers)
         if self.shown is not None:
-            self.shown.show_labels(shown=len(self.work.numbers) > 0)
+            self.shown.show_labels(shown=self.work.has_labels)
 
     def _on_frames_predicted(self, newest: int) -> None:
         self._show_predicted()

@@ -36,11 +36,11 @@ def show_form(desk: "VideoDesk", question: Question, index: FrameIndex, marked: 
 def _make_form(desk: "VideoDesk", question: Question, index: FrameIndex, marked: FrameRange) -> FunctionGui:
     match question:
         case Question.EVERY:
-            return video_forms.make_every_form(index, marked, desk.choose_every)
+            return video_forms.make_every_form(index, marked, desk.cases.choose_every)
         case Question.CHANGE:
-            return video_forms.make_change_form(index, marked, desk.choose_by_change)
+            return video_forms.make_change_form(index, marked, desk.cases.choose_by_change)
         case Question.SERIES:
-            return video_forms.make_series_form(index, desk.strip.number.value(), desk.open_series)
+            return video_forms.make_series_form(index, desk.strip.number.value(), desk.cases.open_series)
         case Question.PREDICT:
             return video_forms.make_predict_form(index, marked, desk.predict_range)
     return video_forms.make_video_export_form(index, marked, desk.export_folder, desk.export)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,11 @@ from napari_medseg.workflow.video.chosen_frames import FrameChoice, choose_by_ap
 from napari_medseg.workflow.video.predict_range import RangeProgress, list_range, predict_range
 from napari_medseg.workflow.video.predicted_frames import PredictedFrames
 from napari_medseg.workflow.video.write_frames import Row, choose_video_rows, write_frames
-from napari_medseg.workflow.video.write_overlay import DrawnLabels, find_reach, write_overlay
+from napari_medseg.workflow.video.write_overlay import DrawnLabels, write_overlay
 from napari_medseg.workflow.workspace import Workspace
 
 SMALL_CACHE = 30 * 2**20
+REPORT_EVERY_S = 0.2
 _NONE = np.zeros(0, np.int64)
 
 
@@ -50,6 +52,8 @@ class VideoWork(QObject):
         self._cancelled = threading.Event()
         self._reader: VideoReader | None = None
         self._labels: PredictedFrames | None = None
+        self._drawn: DrawnLabels | None = None
+        self._task = ""
         self._problem = ""
 
     @property
@@ -60,7 +64,12 @@ class VideoWork(QObject):
     @property
     def reach(self) -> int:
         """On how many frames the labels of a predicted one are shown, itself included."""
-        return 1 if self._reader is None else find_reach(self._labels, self._reader) + 1
+        return 1 if self._drawn is None else self._drawn.reach + 1
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether any frame is accepted or predicted."""
+        return self._drawn is not None and self._drawn.has_labels
 
     def open_video(self, reader: VideoReader, task: Task, model: str) -> None:
         """Find the predicted frames of a video for a task and a model."""
@@ -71,20 +80,25 @@ class VideoWork(QObject):
                 self._labels = PredictedFrames.open(self._workspace.project.folder, reader, task.name, model)
             except MedSegError as error:
                 show_problem(error)
+        self._task = task.name
+        self.find_accepted()
 
     def close_video(self) -> None:
         """Stop the work, and let go of the video."""
         self.cancel()
-        labels, self._labels, self._reader = self._labels, None, None
+        labels, self._labels, self._reader, self._drawn = self._labels, None, None, None
         if labels is not None:
             labels.close()
 
     def read_labels(self, number: int) -> NDArray[Any] | None:
-        """Return the labels that are shown on a frame; it is called in a thread."""
-        labels = self._labels
-        if labels is None or (shown := labels.find_shown(number, self.reach - 1)) is None:
-            return None
-        return labels.read(shown)
+        """Return the labels that are shown on a frame: accepted, else predicted ones; it is called in a thread."""
+        drawn = self._drawn
+        return None if drawn is None else drawn.read(number)
+
+    def find_accepted(self) -> None:
+        """Find the accepted frames of the video again."""
+        if self._reader is not None:
+            self._drawn = self._find_drawn(self._reader, self._list_rows(self._task))
 
     def cancel(self) -> None:
         """Stop the work that is under way; what is done is kept."""
@@ -138,7 +152,7 @@ class VideoWork(QObject):
         MedSegError
             If there is nothing to write.
         """
-        rows, _hidden = leave_out_unread(self._workspace, list_accepted_rows(self._workspace, task.name))
+        rows = self._list_rows(task.name)
         if kind == "coco":
             wanted = choose_video_rows(rows, path)
             read = partial(read_export_item, self._workspace)
@@ -147,10 +161,18 @@ class VideoWork(QObject):
         reader = self._reader
         if reader is None:
             return
-        drawn = DrawnLabels(self._workspace.project.folder, rows, self._labels, reader)
+        drawn = self._find_drawn(reader, rows)
         target = folder / f"{path.stem} with labels.mp4"
         frames = range(chosen.first, chosen.last + 1)
         self._run_writer(lambda report: _write_overlay(target, reader, drawn, task, frames, report), "frames drawn")
+
+    def _list_rows(self, task: str) -> list[Row]:
+        """Return the accepted cases of a task that the person who works now may see."""
+        rows, _hidden = leave_out_unread(self._workspace, list_accepted_rows(self._workspace, task))
+        return list(rows)
+
+    def _find_drawn(self, reader: VideoReader, rows: list[Row]) -> DrawnLabels:
+        return DrawnLabels(self._workspace.project.folder, rows, self._labels, reader)
 
     def _write_frames(
         self, rows: list[Row], read: Callable[[Row], ExportItem], folder: Path, report: Callable[[int, int], None]
@@ -235,20 +257,9 @@ def _write(
     write: Callable[[Callable[[int, int], None]], str], report: Callable[[int, int], None], state: list[str]
 ) -> Generator[tuple[str, bool]]:
     """Run a writer in a thread of its own, and yield how far it is, last its result."""
-    result: list[str] = []
-    failure: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            result.append(write(report))
-        except BaseException as error:  # noqa: BLE001  (raised again below, in the thread of the worker)
-            failure.append(error)
-
-    thread = threading.Thread(target=run, name="medseg-video-writer", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(0.2)
-        yield state[0], False
-    if failure:
-        raise failure[0]
-    yield result[0], True
+    with ThreadPoolExecutor(1, "medseg-video-writer") as pool:
+        written = pool.submit(write, report)
+        while not written.done():
+            wait([written], REPORT_EVERY_S)
+            yield state[0], False
+        yield written.result(), True

@@ -9,7 +9,7 @@ from napari_medseg.core.file_names import use_slashes
 from napari_medseg.core.records import Case
 from napari_medseg.core.video.appearance import choose_different, choose_samples, measure_appearance
 from napari_medseg.core.video.frame_index import FrameIndex
-from napari_medseg.core.video.frame_paths import parse_frame_path
+from napari_medseg.core.video.frame_paths import is_same_video, parse_frame_path
 from napari_medseg.core.video.video_reader import VideoReader
 from napari_medseg.workflow import cases
 from napari_medseg.workflow.cases import CaseState
@@ -84,10 +84,7 @@ def choose_by_appearance(
 
 
 def list_chosen_frames(ws: Workspace, video: Path) -> list[ChosenFrame]:
-    """Return the listed cases of the project that are frames of a video, by frame number.
-
-    A video of the same name that is not at its place any more was moved: its cases are frames of this one.
-    """
+    """Return the listed cases of the project that are frames of a video, by frame number; see `is_same_video`."""
     removed = ws.project.read_removed_case_ids()
     by_folder: dict[Path, list[Case]] = {}
     for case in ws.project.read_records(Case):
@@ -95,11 +92,10 @@ def list_chosen_frames(ws: Workspace, video: Path) -> list[ChosenFrame]:
             source = Path(use_slashes(case.sources[0]))
             if source.parent.name == video.name:
                 by_folder.setdefault(source.parent, []).append(case)
-    whole = video.absolute()
     found = [
         frame
         for place, those in by_folder.items()
-        if place == whole or not place.exists()
+        if is_same_video(place, video)
         for case in those
         for frame in list_frames_of(ws, case)
     ]

@@ -24,7 +24,7 @@ from napari_medseg.core.label_files.coco_writer import list_annotations, list_ca
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.video.frame_index import read_index
-from napari_medseg.core.video.frame_paths import VideoFrames, parse_frame_path
+from napari_medseg.core.video.frame_paths import VideoFrames, is_same_video, parse_frame_path
 from napari_medseg.workflow.output.export_plan import ExportItem
 
 ANNOTATIONS = "annotations.json"
@@ -65,8 +65,8 @@ def choose_video_rows(rows: Sequence[Row], video: Path | None = None) -> list[Ro
     MedSegError
         If there are none.
     """
-    whole = None if video is None else video.absolute()
-    chosen = [row for row in rows if (frames := get_frames(row[0])) and (whole is None or frames.video == whole)]
+    shown = [(row, frames) for row in rows if (frames := get_frames(row[0])) is not None]
+    chosen = [row for row, frames in shown if video is None or is_same_video(frames.video, video)]
     if not chosen:
         raise MedSegError("no frame of a video is accepted yet. Accept a frame first, then export.")
     return chosen

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.tasks.bundled_tasks import Task
+from napari_medseg.core.video.frame_paths import is_same_video
 from napari_medseg.core.video.overlay_video import OverlayVideo, draw_labels
 from napari_medseg.core.video.video_reader import VideoReader
 from napari_medseg.workflow.video.predicted_frames import PredictedFrames
@@ -36,14 +37,24 @@ class DrawnLabels:
     def __init__(self, folder: Path, rows: list[Row], predicted: PredictedFrames | None, reader: VideoReader) -> None:
         self._folder = folder
         self._predicted = predicted
-        self.reach = find_reach(predicted, reader)
+        self._reader = reader
         self._accepted: dict[int, tuple[Row, int | None]] = {}
         for row in rows:
             frames = get_frames(row[0])
-            if frames is not None and frames.video == reader.path.absolute():
+            if frames is not None and is_same_video(frames.video, reader.path):
                 for place, number in enumerate(frames.numbers):
                     self._accepted[number] = row, place if frames.is_series else None
         self._last: tuple[int, NDArray[Any] | None] = -1, None
+
+    @property
+    def reach(self) -> int:
+        """On how many frames after a predicted one its labels are drawn."""
+        return find_reach(self._predicted, self._reader)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether any frame has labels."""
+        return bool(self._accepted) or (self._predicted is not None and len(self._predicted.numbers) > 0)
 
     def read(self, number: int) -> NDArray[Any] | None:
         """Return the labels of a frame (height, width); `None` if there are none."""
@@ -93,13 +104,12 @@ def write_overlay(
         If no frame has labels, or the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    begin_s, n_drawn, n_damaged = reader.index.get_time(frames[0]), 0, 0
+    begin_s, n_drawn = reader.index.get_time(frames[0]), 0
     with OverlayVideo(path, reader.shape[1:3], reader.index.rate) as video:
         for done, number in enumerate(frames, start=1):
             try:
                 picture = reader.read(number)
-            except MedSegError:
-                n_damaged += 1
+            except MedSegError:  # damaged there: the frame before is shown longer
                 continue
             if (found := labels.read(number)) is not None:
                 picture = draw_labels(picture, found, task)

@@ -1,5 +1,6 @@
 """One number is one picture, however it was reached and whatever the container."""
 
+import os
 import random
 from contextlib import suppress
 from pathlib import Path
@@ -134,6 +135,20 @@ def test_a_program_stream_is_refused_because_its_frames_cannot_be_found_again(tm
     path = write_video(tmp_path / "a.mpg", codec="mpeg2video", n_b_frames=2)
     with pytest.raises(MedSegError, match=r"ffmpeg -i a\.mpg -c copy a\.mkv"):
         read_index(path)
+
+
+def test_a_video_of_one_frame_is_one(tmp_path: Path) -> None:
+    with VideoReader(write_video(tmp_path / "a.mp4", n_frames=1)) as reader:
+        assert read_number(reader.read(0)) == 0
+        assert (reader.index.n_frames, reader.index.longest_group) == (1, 1)
+        assert reader.index.find_at_time(5.0) == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no colon is allowed there")
+def test_the_name_may_be_in_capitals_and_have_a_colon(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", n_frames=5).rename(tmp_path / "concat:Op 1.v2.MP4")
+    with VideoReader(path) as reader:
+        assert read_number(reader.read(3)) == 3
 
 
 def test_a_number_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -97,15 +97,15 @@ def test_frames_and_a_series_are_chosen(
     window: SimpleNamespace, desk: VideoDesk, drop: Callable[..., Path], qtbot: QtBot
 ) -> None:
     drop()
-    desk.choose_every(FrameRange(0, 59, 20))
+    desk.cases.choose_every(FrameRange(0, 59, 20))
     qtbot.waitUntil(lambda: [mark.number for mark in desk.marks.marks] == [0, 20, 40])
-    desk.open_series(FrameRange(50, 54, 2))
+    desk.cases.open_series(FrameRange(50, 54, 2))
     qtbot.waitUntil(lambda: len(desk.marks.marks) == 6)
     qtbot.waitUntil(lambda: window.case_controller.current.image.axes == "ZYXC")
     window.viewer.dims.set_point(0, 1)
     assert desk.strip.number.value() == 52
     with pytest.raises(MedSegError, match="2 to 60 frames"):
-        desk.open_series(FrameRange(50, 50, 1))
+        desk.cases.open_series(FrameRange(50, 50, 1))
 
 
 def test_predicted_labels_are_seen_with_their_frames(
@@ -117,12 +117,32 @@ def test_predicted_labels_are_seen_with_their_frames(
     desk.work._labels = PredictedFrames.open(window.ws.project.folder, reader, TASK, "instruments-unet@1")
     for number in (10, 15):
         desk.work._labels.write(number, np.full(reader.shape[1:3], number // 5, np.uint8))
-    layer = window.viewer.layers["op.mp4: predicted"]
+    desk.work.find_accepted()
+    layer = window.viewer.layers["op.mp4: labels"]
     for number, value in ((10, 2), (14, 2), (15, 3), (19, 3), (20, 0)):
         go_to(desk, qtbot, number)
         assert int(np.asarray(layer.data[number]).max()) == value, number
     with pytest.raises(MedSegError, match="no model"):
         desk.predict_range(FrameRange(0, 59, 5))
+
+
+def test_accepted_labels_are_seen_on_their_frame(
+    window: SimpleNamespace, desk: VideoDesk, drop: Callable[..., Path], qtbot: QtBot
+) -> None:
+    drop()
+    go_to(desk, qtbot, 30)
+    assert not window.viewer.layers["op.mp4: labels"].visible
+    desk.take_frame()
+    qtbot.waitUntil(lambda: window.case_controller.current is not None)
+    window.case_controller.restart_review()
+    layer = window.case_controller.current.labels_layer
+    layer.data_setitem((np.array([5, 6]), np.array([7, 7])), 1)
+    window.case_controller.accept()
+    qtbot.waitUntil(lambda: [mark.state for mark in desk.marks.marks] == ["accepted"])
+    go_to(desk, qtbot, 30)
+    layer = window.viewer.layers["op.mp4: labels"]
+    assert layer.visible
+    assert int(np.asarray(layer.data[30]).sum()) == 2
 
 
 def test_another_video_takes_its_place_and_closing_keeps_the_cases(

@@ -9,6 +9,8 @@ import pytest
 from video_phantoms import read_number, write_video
 
 from napari_medseg.core import formats
+from napari_medseg.core.editing.canvas import Canvas, Change
+from napari_medseg.core.editing.through_slices import propose_on_neighbours
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import get_image_copy_path, write_image_copy
@@ -159,6 +161,21 @@ def test_a_range_is_predicted_once_and_goes_on_where_it_ended(ws: Workspace, vid
     predicted.close()
 
 
+def test_a_range_waits_while_something_else_is_predicted(ws: Workspace, video: Path) -> None:
+    ws.engine.close()
+    ws.engine = engine = FakeEngine()
+    reader = VideoReader(video)
+    model = ws.registry.get_live_id(TASK)
+    predicted = PredictedFrames.open(ws.project.folder, reader, TASK, model)
+    free = [False, False, True, True]
+    steps = predict_range(ws, model, reader, range(2), predicted, lambda: free.pop(0))
+    assert [next(steps).n_done for _step in range(3)] == [0, 0, 0]
+    assert engine.n_asked == 0
+    last = list(steps)[-1]
+    assert (last.n_done, last.newest, last.text[:24]) == (2, 1, "2 of 2 frames predicted,")
+    predicted.close()
+
+
 def test_a_frame_that_fails_is_left_out_and_many_end_the_range(ws: Workspace, video: Path) -> None:
     predicted = predict(ws, video, range(4), FakeEngine(fails=1))
     assert predicted.numbers.tolist() == [1, 2, 3]
@@ -236,3 +253,15 @@ def test_labels_are_drawn_over_a_video(ws: Workspace, video: Path, tmp_path: Pat
         difference = np.abs(written.read(7).astype(int) - before)[20:30, 20:30]
         assert difference.mean() > 40
     predicted.close()
+
+
+def test_a_change_on_one_frame_is_proposed_on_the_frames_beside_it(ws: Workspace, video: Path) -> None:
+    image = formats.read(make_series(video, 10, 14).path)
+    labels = np.zeros(image.spatial_shape, np.uint8)
+    still = (slice(2, 3), slice(36, 46), slice(60, 80))  # nothing moves there
+    unsure = np.zeros(labels.shape, np.uint8)
+    unsure[:, 36:46, 60:80] = 40
+    canvas = Canvas(labels, ws.tasks.get_task(TASK), image.spacing_mm, None, image.pixels, uncertainty=unsure)
+    edit = canvas.make_edit("drawn", [Change(still, np.ones((1, 10, 20), np.bool_), 1)])
+    proposed = propose_on_neighbours(canvas, edit, 2)
+    assert sorted(one.planes.start for one in proposed) == [0, 1, 3, 4]
