@@ -61,7 +61,7 @@ class SlideExport(QObject):
         rows = list_corrected_fields(self._workspace, slide, read_manifest(prediction).task)
         show_notice("Writing the labels of the slide …")
         work = _export(self._workspace, prediction, slide, rows, folder)
-        self._work.run(work, self._on_written, lambda: None, must_finish=True)
+        self._work.run(work, self._on_written, lambda: None)
 
     def _on_written(self, result: tuple[Path, int, int]) -> None:
         folder, n_fields, n_files = result
