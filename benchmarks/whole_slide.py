@@ -33,7 +33,7 @@ from napari_medseg.workflow.whole_slide.plan import make_plan
 from napari_medseg.workflow.whole_slide.prediction import begin_prediction, predict_chunks
 
 _UNIT = 1 if sys.platform == "darwin" else 1024
-SAMPLES = BUNDLED_MODELS.parent / "samples" / "nuclei_dsb"
+SAMPLES = BUNDLED_MODELS.parent / "samples" / "nuclei_dsb" / "images"
 DARK = 120
 
 

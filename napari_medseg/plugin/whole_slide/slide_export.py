@@ -1,10 +1,11 @@
-"""The button "Export": labels of the whole slide, with corrected fields, into a folder."""
+"""Export of the labels of a whole slide, with corrected fields, into a folder that a person chooses."""
 
 import contextlib
 from collections.abc import Callable, Generator
 from pathlib import Path
 
-from qtpy.QtWidgets import QFileDialog, QToolButton, QWidget
+from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_medseg.core.slides.open_slide import open_slide
 from napari_medseg.plugin.widgets.notifications import show_notice, show_result
@@ -15,11 +16,8 @@ from napari_medseg.workflow.whole_slide.manifest import read_manifest
 from napari_medseg.workflow.whole_slide.project_slides import FieldRow, list_corrected_fields, read_corrected_fields
 from napari_medseg.workflow.workspace import Workspace
 
-TOOLTIP = (
-    "Write the labels of the whole slide: GeoJSON for QuPath, OME-Zarr, the density map, and each corrected field as "
-    "an image with its labels. Corrected fields win over the prediction."
-)
 FIELDS_FOLDER = "fields"
+AskFolder = Callable[[QWidget, Path], Path | None]
 
 
 def ask_folder(parent: QWidget, start: Path) -> Path | None:
@@ -28,53 +26,47 @@ def ask_folder(parent: QWidget, start: Path) -> Path | None:
     return Path(chosen) if chosen else None
 
 
-class SlideExport(QToolButton):
-    """Writes the prediction that `set_source` named; hidden while there is none.
+class SlideExport(QObject):
+    """Writes predictions of slides, one at a time.
 
     Parameters
     ----------
     workspace
         Its project has the corrected fields.
+    parent
+        A widget of the window.
     ask
         Asks for the folder.
     """
 
-    def __init__(self, workspace: Workspace, ask: Callable[[QWidget, Path], Path | None] = ask_folder) -> None:
-        super().__init__()
-        self._workspace, self._ask = workspace, ask
-        self._source: tuple[Path, Path] | None = None
+    def __init__(self, workspace: Workspace, parent: QWidget, ask: AskFolder = ask_folder) -> None:
+        super().__init__(parent)
+        self._workspace, self._parent, self.ask = workspace, parent, ask
         self._work = SingleWork(self)
-        self._work.ended.connect(lambda: self.setEnabled(True))
-        self.setObjectName("medseg-tool")
-        self.setText("Export…")
-        self.setToolTip(TOOLTIP)
-        self.clicked.connect(self._on_clicked)
-        self.hide()
 
-    def set_source(self, prediction: Path | None, slide: Path | None) -> None:
-        """Offer to write a prediction of a slide, or nothing."""
-        self._source = None if prediction is None or slide is None else (prediction, slide)
-        self.setVisible(self._source is not None)
+    @property
+    def is_running(self) -> bool:
+        """Whether files are being written."""
+        return self._work.is_running
 
-    def _on_clicked(self) -> None:
-        if self._source is None:
+    def ask_and_write(self, prediction: Path, slide: Path) -> None:
+        """Ask for a folder, and write a prediction of a slide into it, in a thread."""
+        if self.is_running:
+            show_notice("The labels of a slide are being written.")
             return
         exports = self._workspace.project.folder / "exports"
-        folder = self._ask(self, exports if exports.is_dir() else self._workspace.project.folder)
+        folder = self.ask(self._parent, exports if exports.is_dir() else self._workspace.project.folder)
         if folder is None:
             return
-        prediction, slide = self._source
         rows = list_corrected_fields(self._workspace, slide, read_manifest(prediction).task)
-        self.setEnabled(False)
         show_notice("Writing the labels of the slide …")
         work = _export(self._workspace, prediction, slide, rows, folder)
         self._work.run(work, self._on_written, lambda: None)
 
     def _on_written(self, result: tuple[Path, int, int]) -> None:
         folder, n_fields, n_files = result
-        fields = (
-            f"; {n_fields} corrected field{'' if n_fields == 1 else 's'} in place of the prediction" if n_fields else ""
-        )
+        noun = "field" if n_fields == 1 else "fields"
+        fields = f"; {n_fields} corrected {noun} in place of the prediction" if n_fields else ""
         show_result(f"{n_files} files of the slide were written to {folder}{fields}.")
 
 

@@ -25,7 +25,7 @@ def make_slide_view(
 ) -> SlideView:
     """Return the view of slides, whose strip has the row that predicts the whole slide; parameters as of both."""
     view = SlideView(viewer, workspace, cases, worklist, parent)
-    prediction = WholeSlidePrediction(viewer, workspace, queue, lambda: worklist.task)
+    prediction = WholeSlidePrediction(viewer, workspace, queue, lambda: worklist.task, view)
     prediction.add_to(view.strip)
     worklist.task_changed.connect(prediction.follow_task)
     return view

@@ -3,13 +3,12 @@
 import contextlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QWidget
+from qtpy.QtCore import QObject
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
@@ -20,13 +19,20 @@ from napari_medseg.plugin.slides.slide_layer import SLIDE_KEY
 from napari_medseg.plugin.slides.slide_strip import SlideStrip
 from napari_medseg.plugin.whole_slide.slide_export import SlideExport
 from napari_medseg.plugin.whole_slide.slide_labels import LayerPlace, SlideLabels
-from napari_medseg.plugin.whole_slide.whole_slide_work import find_labels, measure_density, plan_slide, predict_slide
-from napari_medseg.plugin.widgets import theme
+from napari_medseg.plugin.whole_slide.whole_slide_row import WholeSlideRow
+from napari_medseg.plugin.whole_slide.whole_slide_work import (
+    FoundLabels,
+    find_labels,
+    measure_density,
+    plan_slide,
+    predict_slide,
+)
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
 from napari_medseg.plugin.widgets.worker import SingleWork, Worker
 from napari_medseg.workflow.whole_slide.corrections import CorrectedField
 from napari_medseg.workflow.whole_slide.density import DensityMap
 from napari_medseg.workflow.whole_slide.export import open_to_read
+from napari_medseg.workflow.whole_slide.manifest import MANIFEST_FILE
 from napari_medseg.workflow.whole_slide.plan import SlidePlan, refuse_unsuitable
 from napari_medseg.workflow.whole_slide.prediction import (
     SlideProgress,
@@ -41,14 +47,10 @@ if TYPE_CHECKING:
 
 DRAW_AGAIN_S = 1.0
 """The labels are drawn again at most so often while chunks arrive."""
-TOOLTIP = (
-    "Predict all tissue of the slide in the background. Your own predictions go first; it goes on after a restart. "
-    "The labels are shown only: correct them in fields."
-)
 
 
-class WholeSlidePrediction(QWidget):
-    """A row with a button, what it does, and a box for the density map.
+class WholeSlidePrediction(QObject):
+    """What the row of the strip does, and the layers of the slide's labels.
 
     Parameters
     ----------
@@ -60,10 +62,11 @@ class WholeSlidePrediction(QWidget):
         Returns the task whose live model predicts.
     parent
         Qt parent.
-    """
 
-    changed = Signal()
-    """Emitted when a prediction starts or ends."""
+    Notes
+    -----
+    `row` are the controls.
+    """
 
     def __init__(
         self,
@@ -71,7 +74,7 @@ class WholeSlidePrediction(QWidget):
         workspace: Workspace,
         queue: PredictionQueue,
         get_task: Callable[[], Task],
-        parent: QWidget | None = None,
+        parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
         self._viewer, self._workspace, self._queue, self._get_task = viewer, workspace, queue, get_task
@@ -84,29 +87,20 @@ class WholeSlidePrediction(QWidget):
         self._work = SingleWork(self)
         self._density_work = SingleWork(self)
         self._drawn_at = 0.0
-        self.button = theme.make_tool_button("Predict slide", TOOLTIP)
-        self.button.clicked.connect(self._on_pressed)
-        self.not_now = theme.make_tool_button("Not now", "Do not predict the slide", "medseg-plain")
-        self.not_now.clicked.connect(self._forget_plan)
-        self.density = QCheckBox("density")
-        self.density.setToolTip("Show how many objects a square millimetre holds, as predicted so far")
-        self.density.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.density.toggled.connect(self._show_density)
-        self.export = SlideExport(workspace)
-        self.text = QLabel()
-        self.text.setObjectName("medseg-muted")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.button, self.not_now, self.density, self.export):
-            row.addWidget(widget)
-        row.addWidget(self.text, stretch=1)
+        self._is_complete = False
+        self.row = row = WholeSlideRow()
+        row.pressed.connect(self._on_pressed)
+        row.dropped.connect(self._forget_plan)
+        row.density_toggled.connect(self._show_density)
+        row.export_requested.connect(self._export)
+        self.exporter = SlideExport(workspace, row)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         self._show_state()
 
     def add_to(self, strip: SlideStrip) -> None:
         """Show the row in the strip of the slide; it closes with it."""
-        strip.add_widget(self)
+        strip.add_widget(self.row)
         strip.close_requested.connect(lambda: self.set_slide(None))
         strip.closing.connect(self.close_down)
 
@@ -129,8 +123,8 @@ class WholeSlidePrediction(QWidget):
             if self.is_running:
                 show_notice("The prediction of the other slide stopped. Open that slide and press Continue to go on.")
             self.stop()
-            self._slide, self._folder, self._plan = slide, None, None
-            self.text.clear()
+            self._slide, self._folder, self._plan, self._is_complete = slide, None, None, False
+            self.row.tell("")
         self._work.stop()
         self.layers.remove()
         self._place = place
@@ -150,8 +144,8 @@ class WholeSlidePrediction(QWidget):
     def follow_task(self) -> None:
         """Show the prediction by the model of the task that is shown now; one that is under way goes on first."""
         if not self.is_running:
-            self._folder = self._plan = None
-            self.text.clear()
+            self._folder, self._plan, self._is_complete = None, None, False
+            self.row.tell("")
             self.layers.remove()
             self._show_state()
             self.look_again()
@@ -164,7 +158,6 @@ class WholeSlidePrediction(QWidget):
             if self._queue.running_request is None:
                 self._workspace.engine.cancel_gracefully()
             self._show_state()
-            self.changed.emit()
 
     def close_down(self) -> None:
         """Stop all work, before the window or the project closes."""
@@ -194,6 +187,9 @@ class WholeSlidePrediction(QWidget):
         if self.is_running:
             self.stop()
             return
+        if self._is_complete:
+            show_notice("All tissue of the slide is predicted.")
+            return
         with show_errors():
             card = self._find_card()
             if self._slide is None or card is None:
@@ -203,22 +199,23 @@ class WholeSlidePrediction(QWidget):
             if folder is not None and (self._plan is not None or find_manifest(folder) is not None):
                 self._start(self._slide, folder, card)
             else:
-                self.text.setText("looking for tissue ...")
+                self.row.tell("looking for tissue ...")
                 um = find_resolution(self._workspace, card)
                 work = plan_slide(self._slide, self._workspace.project.folder, card, um)
-                self._work.run(work, self._on_planned, self.text.clear)
+                self._work.run(work, self._on_planned, self._forget_plan)
 
     def _on_planned(self, planned: tuple[SlidePlan, Path]) -> None:
         self._plan, self._folder = planned
         free = shutil.disk_usage(self._workspace.project.folder).free
-        self.text.setText(f"{self._plan.text} ({free / 1e9:,.0f} GB free)")
+        self.row.tell(f"{self._plan.text} ({free / 1e9:,.0f} GB free)")
+        show_notice(f"{self.row.text.text()}. Press Start.")
         for remark in self._plan.remarks:
             show_notice(remark)
         self._show_state()
 
     def _forget_plan(self) -> None:
         self._plan = None
-        self.text.clear()
+        self.row.tell("")
         self._show_state()
 
     def _start(self, slide: Path, folder: Path, card: ModelCard) -> None:
@@ -229,14 +226,13 @@ class WholeSlidePrediction(QWidget):
         work = predict_slide(slide, folder, plan, card, predict, lambda: queue.running_request is not None)
         worker = self._worker = Worker(work, self)
         worker.yielded.connect(self._on_progress)
-        worker.failed.connect(self._on_failed)
+        worker.failed.connect(show_problem)
         worker.ended.connect(lambda: self._on_ended(worker))
         worker.start()
         self._show_state()
-        self.changed.emit()
 
     def _on_progress(self, progress: SlideProgress) -> None:
-        self.text.setText(describe_progress(progress))
+        self.row.tell(describe_progress(progress))
         if progress.notice:
             show_notice(progress.notice)
         if progress.place is not None and not self.layers.is_shown:
@@ -247,26 +243,23 @@ class WholeSlidePrediction(QWidget):
                 self._drawn_at = time.monotonic()
                 self.layers.draw_what_changed()
 
-    def _on_failed(self, error: MedSegError) -> None:
-        show_problem(error)
-
     def _on_ended(self, worker: Worker) -> None:
         if worker is self._worker:
             self._worker = None
             self._show_state()
             self.look_again()  # at what is there for the task that is shown now
-            self._show_density(self.density.isChecked())
-            self.changed.emit()
+            self._show_density(self.row.density.isChecked())
 
-    def _on_looked(self, found: "tuple[Path, str, list[CorrectedField]]") -> None:
-        self._folder, text, fields = found
-        if text and not self.is_running:
-            self.text.setText(text)
-        if text:
-            self._show_labels(self._folder, fields)
+    def _on_looked(self, found: FoundLabels) -> None:
+        self._folder, progress = found.folder, found.progress
+        self._is_complete = progress is not None and progress.done == progress.total
+        if progress is not None:
+            if not self.is_running:
+                self.row.tell(describe_progress(progress))
+            self._show_labels(self._folder, found.fields)
         self._show_state()
 
-    def _show_labels(self, folder: Path, fields: list[CorrectedField]) -> None:
+    def _show_labels(self, folder: Path, fields: Sequence[CorrectedField]) -> None:
         if self._place is None:
             return
         with contextlib.suppress(MedSegError), open_to_read(folder) as whole:  # not written yet
@@ -279,21 +272,28 @@ class WholeSlidePrediction(QWidget):
             self._density_work.run(measure_density(self._folder), self._on_measured, lambda: None)
 
     def _on_measured(self, density: DensityMap) -> None:
-        if self.density.isChecked() and self._place is not None:
+        if self.row.density.isChecked() and self._place is not None:
             self.layers.show_density(density, self._place)
             show_notice(density.text)
 
+    def _export(self) -> None:
+        if self._folder is not None and self._slide is not None:
+            with show_errors():
+                self.exporter.ask_and_write(self._folder, self._slide)
+
     def _show_state(self) -> None:
-        is_begun = self._folder is not None and (self._folder / "manifest.json").is_file()
-        name = "Predict slide"
+        is_begun = self._folder is not None and (self._folder / MANIFEST_FILE).is_file()
+        title = "Predict slide"
         if self.is_running:
-            name = "Stop"
+            title = "Stop"
         elif self._plan is not None:
-            name = "Start"
+            title = "Start"
         elif is_begun:
-            name = "Continue"
-        self.button.setText(name)
-        self.button.setVisible(self._slide is not None)
-        self.not_now.setVisible(self._plan is not None and not self.is_running)
-        self.density.setVisible(is_begun)
-        self.export.set_source(self._folder if is_begun else None, self._slide)
+            title = "Predicted" if self._is_complete else "Continue"
+        self.row.show_state(
+            title,
+            has_slide=self._slide is not None,
+            has_plan=self._plan is not None and not self.is_running,
+            is_begun=is_begun,
+            is_complete=is_begun and self._is_complete and not self.is_running,
+        )

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,16 @@ from napari_medseg.workflow.whole_slide.prediction import (
     predict_chunks,
 )
 from napari_medseg.workflow.whole_slide.project_slides import FieldRow, read_corrected_fields
-from napari_medseg.workflow.whole_slide.texts import describe_progress
 from napari_medseg.workflow.workspace import Workspace
+
+
+@dataclass(frozen=True, eq=False)
+class FoundLabels:
+    """The folder of a prediction, how far it is (`None`: not begun), and the corrected fields."""
+
+    folder: Path
+    progress: SlideProgress | None = None
+    fields: tuple[CorrectedField, ...] = ()
 
 
 def plan_slide(
@@ -36,18 +45,18 @@ def plan_slide(
 
 def find_labels(
     workspace: Workspace, slide: Path, project: Path, card: ModelCard, rows: list[FieldRow]
-) -> Generator[tuple[Path, str, list[CorrectedField]]]:
-    """Yield the folder of a prediction, how far it is (empty: not begun), and the corrected fields."""
+) -> Generator[FoundLabels]:
+    """Yield what there is of a prediction."""
     with contextlib.closing(open_slide(slide)) as opened:
         folder = get_prediction_folder(project, SlideIdentity.of(opened), card.id)
         if find_manifest(folder) is None:
-            yield folder, "", []
+            yield FoundLabels(folder)
             return
         fields = read_corrected_fields(workspace, opened, rows)
     with open_to_read(folder) as whole:
         table = whole.table
         progress = SlideProgress(table.count("done"), table.n_chunks, table.n_objects)
-    yield folder, describe_progress(progress), fields
+    yield FoundLabels(folder, progress, tuple(fields))
 
 
 def predict_slide(

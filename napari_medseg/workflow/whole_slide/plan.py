@@ -17,7 +17,7 @@ from napari_medseg.workflow.whole_slide.chunks import FIELD_PX, ChunkGrid, divid
 from napari_medseg.workflow.whole_slide.grid import ModelGrid, choose_grid, read_grid
 from napari_medseg.workflow.whole_slide.manifest import Manifest, SlideIdentity
 
-BYTES_PER_PIXEL = {True: 0.3, False: 0.02}
+BYTES_PER_PIXEL = {True: 0.15, False: 0.02}
 """Labels of objects and of classes with all reduced levels and records, compressed: `benchmarks/whole_slide.py`."""
 SPARE_BYTES = 200 * 2**20
 MAX_SAMPLES = 64

@@ -57,8 +57,8 @@ def desk(tmp_path: Path, qtbot: QtBot) -> Iterator[SimpleNamespace]:
     ws = Workspace(project, registry, engine, samples=tmp_path)
     viewer, queue = ViewerModel(), PredictionQueue(ws)
     row = WholeSlidePrediction(viewer, ws, queue, lambda: get_task("nuclei"))
-    qtbot.addWidget(row)
-    row.show()
+    qtbot.addWidget(row.row)
+    row.row.show()
     yield SimpleNamespace(row=row, viewer=viewer, engine=engine, ws=ws, queue=queue)
     row.close_down()
     queue.close()
@@ -66,63 +66,64 @@ def desk(tmp_path: Path, qtbot: QtBot) -> Iterator[SimpleNamespace]:
 
 
 def is_offered(row: WholeSlidePrediction, text: str) -> bool:
-    return row.button.isVisible() and row.button.text() == text
+    return row.row.button.isVisible() and row.row.button.text() == text
 
 
 def plan_and_start(desk: SimpleNamespace, slide: Path, qtbot: QtBot) -> None:
     desk.row.set_slide(slide, PLACE)
-    desk.row.button.click()
+    desk.row.row.button.click()
     qtbot.waitUntil(lambda: is_offered(desk.row, "Start"))
-    desk.row.button.click()
+    desk.row.row.button.click()
 
 
 def test_a_slide_is_planned_predicted_and_shown(desk: SimpleNamespace, slide: Path, qtbot: QtBot) -> None:
     row, viewer = desk.row, desk.viewer
-    assert not row.button.isVisible()
+    assert not row.row.button.isVisible()
     row.set_slide(slide, PLACE)
     assert is_offered(row, "Predict slide")
-    row.button.click()
+    row.row.button.click()
     qtbot.waitUntil(lambda: is_offered(row, "Start"))
-    assert "2 chunks" in row.text.text()
-    assert "MB on the disk" in row.text.text()
-    assert "GB free" in row.text.text()
+    assert "2 chunks" in row.row.text.text()
+    assert "MB on the disk" in row.row.text.text()
+    assert "GB free" in row.row.text.text()
     assert not row.is_running
-    row.button.click()
+    row.row.button.click()
     assert is_offered(row, "Stop")
     qtbot.waitUntil(lambda: not row.is_running)
-    assert row.text.text() == f"2 of 2 chunks, {N_DISCS} objects"
+    assert row.row.text.text() == f"2 of 2 chunks, {N_DISCS} objects"
+    qtbot.waitUntil(lambda: is_offered(row, "Predicted"))
     labels = viewer.layers[LABELS_NAME]
     assert labels.multiscale
     assert not labels.editable
     assert labels.scale.tolist() == [0.00025, 0.00025]
     assert len(np.unique(np.asarray(labels.data[0][100:1400, 100:2300]))) == N_DISCS + 1
-    row.density.click()
+    row.row.density.trigger()
     qtbot.waitUntil(lambda: DENSITY_NAME in viewer.layers)
     assert viewer.layers[DENSITY_NAME].data.max() > 0
-    row.density.click()
+    row.row.density.trigger()
     assert DENSITY_NAME not in viewer.layers
     row.set_slide(None)
     assert not len(viewer.layers)
-    assert not row.button.isVisible()
+    assert not row.row.button.isVisible()
 
 
 def test_it_stops_and_goes_on_later(desk: SimpleNamespace, slide: Path, qtbot: QtBot) -> None:
     row = desk.row
     desk.engine.n_allowed = 1
     plan_and_start(desk, slide, qtbot)
-    qtbot.waitUntil(lambda: row.text.text().startswith("1 of 2 chunks"))
-    row.button.click()
+    qtbot.waitUntil(lambda: row.row.text.text().startswith("1 of 2 chunks"))
+    row.row.button.click()
     assert not row.is_running
     assert is_offered(row, "Continue")
     row.set_slide(None)
     desk.engine.n_allowed = 99
     row.set_slide(slide, PLACE)
     qtbot.waitUntil(lambda: is_offered(row, "Continue"))
-    assert row.text.text().startswith("1 of 2 chunks")
+    assert row.row.text.text().startswith("1 of 2 chunks")
     assert LABELS_NAME in desk.viewer.layers
-    row.button.click()
+    row.row.button.click()
     qtbot.waitUntil(lambda: not row.is_running)
-    assert row.text.text() == f"2 of 2 chunks, {N_DISCS} objects"
+    assert row.row.text.text() == f"2 of 2 chunks, {N_DISCS} objects"
 
 
 def test_predictions_of_cases_go_first(
@@ -130,40 +131,40 @@ def test_predictions_of_cases_go_first(
 ) -> None:
     desk.queue._running = object()
     plan_and_start(desk, slide, qtbot)
-    qtbot.waitUntil(lambda: "waits for your prediction" in desk.row.text.text())
+    qtbot.waitUntil(lambda: "waits for your prediction" in desk.row.row.text.text())
     assert desk.engine.model.n_predicted == 0
     desk.queue._running = None
     qtbot.waitUntil(lambda: not desk.row.is_running)
-    assert desk.row.text.text().startswith("2 of 2 chunks")
+    assert desk.row.row.text.text().startswith("2 of 2 chunks")
 
 
 def test_the_plan_can_be_dropped(desk: SimpleNamespace, slide: Path, qtbot: QtBot) -> None:
     row = desk.row
     row.set_slide(slide, PLACE)
-    row.button.click()
+    row.row.button.click()
     qtbot.waitUntil(lambda: is_offered(row, "Start"))
-    row.not_now.click()
+    row.row.not_now.trigger()
     assert is_offered(row, "Predict slide")
-    assert row.text.text() == ""
+    assert row.row.text.text() == ""
 
 
 def test_a_model_that_needs_the_whole_image_says_so(desk: SimpleNamespace, slide: Path, told: Texts) -> None:
     row = WholeSlidePrediction(desk.viewer, desk.ws, desk.queue, lambda: get_task("covid"))
     row.set_slide(slide, PLACE)
-    row.button.click()
+    row.row.button.click()
     assert any("chunk by chunk" in text for text in told)
     row.close_down()
 
 
 def test_labels_are_exported_into_a_folder(desk: SimpleNamespace, slide: Path, qtbot: QtBot, tmp_path: Path) -> None:
     row = desk.row
-    assert not row.export.isVisible()
+    assert not row.row.export.isVisible()
     plan_and_start(desk, slide, qtbot)
     qtbot.waitUntil(lambda: not row.is_running)
-    assert row.export.isVisible()
-    row.export._ask = lambda *_: tmp_path / "written"
-    row.export.click()
-    qtbot.waitUntil(row.export.isEnabled)
+    assert row.row.export.isVisible()
+    row.exporter.ask = lambda *_: tmp_path / "written"
+    row.row.export.trigger()
+    qtbot.waitUntil(lambda: not row.exporter.is_running)
     names = {path.name for path in (tmp_path / "written").iterdir()}
     assert names == {"labels.geojson", "labels.zarr", "density.tif", "density.csv"}
 
@@ -179,7 +180,7 @@ def test_another_task_has_another_prediction(desk: SimpleNamespace, slide: Path,
     assert LABELS_NAME not in desk.viewer.layers
     row._get_task = lambda: get_task("nuclei")
     row.follow_task()
-    qtbot.waitUntil(lambda: is_offered(row, "Continue"))
+    qtbot.waitUntil(lambda: is_offered(row, "Predicted"))
     assert LABELS_NAME in desk.viewer.layers
 
 
@@ -189,9 +190,9 @@ def test_labels_come_and_go_with_the_slide(desk: SimpleNamespace, slide: Path, q
     shown = {"metadata": {METADATA_KEY: {SLIDE_KEY: slide}}, "scale": (0.00025, 0.00025), "units": ("mm", "mm")}
     layer = viewer.add_image(np.zeros((10, 10)), **shown)
     desk.engine.n_allowed = 1
-    row.button.click()
+    row.row.button.click()
     qtbot.waitUntil(lambda: is_offered(row, "Start"))
-    row.button.click()
+    row.row.button.click()
     qtbot.waitUntil(lambda: LABELS_NAME in viewer.layers)
     viewer.layers.remove(layer)
     assert not len(viewer.layers)
