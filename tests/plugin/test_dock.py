@@ -646,7 +646,7 @@ def test_keeping_the_old_version_leaves_it_live(
     dock.retrain_panel.decision.keep_button.click()
     assert ws.registry.get_live_card("lungs").id == "lungs-unet@1"
     assert ws.project.get_record(Run, run.run.id).state is RunState.KEPT_OLD
-    assert any("lungs-unet@2 is kept, and not live" in text for text in told)
+    assert any("Kept, and not live: lungs-unet@2" in text for text in told)
     (action,) = dock.retrain_panel.versions.button.menu().actions()
     assert action.text() == "Promote lungs-unet@2, which never was live…"
     action.trigger()
@@ -655,7 +655,7 @@ def test_keeping_the_old_version_leaves_it_live(
     dock.retrain_panel.versions.prompt.press_answer("Promote")
     assert ws.registry.get_live_card("lungs").id == "lungs-unet@2"
     assert ws.registry.get_card("lungs-unet@2").lineage.promotion_reason == "better on our scanner"
-    assert "lungs-unet@2 is live: it predicts from now on." in told
+    assert "From now on lungs-unet@2 predicts: it is live." in told
 
 
 def test_a_failed_run_is_one_message_and_can_be_tried_again(

@@ -18,6 +18,8 @@ from napari_medseg.core.video.video_files import is_video
 
 Opener = tuple[Callable[[Sequence[Path]], tuple[list[Path], list[Path]]], Callable[[list[Path]], None]]
 """Finds in a thread the files that are shown piece by piece, as slides and videos, and the others; opens the first."""
+FOLDER_SUFFIXES = frozenset((".zarr",))
+"""A folder of this name may be another plugin's."""
 ANSWER_WITHIN_S = 0.3
 """How long the window waits for what a dropped file is; a file that says it later is ours, and read in a thread."""
 
@@ -73,7 +75,7 @@ def split_drop(
 
 def may_hold_images(paths: Sequence[Path]) -> bool:
     """Whether one of these paths can be read as an image, a slide or a video, as far as that is known soon."""
-    if any(get_suffix(path) in READERS for path in paths):
+    if any(get_suffix(path) in READERS.keys() - FOLDER_SUFFIXES for path in paths):
         return True  # no file is opened
     answers: list[bool] = []
 

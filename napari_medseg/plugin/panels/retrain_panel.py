@@ -263,7 +263,7 @@ class RetrainPanel(CollapsibleSection):
         with show_errors():
             if (compared := self.decision.compared) is not None:
                 card = retrain.keep_old(self._workspace, compared[0])
-                text = f"{card.id} is kept, and not live. You can promote it later: Versions, at the end of Improve."
+                text = f"Kept, and not live: {card.id}. You can promote it later: Versions, at the end of Improve."
                 show_result(text, topic=LIVE_TOPIC.format(card.task))
             self._finish_decision()
 
@@ -280,12 +280,12 @@ class RetrainPanel(CollapsibleSection):
         """Say which version predicts from now on, with the way back."""
         task = self._workspace.registry.get_card(model).task
         back = [(f"Back to {before}", partial(self._go_back, before))] if before and before != model else []
-        show_result(f"{model} is live: it predicts from now on.", back, LIVE_TOPIC.format(task))
+        show_result(f"From now on {model} predicts: it is live.", back, LIVE_TOPIC.format(task))
 
     def _go_back(self, model: str) -> None:
         with show_errors():
             card = self._workspace.registry.promote(model)
-            show_result(f"{card.id} is live again.", topic=LIVE_TOPIC.format(card.task))
+            show_result(f"Live again: {card.id}.", topic=LIVE_TOPIC.format(card.task))
             self.refresh()
             self.live_changed.emit()
 
