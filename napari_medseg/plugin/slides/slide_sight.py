@@ -44,7 +44,7 @@ def describe_zoom(zoom: float, in_mm: bool) -> str:
     if not in_mm:
         return f"{zoom:.0%}"
     um = 1000 / zoom
-    return f"{um:.2g} µm ({10 / um:.2g}×)" if um < 100 else f"{um:.0f} µm"
+    return f"{um:.2g} µm {10 / um:.2g}×" if um < 100 else f"{um:.0f} µm"
 
 
 def open_blocks(path: Path) -> Generator[SlideBlocks]:

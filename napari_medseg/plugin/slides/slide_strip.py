@@ -104,9 +104,9 @@ class SlideStrip(QWidget):
             f'<span style="color:{STATE_COLOURS[state]}">■</span>{counts[state]:,}' for state in STATES if counts[state]
         ]
         noun = "field" if len(fields) == 1 else "fields"
-        self.fields.setText(f"{len(fields):,} {noun} {' '.join(parts)}" if fields else "no fields yet")
+        self.fields.setText(" ".join(parts) or "no fields yet")
         said = ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state])
-        self.fields.setToolTip(f"{said}. {FIELDS_TOOLTIP}" if said else FIELDS_TOOLTIP)
+        self.fields.setToolTip(f"{len(fields):,} {noun}: {said}. {FIELDS_TOOLTIP}" if said else FIELDS_TOOLTIP)
 
     def show_mode(self, *, on_slide: bool) -> None:
         """Show the controls of the slide, or the way back to it."""
