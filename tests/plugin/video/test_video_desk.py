@@ -39,7 +39,7 @@ def drop(window: SimpleNamespace, desk: VideoDesk, qtbot: QtBot, tmp_path: Path)
     def drop_video(name: str = "op.mp4", **how: object) -> Path:
         path = write_video(tmp_path / name, **how)
         window.worklist.importer.read([path])
-        qtbot.waitUntil(lambda: desk.shown is not None and not desk.shown.is_waiting)
+        qtbot.waitUntil(lambda: desk.path == path and not desk.shown.is_waiting)
         window.worklist.choose_task(TASK)
         return path
 
