@@ -52,7 +52,7 @@ class ShownVideo(QObject):
         self._no_labels: NDArray[Any] = np.zeros(shape[1:3], np.uint8)
         self._labels = self._no_labels
         self._has_labels = False
-        self._loaded = -1
+        self._loaded = self._seen = -1
         self._wanted = 0
         loader.loaded.connect(self._on_loaded)
         loader.failed.connect(self._on_failed)
@@ -74,7 +74,7 @@ class ShownVideo(QObject):
 
     def show(self, number: int) -> None:
         """Show a frame; its picture appears when it is decoded."""
-        self._wanted = number
+        self._wanted, self._loaded = number, -1
         if not self.is_visible:
             self._add_layers()
         self.loader.request(number)
@@ -126,7 +126,7 @@ class ShownVideo(QObject):
 
     def _get_picture(self, number: int) -> NDArray[np.uint8]:
         """Return the picture that is decoded last; another one is asked for, if napari's own slider wants it."""
-        if number != self._wanted and number != self._loaded and self.is_visible:
+        if number not in (self._wanted, self._seen) and self.is_visible:
             self._wanted = number
             self.loader.request(number)
         return self._picture
@@ -137,7 +137,7 @@ class ShownVideo(QObject):
     def _on_loaded(self, frame: LoadedFrame) -> None:
         if not self.is_visible or frame.wanted != self._wanted:
             return
-        self._picture, self._loaded = frame.picture, frame.number
+        self._picture, self._loaded, self._seen = frame.picture, frame.number, frame.wanted
         self._labels = self._no_labels if frame.labels is None else frame.labels
         assert self._layers is not None
         if int(self._viewer.dims.point[0]) != frame.wanted:
