@@ -58,7 +58,6 @@ def desk(tmp_path: Path, qtbot: QtBot) -> Iterator[SimpleNamespace]:
     viewer, queue = ViewerModel(), PredictionQueue(ws)
     row = WholeSlidePrediction(viewer, ws, queue, lambda: get_task("nuclei"))
     qtbot.addWidget(row.row)
-    row.row.show()
     yield SimpleNamespace(row=row, viewer=viewer, engine=engine, ws=ws, queue=queue)
     row.close_down()
     queue.close()
