@@ -174,7 +174,7 @@ class PlanesStrip(QWidget):
         self._focus = (place[0], place[1], place[2])
         (top, left), (bottom, right) = (corner[-2:] for corner in np.asarray(layer.corner_pixels)[:, :3])
         if not (top <= place[1] <= bottom and left <= place[2] <= right):
-            self._viewer.camera.center = (self._viewer.camera.center[0], world[1], world[2])
+            self._viewer.scene.camera.center = (self._viewer.scene.camera.center[0], world[1], world[2])
         self.refresh()
 
     def _schedule(self) -> None:
