@@ -14,6 +14,9 @@ EXPORT_TOOLTIP = (
     "an image with its labels. Corrected fields win over the prediction."
 )
 TEXT_WIDTH_PX = 60
+TITLES = ("Predict slide", "Start", "Stop", "Continue", "Predicted")
+AROUND_TITLE_PX = 36
+"""Padding of the button, and its arrow."""
 
 
 class WholeSlideRow(QWidget):
@@ -47,6 +50,8 @@ class WholeSlideRow(QWidget):
         self.export.setToolTip(EXPORT_TOOLTIP)
         self.export.triggered.connect(lambda: self.export_requested.emit())
         self.button.setMenu(menu)
+        longest = max(self.button.fontMetrics().horizontalAdvance(title) for title in TITLES)
+        self.button.setMinimumWidth(longest + AROUND_TITLE_PX)
         self.text = QLabel()
         self.text.setObjectName("medseg-muted")
         self.text.setMinimumWidth(TEXT_WIDTH_PX)
