@@ -15,7 +15,6 @@ from napari_medseg.core.containers.image_source import FoundImages, ImageSource
 from napari_medseg.core.formats import ReadFailure, ReadNote, ReadProgress, read_found, read_images
 from napari_medseg.core.image import Image
 from napari_medseg.plugin import layers
-from napari_medseg.plugin.drops.read_in_thread import wait_for_window
 from napari_medseg.plugin.drops.searched_drop import (
     Opener,
     OwnFiles,
@@ -25,7 +24,7 @@ from napari_medseg.plugin.drops.searched_drop import (
     split_drop,
 )
 from napari_medseg.plugin.widgets.notifications import show_notice
-from napari_medseg.plugin.widgets.worker import Worker
+from napari_medseg.plugin.widgets.worker import Worker, wait_for_window
 
 if TYPE_CHECKING:
     from napari import Viewer

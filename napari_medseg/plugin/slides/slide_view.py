@@ -124,7 +124,10 @@ class SlideView(QObject):
         self._update_strip()
 
     def close_down(self) -> None:
-        """Stop reading, remove the layers and the strip."""
+        """Stop reading, remove the layers and the strip; a second call has no effect."""
+        if self.signalsBlocked():
+            return
+        self.blockSignals(True)
         self._case_controller.opened.disconnect(self._on_case_opened)
         self._viewer.scene.camera.events.zoom.disconnect(self._on_zoom)
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)

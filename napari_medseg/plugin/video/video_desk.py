@@ -107,6 +107,7 @@ class VideoDesk(QObject):
         shown, self.shown = self.shown, None
         if shown is not None:
             shown.close()
+            self._worklist.image_loaded.disconnect(self.marks.keep_copy)
         self.marks.show_video(None)
         self.cases.show_video(None, None)
         self.place.hide()
@@ -173,7 +174,6 @@ class VideoDesk(QObject):
         self.work.progressed.connect(strip.set_progress)
         self.work.predicted.connect(self._on_frames_predicted)
         self._worklist.importer.finished.connect(self.marks.find_again)
-        self._worklist.image_loaded.connect(self.marks.keep_copy)
         self._worklist.task_changed.connect(self._on_task_changed)
         self._case_controller.opened.connect(self._on_case_opened)
         self._viewer.dims.events.current_step.connect(self._follow_case)
@@ -195,6 +195,7 @@ class VideoDesk(QObject):
         self.shown.failed.connect(show_problem)
         self.strip.set_theme(self._viewer.theme)
         self.marks.show_video(path)
+        self._worklist.image_loaded.connect(self.marks.keep_copy)
         self.cases.show_video(path.absolute(), reader.index)
         self._show_predicted()
         self.go_to(0)

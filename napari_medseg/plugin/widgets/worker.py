@@ -1,10 +1,12 @@
 """Runs long work in a thread and delivers its results to the main thread."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator
+from contextlib import closing
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from qtpy import compat
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
@@ -12,6 +14,11 @@ from qtpy.QtCore import QObject, Qt, QTimer, Signal
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.plugin.widgets.notifications import show_problem
 
+Item = TypeVar("Item")
+
+MAX_WAITING = 8
+"""Items that are made, by `wait_for_window`, before the window has taken those before."""
+WAIT_S = 0.01
 CRASHED = MedSegError("")  # of work that ended with a bug, whose traceback is shown already
 
 
@@ -171,6 +178,15 @@ class Worker(QObject):
             self.deleteLater()  # many strokes create thousands of workers
         elif not self.is_stopped:
             (self.yielded if what == "yielded" else self.failed).emit(item)
+
+
+def wait_for_window(work: Generator[Item], get_worker: Callable[[], Worker]) -> Generator[Item]:
+    """Go no further while the window has items of `get_worker` to take: hundreds of images may not fit into memory."""
+    with closing(work):
+        for item in work:
+            while get_worker().n_waiting >= MAX_WAITING and not get_worker().is_stopped:
+                time.sleep(WAIT_S)
+            yield item
 
 
 class SingleWork(QObject):

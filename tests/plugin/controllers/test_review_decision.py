@@ -127,6 +127,7 @@ def test_the_case_that_was_chosen_while_labels_were_saved_opens(
     goes_on.set()
     qtbot.waitUntil(lambda: edited.desk.current.case.id != edited.cases[0].id)
     assert edited.desk.current.case.id == edited.cases[2].id
+    qtbot.waitUntil(lambda: not edited.desk.saver.is_running)
     check_recorded(edited)
 
 

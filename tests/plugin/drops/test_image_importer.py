@@ -16,10 +16,11 @@ from qtpy.QtWidgets import QWidget
 
 from napari_medseg.core.formats import ReadFailure, ReadNote, ReadProgress, read_images
 from napari_medseg.core.image import Image
-from napari_medseg.plugin.drops import image_importer, read_in_thread, searched_drop
+from napari_medseg.plugin.drops import image_importer, searched_drop
 from napari_medseg.plugin.drops.image_importer import ImageImporter
 from napari_medseg.plugin.reader_writer import make_layer_data
 from napari_medseg.plugin.sample_data import SAMPLES
+from napari_medseg.plugin.widgets import worker
 
 CT = sorted((SAMPLES / "ct_a0001" / "dicom").glob("*.dcm"))
 
@@ -296,5 +297,5 @@ def test_reading_waits_while_the_window_has_images_to_add(qtbot: QtBot, monkeypa
     with qtbot.waitSignal(importer.finished):
         importer.read_as_images([Path("anywhere")])
     assert len(seen) == 40
-    assert max(n_made - n_seen for n_seen, n_made in seen) <= read_in_thread.MAX_WAITING + 2
+    assert max(n_made - n_seen for n_seen, n_made in seen) <= worker.MAX_WAITING + 2
     importer.close()

@@ -164,7 +164,7 @@ def test_other_files_of_a_drop_are_read_as_images(
     window: SimpleNamespace, slides: SlideView, path: Path, tmp_path: Path, qtbot: QtBot
 ) -> None:
     window.worklist.importer.read([path, write_phantom(tmp_path / "in", 1)])
-    qtbot.waitUntil(lambda: slides.is_on_slide and len(window.worklist.rows) == 1)
+    qtbot.waitUntil(lambda: slides.slide is not None and len(window.worklist.rows) == 1)
 
 
 def test_a_folder_of_slides_lists_all_and_opens_the_first(
