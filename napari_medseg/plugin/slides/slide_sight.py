@@ -1,16 +1,19 @@
 """What the window shows of a slide and its fields: texts, where the view looks, and work in threads."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_medseg.core.image import Image
 from napari_medseg.core.slides.blocks import SlideBlocks
 from napari_medseg.core.slides.fields import Field
 from napari_medseg.core.slides.grid import GridChoice, make_grid
 from napari_medseg.core.slides.open_slide import open_slide
 from napari_medseg.core.slides.tissue import find_tissue
+from napari_medseg.core.tasks.bundled_tasks import Task
+from napari_medseg.core.tasks.detection import detect_task
 from napari_medseg.plugin.slides.slide_layer import SlideLayer
 
 if TYPE_CHECKING:
@@ -28,6 +31,11 @@ def look_at_field(viewer: "Viewer", slide: SlideLayer, field: Field) -> None:
     y, x = np.array([field.y, field.x]) * slide.scale + size / 2
     viewer.scene.camera.center = (0.0, float(y), float(x))
     viewer.scene.camera.zoom = min(viewer.canvas.size) / float(size.max()) / SHOWN_AROUND
+
+
+def find_slide_task(blocks: SlideBlocks, current: Task, tasks: Iterable[Task]) -> Task:
+    """Return the task that a slide is for: it comes from slide microscopy, whatever it looks like."""
+    return detect_task(Image(blocks.overview, "YXC", modality="SM", units="rgb"), current, tasks)
 
 
 def list_level_titles(blocks: SlideBlocks) -> list[str]:

@@ -25,6 +25,7 @@ from napari_medseg.plugin.slides.slide_layer import KEEPER_KEY, SLIDE_KEY
 from napari_medseg.plugin.slides.slide_sight import (
     describe_zoom,
     find_grid,
+    find_slide_task,
     list_level_titles,
     look_at_field,
     open_blocks,
@@ -201,11 +202,19 @@ class SlideView(QObject):
         self.slide = ShownSlide(self._viewer, blocks, folder, self._make_field, open_case, self)
         self.slide.removed.connect(self.close_slide)
         self.strip.show_levels(list_level_titles(blocks))
+        self._choose_task(blocks)
         self._followers.look_for(blocks.path)
         if self._case_controller.current is not None:
             self._case_controller.close_case()
         else:
             self._show()
+
+    def _choose_task(self, blocks: SlideBlocks) -> None:
+        """Show the task that the slide is for, as a dropped image does."""
+        found = find_slide_task(blocks, self._worklist.task, self._workspace.tasks)
+        if found.name != self._worklist.task.name:
+            show_notice(f"{blocks.name} is a slide: task set to {found.title}.")
+            self._worklist.choose_task(found.name)
 
     def _show(self) -> None:
         slide = self.slide

@@ -18,6 +18,7 @@ from napari_medseg.core.slides.fields import Field, place_of
 from napari_medseg.core.slides.grid import GridChoice
 from napari_medseg.plugin.slides.slide_sight import describe_zoom
 from napari_medseg.plugin.slides.slide_view import SlideView
+from napari_medseg.workflow.cases import list_cases
 
 
 @pytest.fixture
@@ -55,6 +56,7 @@ def test_a_dropped_slide_opens_as_a_lazy_layer_with_its_resolution(
     assert tuple(layer.scale) == pytest.approx((0.00025, 0.00025))
     assert layer.data.shapes == ((1500, 2050, 3), (750, 1025, 3), (375, 513, 3))
     assert slides.strip.level.count() == 2
+    assert window.worklist.task.name == "nuclei"  # the file decides, as for an image
     slides.close_slide()
     assert names(window) == []
 
@@ -164,7 +166,7 @@ def test_other_files_of_a_drop_are_read_as_images(
     window: SimpleNamespace, slides: SlideView, path: Path, tmp_path: Path, qtbot: QtBot
 ) -> None:
     window.worklist.importer.read([path, write_phantom(tmp_path / "in", 1)])
-    qtbot.waitUntil(lambda: slides.slide is not None and len(window.worklist.rows) == 1)
+    qtbot.waitUntil(lambda: slides.slide is not None and len(list_cases(window.ws)) == 1)
 
 
 def test_a_folder_of_slides_lists_all_and_opens_the_first(
