@@ -44,7 +44,7 @@ def list_level_titles(blocks: SlideBlocks) -> list[str]:
     sizes = [
         f"1 : {level.downsample:g}" if um is None else f"{um * level.downsample:.3g} µm" for level in blocks.file_levels
     ]
-    return [f"{size} (level {number})" for number, size in enumerate(sizes)]
+    return sizes
 
 
 def describe_zoom(zoom: float, in_mm: bool) -> str:
