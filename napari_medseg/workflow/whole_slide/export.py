@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from napari_medseg.core.atomic_io import TEMPORARY_PREFIX, refuse_unwritable_folder
+from napari_medseg.core.atomic_io import TEMPORARY_PREFIX, refuse_unwritable_folder, replace_file
 from napari_medseg.core.errors import MedSegError, look_up, translate_errors
 from napari_medseg.workflow.whole_slide.chunk_table import ChunkTable
 from napari_medseg.workflow.whole_slide.corrections import CorrectedField, apply_corrections
@@ -119,5 +119,5 @@ def _copy_tree(source: Path, target: Path) -> Path:
     shutil.copytree(source, beside, ignore=shutil.ignore_patterns("*.partial"))
     if target.exists():
         shutil.rmtree(target)
-    beside.rename(target)
+    replace_file(beside, target)
     return target

@@ -29,10 +29,16 @@ def test_the_hash_is_hmac_sha256_of_the_group() -> None:
     assert "S-17" not in KEYED
 
 
-@pytest.mark.parametrize("group", ["S-17", "", "patient 3", "patient 3 #12", f"x/{KEYED}"])
+@pytest.mark.parametrize("group", ["S-17", "", "patient 3", "patient 3 #12", "x/S-17"])
 def test_other_groups_are_not_keyed(group: str) -> None:
     assert not is_keyed_group(group)
     assert (get_group_label(group), get_group_noun(group), get_group_digest(group)) == (group, "patient", "")
+
+
+def test_a_keyed_group_of_a_source_keeps_its_noun_only() -> None:
+    group = f"x/{KEYED}"
+    assert not is_keyed_group(group)
+    assert (get_group_label(group), get_group_noun(group), get_group_digest(group)) == (group, "slide", "")
 
 
 def test_label_and_noun_are_read_back() -> None:

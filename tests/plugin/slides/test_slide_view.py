@@ -188,8 +188,10 @@ def test_a_slide_that_cannot_be_opened_is_told_and_the_next_one_opens(
     broken.write_bytes(path.read_bytes()[:1000])
     slides.open(broken)
     qtbot.waitUntil(lambda: any("broken.svs" in text for text in told))
+    assert slides.slide is None
     slides.open_slides([path])
     qtbot.waitUntil(lambda: slides.is_on_slide)
+    assert slides.slide.path == path
 
 
 @pytest.mark.parametrize(("zoom", "text"), [(4000, "0.25 µm 40×"), (1000, "1 µm 10×"), (2, "500 µm")])
