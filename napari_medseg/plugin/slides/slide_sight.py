@@ -41,10 +41,9 @@ def find_slide_task(blocks: SlideBlocks, current: Task, tasks: Iterable[Task]) -
 def list_level_titles(blocks: SlideBlocks) -> list[str]:
     """Return what the levels of a slide are called: by their resolution."""
     um = None if blocks.spacing_mm is None else blocks.spacing_mm[1] * 1000
-    sizes = [
+    return [
         f"1 : {level.downsample:g}" if um is None else f"{um * level.downsample:.3g} µm" for level in blocks.file_levels
     ]
-    return sizes
 
 
 def describe_zoom(zoom: float, in_mm: bool) -> str:
