@@ -9,6 +9,7 @@ import typer
 from napari_medseg.cli.console import echo, echo_json
 from napari_medseg.cli.options import JsonOption, ProjectOption, RegistryOption, TaskOption, open_workspace
 from napari_medseg.cli.slides.options import SLIDE_TASK, SlideArgument
+from napari_medseg.core.containers.addresses import find_address
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.image import Image
 from napari_medseg.core.slides.grid import GridChoice, make_grid
@@ -38,7 +39,7 @@ def fields(
     Fields are cases like any other: medseg queue, export and dataset list and write them. The exit code is 1 if a field
     cannot be read.
     """
-    path = slide if "://" in str(slide) else slide.absolute()
+    path = slide if find_address(slide) is not None else slide.absolute()
     with open_workspace(project, registry) as ws:
         errors = _add(ws, path, GridChoice(size, level, tissue, add, seed), task) if add else []
         listed = list_slide_fields(ws, path)

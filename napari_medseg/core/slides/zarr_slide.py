@@ -63,7 +63,7 @@ class ZarrSlide:
             rows, columns = seen.of_part
             try:
                 values = self._read(level, rows, columns)
-            except DECODE_ERRORS as error:
+            except Exception as error:  # stores of a network have exceptions of their own
                 raise self._find_damage(level, rows, columns, error) from error
             piece[seen.of_piece] = values
         return piece
@@ -94,7 +94,7 @@ class ZarrSlide:
                 bottom, right = min(top + high, of_level.height), min(left + wide, of_level.width)
                 try:
                     self._read(level, slice(top, bottom), slice(left, right))
-                except DECODE_ERRORS as own:
+                except Exception as own:  # noqa: BLE001 - as above
                     reason = _shorten(own)
                     return DamagedPartError(self.name, level, top, left, bottom - top, right - left, reason)
         place = (rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)

@@ -9,7 +9,7 @@ from napari_medseg.core.slides.fields import Field
 from napari_medseg.core.tasks.detection import detect_task
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
-from napari_medseg.plugin.widgets.worker import Worker
+from napari_medseg.plugin.widgets.worker import Worker, wait_for_window
 from napari_medseg.workflow import cases
 from napari_medseg.workflow.slides.slide_fields import FieldFailure, read_fields
 from napari_medseg.workflow.workspace import Workspace
@@ -35,7 +35,7 @@ class AddedFields(QObject):
         """Read fields of one slide in a thread, and add them one by one."""
         added: list[bool] = []
         failures: list[str] = []
-        worker = Worker(read_fields(list(fields)), self)
+        worker = Worker(wait_for_window(read_fields(list(fields)), lambda: worker), self)
 
         def deliver(item: object) -> None:
             match item:

@@ -49,6 +49,7 @@ class CorrectedFields(QObject):
         self._layer: Labels | None = None
         self._read: dict[int, int] = {}
         self._worker: Worker | None = None
+        self._task: Task | None = None
         self.labels = PlacedLabels(slide.blocks.file_levels, slide.blocks.levels)
         viewer.layers.events.inserted.connect(self._on_inserted)
 
@@ -59,6 +60,8 @@ class CorrectedFields(QObject):
 
     def show(self, fields: Sequence[SlideField], task: Task) -> None:
         """Show the accepted ones among these fields in the colours of a task."""
+        if task != self._task:
+            self._change_task(task)
         accepted = {
             each.row.case.id: (each.field, each.row.case, each.row.correction)
             for each in fields
@@ -81,6 +84,15 @@ class CorrectedFields(QObject):
             self._worker = None
         layers.remove(self._viewer, self._layer)
         self._layer = None
+
+    def _change_task(self, task: Task) -> None:
+        """Read no more labels of the task before, and show none in its colours."""
+        self._task = task
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+        if self._layer is not None:
+            self._layer.colormap = make_colormap(task)
 
     def _start(self, new: Sequence[_Job], task: Task) -> None:
         worker = self._worker = Worker(_read_labels(self._folder, new), self)

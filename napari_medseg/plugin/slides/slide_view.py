@@ -94,11 +94,12 @@ class SlideView(QObject):
     def open(self, path: Path, go_to: Field | None = None) -> None:
         """Open a slide in a thread, instead of the one that is open; `go_to` is the field to look at."""
         self._go_to = go_to
-        if self.slide is not None and self.slide.path == path:
-            self.show_slide()
-            return
         if self._opener is not None:
             self._opener.stop()
+            self._opener = None
+        if self.slide is not None and self.slide.path == path:
+            self._leave_case()
+            return
         self._opener = worker = Worker(open_blocks(path), self)
         worker.yielded.connect(lambda blocks: self._take(worker, blocks))
         worker.failed.connect(show_problem)
@@ -113,9 +114,7 @@ class SlideView(QObject):
                 self.open(place.slide, place)
                 return
             self._go_to = place or self._go_to
-            self._case_controller.close_case()  # then the slide is shown
-        else:
-            self._show()
+        self._leave_case()
 
     def close_slide(self) -> None:
         """Close the slide; its fields stay in the project."""
@@ -204,10 +203,7 @@ class SlideView(QObject):
         self.strip.show_levels(list_level_titles(blocks))
         self._choose_task(blocks)
         self._followers.look_for(blocks.path)
-        if self._case_controller.current is not None:
-            self._case_controller.close_case()
-        else:
-            self._show()
+        self._leave_case()
 
     def _choose_task(self, blocks: SlideBlocks) -> None:
         """Show the task that the slide is for, as a dropped image does."""
@@ -226,6 +222,12 @@ class SlideView(QObject):
         if field is not None and field.slide == slide.path:
             look_at_field(self._viewer, slide.layer, field)
         self._update_strip()
+
+    def _leave_case(self) -> None:
+        if self._case_controller.current is not None:
+            self._case_controller.close_case()  # then the slide is shown
+        else:
+            self._show()
 
     def _forget_slide(self) -> None:
         slide, self.slide = self.slide, None

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 LABELS_NAME = "slide: labels (shown only; correct in fields)"
 DENSITY_NAME = "slide: objects per mm²"
+UNSCALED_NAME = "slide: objects per megapixel"
+SHARE_NAME = "slide: share of all classes"
 DENSITY_OPACITY = 0.45
 
 
@@ -104,7 +106,7 @@ class SlideLabels:
         limits = (0.0, float(values.max(initial=0.0)) or 1.0)
         self._density = self._viewer.add_image(
             values,
-            name=DENSITY_NAME,
+            name=name_density(density),
             colormap="inferno",
             contrast_limits=limits,
             opacity=DENSITY_OPACITY,
@@ -139,6 +141,13 @@ class SlideLabels:
         """Whether a part of the grid is in view; napari says which corners it has read, and of which level."""
         corners = np.asarray(self._labels.corner_pixels) * 2 ** int(self._labels.data_level)
         return all(side.start <= last and side.stop >= first for side, first, last in zip(box, *corners, strict=True))
+
+
+def name_density(density: DensityMap) -> str:
+    """Return the name of a map's layer, which says what its values are."""
+    if not density.counts.any():
+        return SHARE_NAME if density.areas.any() else DENSITY_NAME
+    return DENSITY_NAME if density.um_per_px is not None else UNSCALED_NAME
 
 
 def _place(downsample: float, place: LayerPlace) -> dict[str, Any]:

@@ -34,10 +34,7 @@ from napari_medseg.workflow.whole_slide.density import DensityMap
 from napari_medseg.workflow.whole_slide.export import open_to_read
 from napari_medseg.workflow.whole_slide.manifest import MANIFEST_FILE
 from napari_medseg.workflow.whole_slide.plan import SlidePlan, refuse_unsuitable
-from napari_medseg.workflow.whole_slide.prediction import (
-    SlideProgress,
-    find_manifest,
-)
+from napari_medseg.workflow.whole_slide.prediction import SlideProgress, find_manifest
 from napari_medseg.workflow.whole_slide.project_slides import find_resolution, list_corrected_fields
 from napari_medseg.workflow.whole_slide.texts import describe_progress
 from napari_medseg.workflow.workspace import Workspace
@@ -187,11 +184,15 @@ class WholeSlidePrediction(QObject):
         if self.is_running:
             self.stop()
             return
+        card = self._find_card()
+        if card is not None and self._folder is not None and self._folder.name != card.id:
+            show_notice(f"{card.id} is live now. Press again to predict the slide with it.")
+            self.follow_task()
+            return
         if self._is_complete:
             show_notice("All tissue of the slide is predicted.")
             return
         with show_errors():
-            card = self._find_card()
             if self._slide is None or card is None:
                 raise MedSegError("no model is live for this task. Choose another task, or train a model first.")
             refuse_unsuitable(card)
@@ -235,7 +236,7 @@ class WholeSlidePrediction(QObject):
         self.row.tell(describe_progress(progress))
         if progress.notice:
             show_notice(progress.notice)
-        if progress.place is not None and not self.layers.is_shown:
+        if progress.place is not None and self._place is not None and not self.layers.is_shown:
             self.look_again()  # the first labels
         if progress.place is not None:
             self.layers.forget(progress.place)

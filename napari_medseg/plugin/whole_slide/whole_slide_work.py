@@ -67,8 +67,8 @@ def predict_slide(
     predict: Callable[..., Any],
     must_wait: Callable[[], bool],
 ) -> Generator[SlideProgress]:
-    """Predict the chunks that are left; begin with a plan if there is one."""
-    if plan is not None:
+    """Predict the chunks that are left; begin with a plan if there is one and nothing is begun."""
+    if plan is not None and find_manifest(folder) is None:
         begin_prediction(folder, plan).close()
     version = (card.id, card.weights_sha256)
     with contextlib.closing(open_slide(slide)) as opened, continue_prediction(folder, opened, version) as whole:

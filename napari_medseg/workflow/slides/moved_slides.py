@@ -2,12 +2,13 @@
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 from napari_medseg.core.containers.addresses import find_address, format_source
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Case
-from napari_medseg.core.slides.fields import Field, find_place, read_field
+from napari_medseg.core.slides.fields import Field, find_place, place_of, read_field
 from napari_medseg.core.slides.open_slide import open_slide
 from napari_medseg.core.slides.slide import Slide
 from napari_medseg.workflow.workspace import Workspace
@@ -36,14 +37,18 @@ def find_moved_fields(ws: Workspace, slide: Path) -> list[MovedField]:
 
 
 def compare_moved_fields(slide: Path, moved: Sequence[MovedField]) -> Generator[list[MovedField]]:
-    """Yield those fields if some of them have the same pixels as before; nothing if not. It may run in a thread."""
+    """Yield the fields of each missing slide that is this one: some of them have the same pixels as before.
+
+    Slides of one name may be missing from several folders; each is compared by itself. It may run in a thread.
+    """
     if not moved:
         return
     opened = open_slide(slide)
     try:
-        step = max(1, len(moved) // N_COMPARED)
-        if all(_is_same(each, opened) for each in moved[::step]):
-            yield list(moved)
+        for _, group in groupby(sorted(moved, key=_get_old_slide), key=_get_old_slide):
+            of_one = list(group)
+            if all(_is_same(each, opened) for each in of_one[:: max(1, len(of_one) // N_COMPARED)]):
+                yield of_one
     finally:
         opened.close()
 
@@ -51,6 +56,11 @@ def compare_moved_fields(slide: Path, moved: Sequence[MovedField]) -> Generator[
 def move_fields(ws: Workspace, moved: Sequence[MovedField]) -> None:
     """Write that these cases are fields of the slide at its new place."""
     ws.project.identities.move_sources({each.case.id: (format_source(each.field.path),) for each in moved})
+
+
+def _get_old_slide(moved: MovedField) -> Path:
+    place = place_of(moved.case)
+    return moved.field.slide if place is None else place.slide
 
 
 def _is_there(slide: Path) -> bool:

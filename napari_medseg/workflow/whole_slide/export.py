@@ -15,8 +15,8 @@ from napari_medseg.workflow.whole_slide.chunk_table import ChunkTable
 from napari_medseg.workflow.whole_slide.corrections import CorrectedField, apply_corrections
 from napari_medseg.workflow.whole_slide.density import compute_density, write_density
 from napari_medseg.workflow.whole_slide.geojson import write_slide_geojson
-from napari_medseg.workflow.whole_slide.label_pyramid import open_pyramid
-from napari_medseg.workflow.whole_slide.manifest import LABELS_FOLDER, TABLE_FILE, read_manifest
+from napari_medseg.workflow.whole_slide.label_pyramid import is_our_pyramid, open_pyramid
+from napari_medseg.workflow.whole_slide.manifest import LABELS_FOLDER, MANIFEST_FILE, TABLE_FILE, read_manifest
 from napari_medseg.workflow.whole_slide.prediction import WholeSlide
 
 GEOJSON_FILE = "labels.geojson"
@@ -68,12 +68,12 @@ def export_slide(
     Raises
     ------
     MedSegError
-        If the prediction is missing or damaged, a format is unknown, or the folder cannot be written to.
+        If the prediction is missing or damaged, a format is unknown, or the folder cannot be written to or holds what
+        an export must not replace.
     """
     writers = [look_up(SLIDE_FORMATS, name, "format of a slide") for name in formats]
     refuse_unwritable_folder(folder)
-    if folder.resolve() == prediction.resolve():
-        raise MedSegError(f"{folder} holds the prediction itself. Choose another folder.")
+    _refuse_to_replace(folder, formats)
     folder.mkdir(parents=True, exist_ok=True)
     with translate_errors(), open_to_read(prediction) as whole, _correct(whole, fields, folder) as corrected:
         return [path for write in writers for path in write(corrected, folder, is_cancelled)]
@@ -110,6 +110,15 @@ def _correct(whole: WholeSlide, fields: Sequence[CorrectedField], folder: Path) 
         with WholeSlide(copy, whole.manifest, ChunkTable(copy / TABLE_FILE), labels) as corrected:
             apply_corrections(corrected, fields)
             yield corrected
+
+
+def _refuse_to_replace(folder: Path, formats: Sequence[str]) -> None:
+    """Refuse a folder whose labels are no earlier export: those of a prediction, or of another program."""
+    if any((folder / name).exists() for name in (MANIFEST_FILE, TABLE_FILE)):
+        raise MedSegError(f"{folder} holds a prediction, which an export would replace. Choose another folder.")
+    labels = folder / LABELS_FOLDER
+    if "ome-zarr" in formats and labels.exists() and not is_our_pyramid(labels):
+        raise MedSegError(f"{labels} was not made by an export and is not replaced. Choose another folder.")
 
 
 def _copy_tree(source: Path, target: Path) -> Path:

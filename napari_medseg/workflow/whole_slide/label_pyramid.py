@@ -4,6 +4,7 @@ Reduced levels hold every second, fourth, ... pixel (nearest neighbour), so they
 and a window can be reduced by itself. Parts without labels take no space.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ STORED_CHUNK_PX = 512
 SMALLEST_LEVEL_PX = 1024
 """Levels are halved until the longer side is at most this."""
 OPAQUE = 255
+MADE_BY = {"made by": "napari-medseg"}
+"""In the metadata; it tells labels of ours from others."""
 
 
 class LabelPyramid:
@@ -148,6 +151,15 @@ def open_pyramid(path: Path, *, writable: bool = False) -> LabelPyramid:
         ) from error
 
 
+def is_our_pyramid(path: Path) -> bool:
+    """Whether `create_pyramid` made what lies there, by its metadata; labels that a person drew elsewhere are not."""
+    try:
+        described = json.loads((path / ".zattrs").read_text("utf-8"))
+        return bool(described["multiscales"][0]["metadata"] == MADE_BY)
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return False
+
+
 def choose_dtype(task: Task) -> np.dtype[Any]:
     """Return the type that the labels of a task need."""
     if task.instances:
@@ -188,8 +200,9 @@ def _describe(grid: ModelGrid, n_levels: int, task: Task, name: str) -> dict[str
         else [{"label-value": label.value, "rgba": [*parse_colour(label.colour), OPAQUE]} for label in task.labels]
     )
     names = [] if task.instances else [{"label-value": label.value, "class": label.name} for label in task.labels]
+    described = {"name": name, "axes": axes, "datasets": datasets, "type": "nearest", "metadata": MADE_BY}
     return {
-        "multiscales": [{"version": "0.4", "name": name, "axes": axes, "datasets": datasets, "type": "nearest"}],
+        "multiscales": [{"version": "0.4", **described}],
         "image-label": {"version": "0.4", "colors": colours, "properties": names},
     }
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from napari_medseg.core.atomic_io import atomic_write_text
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.json_model import read_json_model
-from napari_medseg.core.slides.slide import Slide
+from napari_medseg.core.slides.slide import DamagedPartError, Slide
 from napari_medseg.core.tasks.bundled_tasks import Task, get_task
 from napari_medseg.core.tasks.custom_task import CustomTask
 from napari_medseg.workflow.whole_slide.chunks import ChunkGrid
@@ -26,7 +26,7 @@ SLIDES_FOLDER = "slides"
 """In a project: a folder for each slide, with one for each model version."""
 FORMAT = 1
 END_BYTES = 1 << 20
-_METADATA_OF_STORES = (".z*", "*/.z*", "zarr.json", "*/zarr.json")
+MIDDLE_PX = 1024
 
 
 class _Frozen(BaseModel):
@@ -36,8 +36,9 @@ class _Frozen(BaseModel):
 class SlideIdentity(_Frozen):
     """What a slide is known by, wherever it lies.
 
-    `n_bytes` is the size of its file, `sha256_of_ends` the hash of its first and last mebibyte; of a folder
-    or an address (OME-Zarr) that of its metadata. `height` and `width` are those of level 0.
+    `n_bytes` is the size of its file, `sha256_of_ends` the hash of its first and last mebibyte; of a folder or an
+    address (OME-Zarr) that of its levels and of pixels of the coarsest one, because a program writes the same metadata
+    for all slides of a size. `height` and `width` are those of level 0.
     """
 
     height: int
@@ -56,10 +57,7 @@ class SlideIdentity(_Frozen):
         height, width = slide.levels[0].height, slide.levels[0].width
         digest = hashlib.sha256()
         if not slide.path.is_file():
-            digest.update(f"{slide.levels} {slide.spacing_mm}".encode())
-            for pattern in _METADATA_OF_STORES:
-                for path in sorted(slide.path.glob(pattern)):
-                    digest.update(path.relative_to(slide.path).as_posix().encode() + path.read_bytes())
+            digest.update(f"{slide.levels} {slide.spacing_mm}".encode() + _read_middle(slide))
             return cls(height=height, width=width, n_bytes=0, sha256_of_ends=digest.hexdigest())
         n_bytes = slide.path.stat().st_size
         with slide.path.open("rb") as file:
@@ -67,6 +65,17 @@ class SlideIdentity(_Frozen):
             file.seek(max(END_BYTES, n_bytes - END_BYTES))
             digest.update(file.read(END_BYTES))
         return cls(height=height, width=width, n_bytes=n_bytes, sha256_of_ends=digest.hexdigest())
+
+
+def _read_middle(slide: Slide) -> bytes:
+    """Return pixels of the middle of the coarsest level; of a damaged one, nothing."""
+    number = len(slide.levels) - 1
+    height, width = (min(side, MIDDLE_PX) for side in (slide.levels[number].height, slide.levels[number].width))
+    top, left = (slide.levels[number].height - height) // 2, (slide.levels[number].width - width) // 2
+    try:
+        return slide.read(number, top, left, height, width).tobytes()
+    except DamagedPartError:
+        return b""
 
 
 class Manifest(_Frozen):
@@ -103,8 +112,10 @@ class Manifest(_Frozen):
         """Return why this prediction cannot be continued with a slide and a model; empty if it can."""
         if slide != self.slide:
             return "it is of another slide, or the slide was changed"
-        if (model, weights_sha256) != (self.model, self.weights_sha256):
+        if model != self.model:
             return f"it was begun with {self.model}, not with {model}"
+        if weights_sha256 != self.weights_sha256:
+            return f"it was begun with other weights of {model}"
         return ""
 
 

@@ -205,7 +205,8 @@ def predict_chunks(
         try:
             place = yield from _predict_chunk(whole, slide, left[0], predict_image, must_wait)
         except DamagedPartError as error:
-            whole.table.fail_chunk(left.popleft(), str(error))
+            reason = str(error).replace(slide.name, "the slide")  # the folder of a prediction names no one
+            whole.table.fail_chunk(left.popleft(), reason)
             yield report(notice=str(error))
             continue
         except MedSegError as error:  # such as an engine that crashed, which is restarted

@@ -1,5 +1,6 @@
 """`medseg slides`: info, predict (planned, stopped, continued), export with the corrections of a project."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from slide_phantoms import make_picture, write_ome_zarr
 from typer.testing import CliRunner, Result
 from whole_slide_phantoms import DiscModel, draw_discs, write_slide
 
@@ -120,6 +122,16 @@ def test_fields_on_tissue_become_cases(tmp_path: Path, slide: Path) -> None:
     assert all(one["x"] < 2300 for one in added)
     more = read_json(invoke("fields", slide, "--add", 2, "--size", 300, "--seed", 5, *places))["fields"]
     assert len({(one["x"], one["y"]) for one in more}) == 5
+
+
+def test_fields_of_an_address_are_those_that_the_window_shows(tmp_path: Path) -> None:
+    address = "memory://command/a.zarr"
+    write_ome_zarr(zarr.storage.FsspecStore.from_url(address), make_picture(), 2)
+    places = ("--project", tmp_path / "project", "--registry", tmp_path / "registry")
+    (added,) = read_json(invoke("fields", address, "--add", 1, "--size", 300, *places, "--json"))["fields"]
+    with contextlib.closing(Workspace.open(tmp_path / "project", tmp_path / "registry")) as ws:
+        (found,) = list_slide_fields(ws, Path(address))  # no folder of this computer is before it
+    assert (found.field.x, found.field.y) == (added["x"], added["y"])
 
 
 def test_corrected_fields_win_on_the_command_line(tmp_path: Path, slide: Path, model: NamedDiscModel) -> None:

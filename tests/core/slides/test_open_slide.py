@@ -236,6 +236,24 @@ def test_a_truncated_slide_reads_what_is_there(tmp_path: Path, picture: NDArray[
     slide.close()
 
 
+def test_a_network_that_fails_is_told_as_any_damage(
+    tmp_path: Path, picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiohttp has exceptions of its own; one of them ended the threads that read, and the slide stayed grey."""
+
+    class ServerDisconnected(Exception):
+        pass
+
+    def fail(*_: object) -> None:
+        raise ServerDisconnected("the server disconnected")
+
+    write_ome_zarr(str(tmp_path / "a.zarr"), picture, 2, axes="yxc")
+    slide = open_slide(tmp_path / "a.zarr")
+    monkeypatch.setattr(zarr.Array, "__getitem__", fail)
+    with pytest.raises(DamagedPartError, match="the server disconnected"):
+        slide.read(0, 0, 0, 50, 50)
+
+
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_ome_zarr_opens_by_its_address(picture: NDArray[np.uint8], version: str) -> None:
     pytest.importorskip("fsspec")

@@ -16,8 +16,10 @@ from slide_phantoms import make_picture, write_pyramid
 
 from napari_medseg.core.slides.fields import Field, place_of
 from napari_medseg.core.slides.grid import GridChoice
+from napari_medseg.core.tasks.bundled_tasks import get_task
 from napari_medseg.plugin.slides.slide_sight import describe_zoom
 from napari_medseg.plugin.slides.slide_view import SlideView
+from napari_medseg.plugin.widgets.worker import MAX_WAITING
 from napari_medseg.workflow.cases import list_cases
 
 
@@ -142,6 +144,32 @@ def test_after_a_restart_a_field_finds_its_slide(
     assert window.viewer.scene.camera.center[-2:] == pytest.approx((664 * 0.00025, 864 * 0.00025))
 
 
+def test_a_slide_that_waits_is_shown_though_a_field_of_another_one_is_open(
+    window: SimpleNamespace, slides: SlideView, path: Path, qtbot: QtBot
+) -> None:
+    other = write_pyramid(path.with_name("b.svs"), make_picture(1100, 1100, seed=1), 4)
+    slides.open(path)
+    qtbot.waitUntil(lambda: slides.is_on_slide)
+    slides.add_fields([Field(other, 0, 100, 100, 64, 64)])
+    qtbot.waitUntil(lambda: len(window.worklist.rows) == 1 and not slides.added.is_reading)
+    window.worklist.open(window.worklist.rows[0].case)
+    qtbot.waitUntil(lambda: window.case_controller.current is not None)
+    slides.open(path)  # chosen in the strip, or dropped again
+    qtbot.waitUntil(lambda: slides.is_on_slide)
+    assert slides.slide.path == path
+
+
+def test_fields_are_read_no_faster_than_they_are_added(
+    window: SimpleNamespace, slides: SlideView, path: Path, qtbot: QtBot
+) -> None:
+    """A grid has a thousand fields of 3 MB, and more."""
+    waiting: list[int] = []
+    window.worklist.image_loaded.connect(lambda *_: waiting.append(slides.added._workers[0].n_waiting))
+    slides.add_fields([Field(path, 0, 300 + 8 * number, 400, 16, 16) for number in range(40)])
+    qtbot.waitUntil(lambda: len(waiting) == 40 and not slides.added.is_reading)
+    assert max(waiting) <= MAX_WAITING + 1
+
+
 def test_accepted_fields_show_their_labels_on_the_slide(
     window: SimpleNamespace, slides: SlideView, path: Path, qtbot: QtBot
 ) -> None:
@@ -160,6 +188,10 @@ def test_accepted_fields_show_their_labels_on_the_slide(
     shown = window.viewer.layers["corrected fields of a.svs"]
     assert np.argwhere(np.asarray(shown.data[0][600:728, 800:900])).tolist() == [[5, 7], [6, 7]]
     assert not shown.editable
+    before = shown.get_color(1).tolist()
+    slides.slide.corrected.show([], get_task("instruments"))
+    assert shown.get_color(1).tolist() != before  # none is shown in the colours of the task before
+    assert not np.asarray(shown.data[0][600:728, 800:900]).any()
 
 
 def test_other_files_of_a_drop_are_read_as_images(

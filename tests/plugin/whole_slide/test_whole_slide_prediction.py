@@ -20,8 +20,10 @@ from napari_medseg.inference.events import PredictionEvent
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.layers import METADATA_KEY
 from napari_medseg.plugin.slides.slide_layer import SLIDE_KEY
-from napari_medseg.plugin.whole_slide.slide_labels import DENSITY_NAME, LABELS_NAME, LayerPlace
+from napari_medseg.plugin.whole_slide.slide_labels import DENSITY_NAME, LABELS_NAME, LayerPlace, name_density
 from napari_medseg.plugin.whole_slide.whole_slide_prediction import WholeSlidePrediction
+from napari_medseg.workflow.whole_slide.density import DensityMap
+from napari_medseg.workflow.whole_slide.prediction import begin_prediction
 from napari_medseg.workflow.workspace import Workspace
 
 N_DISCS = 60
@@ -181,6 +183,39 @@ def test_another_task_has_another_prediction(desk: SimpleNamespace, slide: Path,
     row.follow_task()
     qtbot.waitUntil(lambda: is_offered(row, "Predicted"))
     assert LABELS_NAME in desk.viewer.layers
+
+
+def test_a_version_that_went_live_meanwhile_is_no_dead_end(
+    desk: SimpleNamespace, slide: Path, qtbot: QtBot, told: Texts
+) -> None:
+    row = desk.row
+    plan_and_start(desk, slide, qtbot)
+    qtbot.waitUntil(lambda: is_offered(row, "Predicted"))
+    row._folder = row._folder.with_name("nuclei-unet@1")  # what the row shows is of the version before
+    row.row.button.click()
+    assert any("is live now" in text for text in told)
+    qtbot.waitUntil(lambda: is_offered(row, "Predicted"))
+    assert row._folder.name == desk.ws.registry.get_live_card("nuclei").id
+
+
+def test_a_plan_that_was_begun_elsewhere_goes_on(desk: SimpleNamespace, slide: Path, qtbot: QtBot) -> None:
+    """Its button is pressed before the window has found what is there."""
+    row = desk.row
+    row.set_slide(slide, PLACE)
+    row.row.button.click()
+    qtbot.waitUntil(lambda: is_offered(row, "Start"))
+    begin_prediction(row._folder, row._plan).close()
+    row.row.button.click()
+    qtbot.waitUntil(lambda: is_offered(row, "Predicted"))
+
+
+@pytest.mark.parametrize(
+    ("count", "um", "name"),
+    [(3, 0.25, DENSITY_NAME), (3, None, "slide: objects per megapixel"), (0, 0.25, "slide: share of all classes")],
+)
+def test_the_map_says_what_its_values_are(count: int, um: float | None, name: str) -> None:
+    density = DensityMap(1000, 1.0, um, np.ones((1, 1)), np.full((1, 1), count), np.ones((1, 1, 1)), ("tumour",))
+    assert name_density(density) == name
 
 
 def test_labels_come_and_go_with_the_slide(desk: SimpleNamespace, slide: Path, qtbot: QtBot) -> None:

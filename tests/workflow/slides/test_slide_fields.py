@@ -114,6 +114,22 @@ def test_fields_do_not_follow_another_slide_of_the_same_name(ws: Workspace, slid
     assert list(compare_moved_fields(other, find_moved_fields(ws, other))) == []
 
 
+def test_of_two_missing_slides_of_one_name_only_fields_of_the_same_one_follow(
+    ws: Workspace, slide: Path, tmp_path: Path
+) -> None:
+    """As names such as 1.svs are, in a folder for each patient."""
+    added = add(ws, three(slide))
+    (tmp_path / "other").mkdir()
+    other = write_pyramid(tmp_path / "other/p1.svs", make_picture(seed=1), 4)
+    add(ws, three(other)[:2])
+    other.unlink()
+    new = tmp_path / "archive/p1.svs"
+    new.parent.mkdir()
+    shutil.move(slide, new)
+    (same,) = compare_moved_fields(new, find_moved_fields(ws, new))
+    assert [each.case for each in same] == added
+
+
 def test_a_field_that_cannot_be_read_does_not_stop_the_others(slide: Path) -> None:
     found = list(read_fields([Field(slide, 7, 0, 0, 50, 50), *three(slide)]))
     assert isinstance(found[0], FieldFailure)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,21 @@ def test_what_cannot_be_exported_is_said(tmp_path: Path, prediction: Path) -> No
         export_slide(prediction, tmp_path / "out", ["svs"])
     with pytest.raises(MedSegError, match="holds no prediction"):
         export_slide(tmp_path, tmp_path / "out", ["geojson"])
-    with pytest.raises(MedSegError, match="the prediction itself"):
+    with pytest.raises(MedSegError, match="holds a prediction"):
         export_slide(prediction, prediction, ["ome-zarr"])
     assert not list(tmp_path.glob("**/.writing*"))
+
+
+def test_only_an_earlier_export_is_replaced(tmp_path: Path, prediction: Path) -> None:
+    out = tmp_path / "out"
+    for _ in range(2):
+        export_slide(prediction, out, ["ome-zarr"])
+    drawn = zarr.open_group(str(tmp_path / "drawn" / "labels.zarr"), mode="w", zarr_format=2)
+    drawn.attrs["multiscales"] = [{"version": "0.4", "datasets": [{"path": "0"}]}]
+    drawn.attrs["image-label"] = {"version": "0.4"}
+    with pytest.raises(MedSegError, match="was not made by an export"):
+        export_slide(prediction, tmp_path / "drawn", ["ome-zarr"])
+    assert "image-label" in drawn.attrs
+    shutil.copytree(prediction, tmp_path / "other")  # the prediction of another slide
+    with pytest.raises(MedSegError, match="holds a prediction"):
+        export_slide(prediction, tmp_path / "other", ["geojson"])

@@ -203,7 +203,7 @@ def test_a_damaged_part_is_left_out_and_said(tmp_path: Path, slide: Slide, monke
 
     def fail(self: Slide, level: int, y: int, x: int, height: int, width: int) -> NDArray[np.uint8]:
         if y <= 250 < y + height and x <= 250 < x + width and (y, x) == (168, 168):
-            raise DamagedPartError("a.tif", level, y, x, height, width, "no JPEG")
+            raise DamagedPartError(self.name, level, y, x, height, width, "no JPEG")
         return read(self, level, y, x, height, width)
 
     plan = plan_small(slide, read_nuclei_card())
@@ -211,7 +211,9 @@ def test_a_damaged_part_is_left_out_and_said(tmp_path: Path, slide: Slide, monke
     with begin_prediction(tmp_path / "out", plan) as whole:
         notices = [event.notice for event in predict_chunks(whole, slide, DiscModel().predict) if event.notice]
         assert whole.table.count("done") == 8
-        assert [number for number, _ in whole.table.list_reasons()] == [4]
+        ((number, reason),) = whole.table.list_reasons()
+        assert number == 4
+        assert reason.startswith("the slide is damaged at level 0")  # it names no one
         assert "no JPEG" in notices[0]
         monkeypatch.setattr(type(slide), "read", read)
         run(whole, slide, DiscModel())
@@ -252,6 +254,8 @@ def test_another_slide_model_or_folder_is_refused(tmp_path: Path, slide: Slide, 
         begin_prediction(tmp_path / "out", plan)
     with pytest.raises(MedSegError, match="begun with nuclei-unet@2, not with nuclei-unet@3"):
         continue_prediction(tmp_path / "out", slide, ("nuclei-unet@3", "ab"))
+    with pytest.raises(MedSegError, match="begun with other weights of nuclei-unet@2"):
+        continue_prediction(tmp_path / "out", slide, (card.id, "ab"))
     with (
         open_slide_file(tmp_path, np.ascontiguousarray(picture[::-1])) as other,
         pytest.raises(MedSegError, match="another slide"),
