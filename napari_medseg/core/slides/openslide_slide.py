@@ -3,6 +3,8 @@
 Goode et al., J Pathol Inform 2013. OpenSlide is an extra: ``pip install "napari-medseg[slides]"``.
 """
 
+import ctypes
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -49,17 +51,23 @@ class OpenSlideSlide:
 
     def close(self) -> None:
         """Close the file."""
-        self._slide.close()
+        with suppress(ctypes.ArgumentError):  # it is closed
+            self._slide.close()
 
     def _read(self, level: int, y: int, x: int, height: int, width: int) -> NDArray[np.uint8]:
         factor = self._factors[level]
         try:
             region = self._slide.read_region((round(x * factor), round(y * factor)), level, (width, height))
-        except self._error as error:
-            self._slide.close()
-            self._slide = import_openslide(self.name).OpenSlide(self.path)  # after an error, OpenSlide reads no more
+        except (self._error, ctypes.ArgumentError) as error:  # the latter if it could not be opened again before
+            self._open_again()
             raise DamagedPartError(self.name, level, y, x, height, width, str(error)[:120]) from error
         return _put_on_white(np.asarray(region))
+
+    def _open_again(self) -> None:
+        """Open the file once more: after an error, OpenSlide reads no more; a file that is gone is tried later."""
+        self.close()
+        with suppress(self._error, OSError):
+            self._slide = import_openslide(self.name).OpenSlide(self.path)
 
 
 def detect_vendor(path: Path) -> str:

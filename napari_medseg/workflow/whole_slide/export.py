@@ -15,7 +15,7 @@ from napari_medseg.workflow.whole_slide.chunk_table import ChunkTable
 from napari_medseg.workflow.whole_slide.corrections import CorrectedField, apply_corrections
 from napari_medseg.workflow.whole_slide.density import compute_density, write_density
 from napari_medseg.workflow.whole_slide.geojson import write_slide_geojson
-from napari_medseg.workflow.whole_slide.label_pyramid import is_our_pyramid, open_pyramid
+from napari_medseg.workflow.whole_slide.label_pyramid import open_pyramid, read_pyramid_name
 from napari_medseg.workflow.whole_slide.manifest import LABELS_FOLDER, MANIFEST_FILE, TABLE_FILE, read_manifest
 from napari_medseg.workflow.whole_slide.prediction import WholeSlide
 
@@ -73,7 +73,7 @@ def export_slide(
     """
     writers = [look_up(SLIDE_FORMATS, name, "format of a slide") for name in formats]
     refuse_unwritable_folder(folder)
-    _refuse_to_replace(folder, formats)
+    _refuse_to_replace(folder, formats, prediction)
     folder.mkdir(parents=True, exist_ok=True)
     with translate_errors(), open_to_read(prediction) as whole, _correct(whole, fields, folder) as corrected:
         return [path for write in writers for path in write(corrected, folder, is_cancelled)]
@@ -112,13 +112,18 @@ def _correct(whole: WholeSlide, fields: Sequence[CorrectedField], folder: Path) 
             yield corrected
 
 
-def _refuse_to_replace(folder: Path, formats: Sequence[str]) -> None:
-    """Refuse a folder whose labels are no earlier export: those of a prediction, or of another program."""
+def _refuse_to_replace(folder: Path, formats: Sequence[str], prediction: Path) -> None:
+    """Refuse a folder whose labels are no earlier export of this slide: no prediction is lost, and no other labels."""
     if any((folder / name).exists() for name in (MANIFEST_FILE, TABLE_FILE)):
         raise MedSegError(f"{folder} holds a prediction, which an export would replace. Choose another folder.")
     labels = folder / LABELS_FOLDER
-    if "ome-zarr" in formats and labels.exists() and not is_our_pyramid(labels):
+    if "ome-zarr" not in formats or not labels.exists():
+        return
+    name = read_pyramid_name(labels)
+    if name is None:
         raise MedSegError(f"{labels} was not made by an export and is not replaced. Choose another folder.")
+    if name != read_pyramid_name(prediction / LABELS_FOLDER):
+        raise MedSegError(f"{folder} holds the labels of another slide or task. Choose another folder.")
 
 
 def _copy_tree(source: Path, target: Path) -> Path:

@@ -151,13 +151,13 @@ def open_pyramid(path: Path, *, writable: bool = False) -> LabelPyramid:
         ) from error
 
 
-def is_our_pyramid(path: Path) -> bool:
-    """Whether `create_pyramid` made what lies there, by its metadata; labels that a person drew elsewhere are not."""
+def read_pyramid_name(path: Path) -> str | None:
+    """Return the name that `create_pyramid` gave to what lies there; `None` if it did not make it."""
     try:
-        described = json.loads((path / ".zattrs").read_text("utf-8"))
-        return bool(described["multiscales"][0]["metadata"] == MADE_BY)
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
-        return False
+        (described,) = json.loads((path / ".zattrs").read_text("utf-8"))["multiscales"]
+        return str(described["name"]) if described["metadata"] == MADE_BY else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def choose_dtype(task: Task) -> np.dtype[Any]:

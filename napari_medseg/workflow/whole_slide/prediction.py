@@ -151,7 +151,7 @@ def continue_prediction(folder: Path, slide: Slide | None = None, model: tuple[s
                 manifest.grid,
                 choose_dtype(manifest.definition),
                 manifest.definition,
-                manifest.task,
+                f"{manifest.task} of slide {manifest.slide.key}",
             )
             table.plan(manifest.chunk_numbers)
         remove_unfinished(folder / LABELS_FOLDER)

@@ -236,6 +236,28 @@ def test_a_truncated_slide_reads_what_is_there(tmp_path: Path, picture: NDArray[
     slide.close()
 
 
+def test_a_file_that_openslide_lost_is_told_at_each_read_until_it_is_back(
+    tmp_path: Path, picture: NDArray[np.uint8]
+) -> None:
+    """As on a drive that was unplugged: after an error OpenSlide closes, and an error of its own ended the threads."""
+    pytest.importorskip("openslide")
+    from napari_medseg.core.slides.openslide_slide import OpenSlideSlide
+
+    path = write_pyramid(tmp_path / "a.svs", picture, 2)
+    slide = OpenSlideSlide(path)
+    slide.close()
+    path.rename(tmp_path / "elsewhere.svs")
+    for _ in range(2):
+        with pytest.raises(DamagedPartError, match=r"a\.svs is damaged at level 0, x 0 to 50"):
+            slide.read(0, 0, 0, 50, 50)
+    (tmp_path / "elsewhere.svs").rename(path)
+    with pytest.raises(DamagedPartError):
+        slide.read(0, 0, 0, 50, 50)
+    assert np.array_equal(slide.read(0, 0, 0, 50, 50), picture[:50, :50])
+    slide.close()
+    slide.close()
+
+
 def test_a_network_that_fails_is_told_as_any_damage(
     tmp_path: Path, picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -262,6 +262,10 @@ def test_only_an_earlier_export_is_replaced(tmp_path: Path, prediction: Path) ->
     with pytest.raises(MedSegError, match="was not made by an export"):
         export_slide(prediction, tmp_path / "drawn", ["ome-zarr"])
     assert "image-label" in drawn.attrs
-    shutil.copytree(prediction, tmp_path / "other")  # the prediction of another slide
+    (tmp_path / "second").mkdir()
+    second = predict(tmp_path / "second", draw_discs(300, 300, 9), DiscModel())
+    with pytest.raises(MedSegError, match="labels of another slide or task"):
+        export_slide(second, out, ["ome-zarr"])
+    shutil.copytree(prediction, tmp_path / "other")
     with pytest.raises(MedSegError, match="holds a prediction"):
         export_slide(prediction, tmp_path / "other", ["geojson"])
