@@ -179,6 +179,10 @@ def test_a_case_that_is_being_saved_opens_when_it_is(
     edited.desk.open(edited.cases[0], phantom(0))
     assert "It opens when they are" in told
     assert edited.desk.current.case.id == edited.cases[1].id
+    edited.desk.accept()
+    edited.desk.reject()  # the user means the case that was chosen last
+    assert "press again when you see it" in told
+    assert edited.desk.saver.n_cases == 1
     goes_on.set()
     qtbot.waitUntil(lambda: edited.desk.current.case.id == edited.cases[0].id)
     assert edited.desk.current.state == "accepted"
