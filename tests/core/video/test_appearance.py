@@ -53,9 +53,9 @@ def test_key_frames_are_looked_at_if_they_suffice(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("first", "last", "n_wanted"), [(50, 20, 3), (0, 100, 3), (0, 99, 0)])
 def test_a_range_that_is_none_is_refused(tmp_path: Path, first: int, last: int, n_wanted: int) -> None:
-    with VideoReader(write_video(tmp_path / "a.mp4", n_frames=100)) as reader:
-        with pytest.raises(MedSegError, match="within frames 0 to 99"):
-            list(choose_by_appearance(reader, first, last, n_wanted))
+    path = write_video(tmp_path / "a.mp4", n_frames=100)
+    with VideoReader(path) as reader, pytest.raises(MedSegError, match="within frames 0 to 99"):
+        list(choose_by_appearance(reader, first, last, n_wanted))
 
 
 def test_a_video_is_looked_through(tmp_path: Path) -> None:

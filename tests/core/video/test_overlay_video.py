@@ -24,6 +24,6 @@ def test_a_folder_that_is_missing_is_named_as_the_reason(tmp_path: Path) -> None
 def test_a_full_disk_is_named_as_the_reason_and_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.symlink_to("/dev/full")
-    with pytest.raises(MedSegError, match="could not be written: No space left on device. Free disk space"):
+    with pytest.raises(MedSegError, match=r"could not be written: No space left on device\. Free disk space"):
         write(path)
     assert list(tmp_path.iterdir()) == []
