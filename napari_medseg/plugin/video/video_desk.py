@@ -67,6 +67,7 @@ class VideoDesk(QObject):
         self.work = VideoWork(workspace, prediction_queue, self)
         self.cases = FrameCases(worklist, self.marks, self.work)
         self._workspace = workspace
+        self._copies_frames = False
         self._connect(prediction_queue)
         worklist.importer.openers.append((split_videos, self.open_videos))
 
@@ -118,6 +119,8 @@ class VideoDesk(QObject):
         self.marks.blockSignals(True)  # the strip is gone soon
         self._viewer.dims.events.current_step.disconnect(self._follow_case)
         self.close_video()
+        if self._copies_frames:
+            self._worklist.image_loaded.disconnect(self.marks.keep_copy)
         self.place.remove()
 
     def go_to(self, number: int) -> None:
@@ -174,7 +177,6 @@ class VideoDesk(QObject):
         self.work.predicted.connect(self._on_frames_predicted)
         self._worklist.importer.finished.connect(self.marks.find_again)
         self._worklist.task_changed.connect(self._on_task_changed)
-        self._worklist.image_loaded.connect(self.marks.keep_copy)
         self._case_controller.opened.connect(self._on_case_opened)
         self._viewer.dims.events.current_step.connect(self._follow_case)
         self._case_controller.decided.connect(self._on_decided)
@@ -195,6 +197,9 @@ class VideoDesk(QObject):
         self.shown.failed.connect(show_problem)
         self.strip.set_theme(self._viewer.theme)
         self.marks.show_video(path)
+        if not self._copies_frames:  # from the first video on, as its frames are read also when it is closed
+            self._copies_frames = True
+            self._worklist.image_loaded.connect(self.marks.keep_copy)
         self.cases.show_video(path.absolute(), reader.index)
         self._show_predicted()
         self.go_to(0)
