@@ -130,17 +130,13 @@ def choose_encoder(path: Path) -> str:
 
 @contextmanager
 def _translate_write_errors(path: Path) -> Iterator[None]:
-    """Raise what PyAV says of a video that is written as `MedSegError`; most of its errors are `OSError`, too."""
+    """Raise what PyAV says of a video that is written as `MedSegError`, with the advice for errors of disks."""
     av = load_av()
     try:
         yield
-    except OSError as error:
-        raise MedSegError(f"{path.name} could not be written: {format_os_error(error)}") from error
-    except av.error.FFmpegError as error:
-        raise MedSegError(
-            f"{path.name} could not be written: {error.strerror or type(error).__name__}. Choose another folder or a "
-            "shorter range."
-        ) from error
+    except (av.error.FFmpegError, OSError) as error:
+        reason = OSError(error.errno, error.strerror or type(error).__name__)  # not all errors of PyAV are one
+        raise MedSegError(f"{path.name} could not be written: {format_os_error(reason)}") from error
 
 
 def _make_colours(labels: NDArray[Any], task: Task) -> NDArray[np.float32]:
