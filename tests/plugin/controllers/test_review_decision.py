@@ -293,6 +293,22 @@ def test_an_accept_that_cannot_be_recorded_leaves_the_draft(
     check_recorded(edited)
 
 
+def test_no_change_of_the_lists_is_undone_while_labels_are_saved(
+    edited: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, told: Texts
+) -> None:
+    undone: list[bool] = []
+    edited.assigner.remember(("Undo: use slice 0 for lungs", lambda: undone.append(True)))
+    goes_on = hold_back(monkeypatch, "write_accepted")
+    edited.desk.accept()
+    edited.assigner.undo()
+    assert not undone
+    assert "are being saved" in told
+    goes_on.set()
+    qtbot.waitUntil(lambda: not edited.desk.saver.is_running)
+    edited.assigner.undo()
+    assert undone
+
+
 @pytest.mark.parametrize("answer", ["Ignore it", "Merge"])
 def test_an_answer_about_added_labels_decides_no_other_case(edited: SimpleNamespace, answer: str) -> None:
     asked: list[tuple[str, list[tuple[str, Callable[[], None]]]]] = []
