@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from napari_medseg.inference.predictor import Predictor
 
 INSTRUMENTS = "instruments"
+HALF_MS = 0.0005
 app = typer.Typer(no_args_is_help=True, help="Frames, labels and accepted frames of videos.")
 VideoArgument = Annotated[Path, typer.Argument(metavar="VIDEO", help="MP4, MOV, AVI, MKV, WebM or MPEG-TS.")]
 OutputOption = Annotated[
@@ -184,8 +185,13 @@ def export(
 
 
 def _find_range(index: FrameIndex, begin: float, end: float | None) -> tuple[int, int]:
-    last = index.n_frames - 1 if end is None else index.find_at_time(end)
-    return index.find_at_time(begin), last
+    last = index.n_frames - 1 if end is None else _find_frame(index, end)
+    return _find_frame(index, begin), last
+
+
+def _find_frame(index: FrameIndex, seconds: float) -> int:
+    """Return the frame at a time; a time that was rounded to milliseconds, as commands print it, finds its frame."""
+    return index.find_at_time(seconds + HALF_MS)
 
 
 def _choose(
@@ -194,7 +200,7 @@ def _choose(
     if every is not None:
         return choose_every(reader.index, *limits, every)
     if changes is None:
-        return sorted({reader.index.find_at_time(seconds) for seconds in at})
+        return sorted({_find_frame(reader.index, seconds) for seconds in at})
     *_, choice = choose_by_appearance(reader, *limits, changes)
     assert isinstance(choice, FrameChoice)
     echo_notice(choice.text)

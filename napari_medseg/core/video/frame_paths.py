@@ -86,11 +86,6 @@ def parse_frames(video: Path, inner: Path) -> VideoFrames | None:
     return None
 
 
-def is_same_video(recorded: Path, video: Path) -> bool:
-    """Whether the path of a case leads into a video: it is that file, or one of this name that was moved away."""
-    return recorded == video.absolute() or (recorded.name == video.name and not recorded.exists())
-
-
 def parse_frame_path(path: Path) -> VideoFrames | None:
     """Return the frames of the path of a case, also if the video is missing now; `None` for another path."""
     return parse_frames(path.parent, Path(path.name)) if path.parent.suffix else None

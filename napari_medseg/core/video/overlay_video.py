@@ -1,5 +1,7 @@
 """Writes a video with labels drawn over its frames, in the colours of the task."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -8,10 +10,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, format_os_error
 from napari_medseg.core.label_files.description import parse_colour
 from napari_medseg.core.tasks.bundled_tasks import Task
-from napari_medseg.core.video.video_files import load_av, translate_video_errors
+from napari_medseg.core.video.video_files import load_av
 
 OPACITY = 0.45
 EDGE_OPACITY = 0.9
@@ -42,7 +44,7 @@ class OverlayVideo:
         av = load_av()
         self._path = path
         self._height, self._width = (side - side % 2 for side in shape)
-        with translate_video_errors(path):
+        with _translate_write_errors(path):
             self._container = av.open(str(path.absolute()), "w")
             self.encoder = choose_encoder(path)
             self._stream: Any = self._container.add_stream(self.encoder, rate=Fraction(rate).limit_denominator(1001))
@@ -58,13 +60,21 @@ class OverlayVideo:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if kind is None:
-            with translate_video_errors(self._path):
-                self._container.mux(self._stream.encode())
-                self._container.close()
-        else:
-            self._container.close()
-            self._path.unlink(missing_ok=True)
+        is_whole = False
+        try:
+            with _translate_write_errors(self._path):
+                try:
+                    if kind is None:
+                        self._container.mux(self._stream.encode())
+                finally:
+                    self._container.close()  # it writes what is left, so that a full disk shows here, too
+            is_whole = kind is None
+        except MedSegError:
+            if kind is None:  # else the first error is the reason
+                raise
+        finally:
+            if not is_whole:
+                self._path.unlink(missing_ok=True)
 
     def add(self, pixels: NDArray[np.uint8], seconds: float) -> None:
         """Add a frame (height, width, 3) that is shown from this time on, in seconds."""
@@ -73,7 +83,7 @@ class OverlayVideo:
         self._last_ms = max(round(seconds * 1000), self._last_ms + 1)
         frame = av.VideoFrame.from_ndarray(cut, format="rgb24")
         frame.pts, frame.time_base = self._last_ms, Fraction(1, 1000)
-        with translate_video_errors(self._path):
+        with _translate_write_errors(self._path):
             self._container.mux(self._stream.encode(frame))
 
 
@@ -116,6 +126,17 @@ def choose_encoder(path: Path) -> str:
             continue
         return name
     raise MedSegError(f"this PyAV writes neither H.264 nor MPEG-4, so {path.name} cannot be written. Install another.")
+
+
+@contextmanager
+def _translate_write_errors(path: Path) -> Iterator[None]:
+    """Raise what PyAV says of a video that is written as `MedSegError`, with the advice for errors of disks."""
+    av = load_av()
+    try:
+        yield
+    except (av.error.FFmpegError, OSError) as error:
+        reason = OSError(error.errno, error.strerror or type(error).__name__)  # not all errors of PyAV are one
+        raise MedSegError(f"{path.name} could not be written: {format_os_error(reason)}") from error
 
 
 def _make_colours(labels: NDArray[Any], task: Task) -> NDArray[np.float32]:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from napari import Viewer
 
 
+OPENS_WHEN_SAVED = "The case that you chose opens when its labels are saved"
+
+
 class CaseWork(SingleWork):
     """The thread that reads a case; and what cannot be done with the open case meanwhile, or while it is saved.
 
@@ -123,7 +126,7 @@ class ReviewDecision(QObject):
         read, because nobody has seen them. Once it has begun, the correction is recorded whatever happens to the case
         and its layers; the next case can be opened meanwhile.
         """
-        if self._work.refuse_while_busy():
+        if self._refuse_while_busy():
             return
         if current is None or (session := current.edit_session) is None:
             show_notice("There are no labels to accept: predict, or choose a label and paint.")
@@ -141,7 +144,7 @@ class ReviewDecision(QObject):
 
     def reject(self, current: OpenCase | None) -> None:
         """Close the review without a correction; refused as in `accept`."""
-        if current is None or self._work.refuse_while_busy():
+        if current is None or self._refuse_while_busy():
             return
         with show_errors():
             if (session := current.edit_session) is None:
@@ -167,6 +170,12 @@ class ReviewDecision(QObject):
             with show_errors():
                 if (stroke := step(work.recorder)) is not None:
                     layers.show_voxels(viewer, current.image_layer, stroke.spans)
+
+    def _refuse_while_busy(self) -> bool:
+        if self._saver.has_call:  # the open case is no longer the one that the user wants to see
+            show_notice(f"{OPENS_WHEN_SAVED}. Nothing was changed: press again when you see it.")
+            return True
+        return self._work.refuse_while_busy()
 
     def _record_accepted(
         self, current: OpenCase, draft: Draft, who: str, written: tuple[NDArray[Any], AcceptedFiles]

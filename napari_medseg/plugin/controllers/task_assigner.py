@@ -136,8 +136,13 @@ class TaskAssigner:
         self._undo.append(command)
 
     def undo(self) -> None:
-        """Undo the last change of the lists; a second call undoes the one before."""
-        if self._undo:
+        """Undo the last change of the lists; a second call undoes the one before. It is refused while labels are saved.
+
+        Else it could remove a case whose labels are accepted in the next moment, and no export would hold them.
+        """
+        if self._undo and self._case_controller.saver.is_running:
+            show_notice(f"{self._case_controller.saver.busy_reason}. Nothing was changed; try again in a moment.")
+        elif self._undo:
             _, call = self._undo.pop()
             with show_errors():
                 call()

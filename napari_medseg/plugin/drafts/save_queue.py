@@ -43,6 +43,11 @@ class SaveQueue(QObject):
         return frozenset(save.case.id for save in self._saves)
 
     @property
+    def cases(self) -> tuple[Case, ...]:
+        """The cases that are not saved yet, in their order."""
+        return tuple(save.case for save in self._saves)
+
+    @property
     def is_running(self) -> bool:
         """Whether a case is being saved."""
         return bool(self._saves)
@@ -71,6 +76,11 @@ class SaveQueue(QObject):
     def call_when_saved(self, case: Case, call: Callable[[], None]) -> None:
         """Call `call` when a case is saved, or could not be; it takes the place of an earlier call that waits."""
         self._waiting = case, call
+
+    @property
+    def has_call(self) -> bool:
+        """Whether a call waits, as that which opens a case when it is saved."""
+        return self._waiting is not None
 
     def forget_call(self) -> None:
         """Drop the call that waits."""

@@ -10,6 +10,7 @@ from typing import Any
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from napari_medseg.core.errors import MedSegError, translate_errors
+from napari_medseg.core.image import Image
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.masks.import_result import show_outcomes
 from napari_medseg.plugin.masks.mask_question import MaskQuestion
@@ -43,8 +44,8 @@ class DataSetImport(QWidget):
         The project, and the list that shows the cases and opens the first one.
     question
         Where it asks.
-    leave_case
-        Closes the open case, which may be one of the data set.
+    leave_case_of
+        Closes the open case if it is that of an image; it raises `MedSegError` while labels of it are being saved.
     """
 
     def __init__(
@@ -52,12 +53,12 @@ class DataSetImport(QWidget):
         workspace: Workspace,
         worklist: Worklist,
         question: MaskQuestion,
-        leave_case: Callable[[], None],
+        leave_case_of: Callable[[Image], None],
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._workspace, self._worklist = workspace, worklist
-        self._question, self._leave_case = question, leave_case
+        self._question, self._leave_case_of = question, leave_case_of
         self._opener = SingleWork(self)
         self._worker: Worker | None = None
         self._replies: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
@@ -109,7 +110,6 @@ class DataSetImport(QWidget):
 
     def _start(self, found: _OpenedDataSet) -> None:
         with show_errors():
-            self._leave_case()
             adopt_task(self._workspace, found.card.task_definition)
             self._outcomes, self._replies = [], queue.SimpleQueue()
             steps = import_in_steps(self._workspace, found.opened.path, found.card, archive=found.opened.archive)
@@ -132,6 +132,8 @@ class DataSetImport(QWidget):
         answer: _Answer = None, MedSegError("it could not be written; the error is shown.")  # after a bug
         try:
             with translate_errors():
+                if item.begins_with is not None:
+                    self._leave_case_of(item.begins_with)
                 answer = item.run(), None
         except MedSegError as error:
             answer = None, error

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QWidget
 
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
@@ -54,7 +55,7 @@ class DroppedMasks(QWidget):
         )
         self.pair_import = PairImport(workspace, worklist, self.question, self._leave_case_of)
         self.open_case_mask.import_second = self.pair_import.import_open_case
-        self.data_set_import = DataSetImport(workspace, worklist, self.question, self._leave_case)
+        self.data_set_import = DataSetImport(workspace, worklist, self.question, self._leave_case_of)
         stack_widgets(self, self.question, self.pair_import, self.data_set_import)
         case_controller.opened.connect(self._on_opened)
         case_controller.open_failed.connect(self._forget_waiting)
@@ -130,12 +131,13 @@ class DroppedMasks(QWidget):
         return any(image.absolute() in (source.absolute(), source.absolute().parent) for source in sources)
 
     def _leave_case_of(self, image: Image) -> None:
+        """Close the case of an image if it is open, as a draft has one writer; refuse while its labels are saved."""
+        for case in self._case_controller.saver.cases:
+            if case.content_hash == image.content_hash:
+                raise MedSegError(
+                    f"the labels of {case.name} are being saved. Nothing was changed; drop it again soon."
+                )
         current = self._case_controller.current
         if current is not None and current.case.content_hash == image.content_hash:
-            self._leave_case()
-
-    def _leave_case(self) -> None:
-        current = self._case_controller.current
-        if current is not None:
             self._case_controller.close_case()
             self._case_controller.closer.wait(current.case)

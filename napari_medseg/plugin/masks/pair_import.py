@@ -47,6 +47,7 @@ from napari_medseg.workflow.masks.pairs import MaskPair
 from napari_medseg.workflow.masks.read_pair import MaskSettings
 from napari_medseg.workflow.workspace import Workspace
 
+BUSY = "Other masks are being imported. Drop these again when that has ended, or press Stop."
 CLOSE_S = 2.0
 """Of waiting for the pair at work when the window closes."""
 
@@ -100,7 +101,7 @@ class PairImport(QWidget):
         `n_left_out` other images of the drop have no mask, and are opened by `images_only` alone.
         """
         if self._worker is not None:
-            show_notice("Other masks are being imported. Drop these again when that has ended, or press Stop.")
+            show_notice(BUSY)
             return
         worker = self._first = Worker(read_first_pair(pairs[0]), self)
         worker.yielded.connect(lambda first: self._ask(pairs, images_only, first, n_left_out))
@@ -176,6 +177,9 @@ class PairImport(QWidget):
             self._run(pairs, MaskSettings(task, said, second_reader=second_reader), accepts)
 
     def _run(self, pairs: Sequence[MaskPair], settings: MaskSettings, accepts: bool) -> None:
+        if self._worker is not None:  # begun since the question was asked; its thread waits for replies
+            show_notice(BUSY)
+            return
         self._other_grid = []
         self._replies = queue.SimpleQueue()
         folder = self._workspace.project.folder

@@ -63,34 +63,34 @@ class ChosenMarks(QObject):
                 self._frames[case.id] = list_frames_of(self._workspace, case)
             self.changed.emit()
 
-    def find_case(self, number: int) -> ChosenFrame | None:
-        """Return the chosen frame with a number; a single frame before one of a series."""
-        found = [frame for frame in self.frames if frame.number == number]
+    def find_case(self, number: int, task: str = "") -> ChosenFrame | None:
+        """Return the chosen frame with a number, of one task or any; a single frame before one of a series."""
+        found = [frame for frame in self.frames if frame.number == number and task in ("", frame.case.task)]
         return min(found, key=lambda frame: frame.place is not None, default=None)
 
+    def find_seen_frame(self, viewer: "Viewer", current: OpenCase) -> int | None:
+        """Return which frame of this video is seen of the open case: of a series, that of the slice; else `None`."""
+        frames, video = get_frames(current.case), self._video
+        if frames is None or video is None:
+            return None
+        if frames.video != video.absolute() and current.case.id not in self._frames:
+            return None  # another video, maybe of the same name
+        place = 0
+        if frames.is_series:
+            place = round(float(current.image_layer.world_to_data(viewer.dims.point[-3:])[0]))
+        return frames.numbers[min(max(place, 0), len(frames.numbers) - 1)]
+
     def keep_copy(self, case: Case, image: Image) -> None:
-        """Copy the pixels of a frame of this video into the project, in a thread.
+        """Copy the pixels of a frame of a video into the project, in a thread; also if the video was closed meanwhile.
 
         Another version of the decoder may give pixels that differ by a grey level, and a video is often moved: the case
         must not depend on either.
         """
-        whole = None if self._video is None else self._video.absolute()
-        if whole is None or len(image.sources) != 1 or image.sources[0].parent != whole:
+        if get_frames(case) is None:
             return
         worker = Worker(_write_copy(self._workspace.project.folder, image), self)
         worker.failed.connect(show_problem)
         worker.start()
-
-
-def find_seen_frame(viewer: "Viewer", current: OpenCase, video: Path | None) -> int | None:
-    """Return which frame of a video is seen of its open case: of a series, that of the slice; `None` if none is."""
-    frames = get_frames(current.case)
-    if frames is None or video is None or frames.video.name != video.name:
-        return None
-    place = 0
-    if frames.is_series:
-        place = round(float(current.image_layer.world_to_data(viewer.dims.point[-3:])[0]))
-    return frames.numbers[min(max(place, 0), len(frames.numbers) - 1)]
 
 
 def _write_copy(folder: Path, image: Image) -> Generator[str]:

@@ -33,8 +33,9 @@ class FrameCases:
         self._path, self._index = path, index
 
     def take(self, number: int) -> None:
-        """Make a case of one frame, and open it; one that is a case already is opened."""
-        if (known := self._marks.find_case(number)) is not None and known.place is None:
+        """Make a case of one frame for the task of the list, and open it; one that is a case already is opened."""
+        known = self._marks.find_case(number, self._worklist.task.name)
+        if known is not None and known.place is None:
             self._worklist.open(known.case)
         else:
             self._add([number])

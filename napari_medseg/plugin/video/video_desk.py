@@ -14,7 +14,7 @@ from napari_medseg.core.video.video_reader import VideoReader
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.controllers.worklist import Worklist
-from napari_medseg.plugin.video.chosen_marks import ChosenMarks, find_seen_frame
+from napari_medseg.plugin.video.chosen_marks import ChosenMarks
 from napari_medseg.plugin.video.frame_cases import FrameCases
 from napari_medseg.plugin.video.frame_loader import FrameLoader
 from napari_medseg.plugin.video.player import Player
@@ -67,6 +67,7 @@ class VideoDesk(QObject):
         self.work = VideoWork(workspace, prediction_queue, self)
         self.cases = FrameCases(worklist, self.marks, self.work)
         self._workspace = workspace
+        self._copies_frames = False
         self._connect(prediction_queue)
         worklist.importer.openers.append((split_videos, self.open_videos))
 
@@ -107,7 +108,6 @@ class VideoDesk(QObject):
         shown, self.shown = self.shown, None
         if shown is not None:
             shown.close()
-            self._worklist.image_loaded.disconnect(self.marks.keep_copy)
         self.marks.show_video(None)
         self.cases.show_video(None, None)
         self.place.hide()
@@ -119,6 +119,8 @@ class VideoDesk(QObject):
         self.marks.blockSignals(True)  # the strip is gone soon
         self._viewer.dims.events.current_step.disconnect(self._follow_case)
         self.close_video()
+        if self._copies_frames:
+            self._worklist.image_loaded.disconnect(self.marks.keep_copy)
         self.place.remove()
 
     def go_to(self, number: int) -> None:
@@ -195,7 +197,9 @@ class VideoDesk(QObject):
         self.shown.failed.connect(show_problem)
         self.strip.set_theme(self._viewer.theme)
         self.marks.show_video(path)
-        self._worklist.image_loaded.connect(self.marks.keep_copy)
+        if not self._copies_frames:  # from the first video on, as its frames are read also when it is closed
+            self._copies_frames = True
+            self._worklist.image_loaded.connect(self.marks.keep_copy)
         self.cases.show_video(path.absolute(), reader.index)
         self._show_predicted()
         self.go_to(0)
@@ -224,6 +228,8 @@ class VideoDesk(QObject):
     def _on_play(self) -> None:
         if self.player.is_playing or self.shown is None:
             self.player.stop()
+            return
+        if self._case_controller.work.refuse_while_saving():  # once, not with each picture
             return
         self.player.play(self.shown.loader.reader.index, self.strip.number.value())
         self.strip.set_playing(playing=True)
@@ -256,7 +262,7 @@ class VideoDesk(QObject):
     def _follow_case(self, _event: object = None) -> None:
         """Show on the time axis which frame of the open case is seen: of a series, that of its slice."""
         current = self._case_controller.current
-        if current is not None and (number := find_seen_frame(self._viewer, current, self.path)) is not None:
+        if current is not None and (number := self.marks.find_seen_frame(self._viewer, current)) is not None:
             self.strip.set_number(number)
 
     def _on_task_changed(self) -> None:

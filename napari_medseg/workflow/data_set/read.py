@@ -55,9 +55,13 @@ def adopt_task(ws: Workspace, wanted: Task) -> Task:
 
 @dataclass(frozen=True)
 class DatabaseStep:
-    """A part of an import that uses the database: call `run` in the main thread, and hand back what it returns."""
+    """A part of an import that uses the database: call `run` in the main thread, and hand back what it returns.
+
+    `begins_with` is the image whose review it opens, so that a window can close the case of it before; else `None`.
+    """
 
     run: Callable[[], Any]
+    begins_with: Image | None = None
 
 
 def import_data_set(
@@ -146,7 +150,7 @@ def _read_case(folder: Path, case: CardCase, digest: str, archive: UnpackedArchi
 def _import_case(
     ws: Workspace, read: _ReadCase, task: Task, *, force: bool
 ) -> Generator[DatabaseStep, Any, ImportOutcome]:
-    begun: ImportStart = yield DatabaseStep(lambda: _begin(ws, read, task, force=force))
+    begun: ImportStart = yield DatabaseStep(lambda: _begin(ws, read, task, force=force), read.image)
     if begun.start is None:
         return ImportOutcome(read.card.name, "already there", case=begun.case)
     try:

@@ -9,10 +9,11 @@ from napari_medseg.core.file_names import use_slashes
 from napari_medseg.core.records import Case
 from napari_medseg.core.video.appearance import choose_different, choose_samples, measure_appearance
 from napari_medseg.core.video.frame_index import FrameIndex
-from napari_medseg.core.video.frame_paths import is_same_video, parse_frame_path
+from napari_medseg.core.video.frame_paths import parse_frame_path
 from napari_medseg.core.video.video_reader import VideoReader
 from napari_medseg.workflow import cases
 from napari_medseg.workflow.cases import CaseState
+from napari_medseg.workflow.video.moved_videos import find_frames_of
 from napari_medseg.workflow.workspace import Workspace
 
 MAX_CHOSEN = 2000
@@ -72,7 +73,17 @@ def choose_by_appearance(
     """Choose the frames of a range that look most different, also from those in `beside`; see `core.video.appearance`.
 
     It may run in a worker thread: it yields the share that is done, and last the choice.
+
+    Raises
+    ------
+    MedSegError
+        If the range is empty, or no frame is wanted.
     """
+    if n_wanted < 1 or not 0 <= first <= last < reader.index.n_frames:
+        raise MedSegError(
+            f"give 1 frame or more, and a range within frames 0 to {reader.index.n_frames - 1:,} whose end is not "
+            "before its beginning."
+        )
     numbers = choose_samples(reader.index, first, last, n_wanted)
     near = [number for number in beside if first <= number <= last]
     seen = yield from measure_appearance(reader, sorted({*numbers.tolist(), *near}))
@@ -84,21 +95,11 @@ def choose_by_appearance(
 
 
 def list_chosen_frames(ws: Workspace, video: Path) -> list[ChosenFrame]:
-    """Return the listed cases of the project that are frames of a video, by frame number; see `is_same_video`."""
+    """Return the listed cases of the project that are frames of a video, by frame number; see `find_frames_of`."""
     removed = ws.project.read_removed_case_ids()
-    by_folder: dict[Path, list[Case]] = {}
-    for case in ws.project.read_records(Case):
-        if len(case.sources) == 1 and case.id not in removed:
-            source = Path(use_slashes(case.sources[0]))
-            if source.parent.name == video.name:
-                by_folder.setdefault(source.parent, []).append(case)
-    found = [
-        frame
-        for place, those in by_folder.items()
-        if is_same_video(place, video)
-        for case in those
-        for frame in list_frames_of(ws, case)
-    ]
+    listed = [case for case in ws.project.read_records(Case) if case.id not in removed]
+    shown = find_frames_of(listed, video)
+    found = [frame for case in listed if case.id in shown for frame in list_frames_of(ws, case)]
     return sorted(found, key=lambda frame: frame.number)
 
 

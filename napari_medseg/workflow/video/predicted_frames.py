@@ -46,6 +46,7 @@ class PredictedFrames:
         self.path = path
         self._shape = shape
         self._lock = threading.Lock()
+        self._is_closed = False
         path.parent.mkdir(parents=True, exist_ok=True)
         self._connection = self._connect()
         self._numbers = np.array(sorted(row[0] for row in self._query("SELECT number FROM frames")), np.int64)
@@ -62,12 +63,15 @@ class PredictedFrames:
         return self._numbers
 
     def write(self, number: int, labels: NDArray[Any]) -> None:
-        """Keep the labels of a frame (height, width)."""
+        """Keep the labels of a frame (height, width); nothing is kept if the file was closed meanwhile."""
         packed = zlib.compress(np.ascontiguousarray(labels).tobytes(), _LEVEL)
-        with self._lock, self._connection:
-            self._connection.execute(
-                "INSERT OR REPLACE INTO frames VALUES (?, ?, ?)", (int(number), labels.dtype.str, packed)
-            )
+        with self._lock:
+            if self._is_closed:  # by the window, while the engine predicted
+                return
+            with self._connection:
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO frames VALUES (?, ?, ?)", (int(number), labels.dtype.str, packed)
+                )
             if number not in self._numbers:
                 self._numbers = np.sort(np.append(self._numbers, number))
 
@@ -94,6 +98,7 @@ class PredictedFrames:
     def close(self) -> None:
         """Close the file."""
         with self._lock:
+            self._is_closed = True
             self._connection.close()
 
     def _query(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

@@ -24,8 +24,9 @@ from napari_medseg.core.label_files.coco_writer import list_annotations, list_ca
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.video.frame_index import read_index
-from napari_medseg.core.video.frame_paths import VideoFrames, is_same_video, parse_frame_path
+from napari_medseg.core.video.frame_paths import VideoFrames, parse_frame_path
 from napari_medseg.workflow.output.export_plan import ExportItem
+from napari_medseg.workflow.video.moved_videos import find_frames_of
 
 ANNOTATIONS = "annotations.json"
 Row = tuple[Case, Correction, str]
@@ -65,8 +66,10 @@ def choose_video_rows(rows: Sequence[Row], video: Path | None = None) -> list[Ro
     MedSegError
         If there are none.
     """
-    shown = [(row, frames) for row in rows if (frames := get_frames(row[0])) is not None]
-    chosen = [row for row, frames in shown if video is None or is_same_video(frames.video, video)]
+    chosen = [row for row in rows if get_frames(row[0]) is not None]
+    if video is not None:
+        shown = find_frames_of((row[0] for row in chosen), video)
+        chosen = [row for row in chosen if row[0].id in shown]
     if not chosen:
         raise MedSegError("no frame of a video is accepted yet. Accept a frame first, then export.")
     return chosen

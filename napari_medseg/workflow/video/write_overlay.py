@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.tasks.bundled_tasks import Task
-from napari_medseg.core.video.frame_paths import is_same_video
 from napari_medseg.core.video.overlay_video import OverlayVideo, draw_labels
 from napari_medseg.core.video.video_reader import VideoReader
+from napari_medseg.workflow.video.moved_videos import find_frames_of
 from napari_medseg.workflow.video.predicted_frames import PredictedFrames
-from napari_medseg.workflow.video.write_frames import Row, get_frames
+from napari_medseg.workflow.video.write_frames import Row
 
 HOLD_S = 1.0
 """Labels of a predicted frame are drawn on the frames that follow it, for at most so long."""
@@ -39,9 +39,9 @@ class DrawnLabels:
         self._predicted = predicted
         self._reader = reader
         self._accepted: dict[int, tuple[Row, int | None]] = {}
+        shown = find_frames_of((row[0] for row in rows), reader.path)
         for row in rows:
-            frames = get_frames(row[0])
-            if frames is not None and is_same_video(frames.video, reader.path):
+            if (frames := shown.get(row[0].id)) is not None:
                 for place, number in enumerate(frames.numbers):
                     self._accepted[number] = row, place if frames.is_series else None
         self._last: tuple[int, NDArray[Any] | None] = -1, None
@@ -101,8 +101,10 @@ def write_overlay(
     Raises
     ------
     MedSegError
-        If no frame has labels, or the file cannot be written.
+        If the range is empty, no frame has labels, or the file cannot be written.
     """
+    if not frames:
+        raise MedSegError("the range is empty. Give an end that is after its beginning.")
     path.parent.mkdir(parents=True, exist_ok=True)
     begin_s, n_drawn = reader.index.get_time(frames[0]), 0
     with OverlayVideo(path, reader.shape[1:3], reader.index.rate) as video:

@@ -1,6 +1,7 @@
 """`medseg video` on small videos."""
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from video_phantoms import read_number, write_video
 
 from napari_medseg.cli.main import main
+from napari_medseg.cli.video.group import _find_frame
 from napari_medseg.core import formats
+from napari_medseg.core.video.frame_index import FrameIndex
 from napari_medseg.core.video.frame_paths import make_frames
 from napari_medseg.core.video.video_reader import VideoReader
 from napari_medseg.workflow import cases, review
@@ -43,6 +46,13 @@ def test_frames_are_written(
     found = run(capsys, "frames", write_video(tmp_path / "a.mp4"), "-o", tmp_path / "out", *words)
     assert [frame["frame"] for frame in found["frames"]] == numbers
     assert [read_number(formats.read(Path(frame["image"])).pixels) for frame in found["frames"]] == numbers
+
+
+def test_a_time_that_is_printed_finds_its_frame() -> None:
+    """As of 30 frames a second, of which no time is a whole number of milliseconds."""
+    pts = np.arange(90, dtype=np.int64) * 512
+    index = FrameIndex(pts, np.zeros(1, np.int64), pts[:1], pts[:1], Fraction(1, 15360))
+    assert [_find_frame(index, round(index.get_time(number), 3)) for number in range(90)] == list(range(90))
 
 
 def test_frames_that_look_different_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from video_phantoms import write_video
 
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.video.appearance import Appearance, choose_different, choose_samples
 from napari_medseg.core.video.frame_index import read_index
 from napari_medseg.core.video.video_reader import VideoReader
@@ -47,6 +49,13 @@ def test_key_frames_are_looked_at_if_they_suffice(tmp_path: Path) -> None:
     few = choose_samples(index, 30, 60, 3)
     assert few.min() >= 30
     assert few.max() <= 60
+
+
+@pytest.mark.parametrize(("first", "last", "n_wanted"), [(50, 20, 3), (0, 100, 3), (0, 99, 0)])
+def test_a_range_that_is_none_is_refused(tmp_path: Path, first: int, last: int, n_wanted: int) -> None:
+    path = write_video(tmp_path / "a.mp4", n_frames=100)
+    with VideoReader(path) as reader, pytest.raises(MedSegError, match="within frames 0 to 99"):
+        list(choose_by_appearance(reader, first, last, n_wanted))
 
 
 def test_a_video_is_looked_through(tmp_path: Path) -> None:

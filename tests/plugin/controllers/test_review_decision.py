@@ -179,6 +179,10 @@ def test_a_case_that_is_being_saved_opens_when_it_is(
     edited.desk.open(edited.cases[0], phantom(0))
     assert "It opens when they are" in told
     assert edited.desk.current.case.id == edited.cases[1].id
+    edited.desk.accept()
+    edited.desk.reject()  # the user means the case that was chosen last
+    assert "press again when you see it" in told
+    assert edited.desk.saver.n_cases == 1
     goes_on.set()
     qtbot.waitUntil(lambda: edited.desk.current.case.id == edited.cases[0].id)
     assert edited.desk.current.state == "accepted"
@@ -287,6 +291,22 @@ def test_an_accept_that_cannot_be_recorded_leaves_the_draft(
     with qtbot.waitSignal(edited.desk.decided):
         edited.desk.accept()
     check_recorded(edited)
+
+
+def test_no_change_of_the_lists_is_undone_while_labels_are_saved(
+    edited: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, told: Texts
+) -> None:
+    undone: list[bool] = []
+    edited.assigner.remember(("Undo: use slice 0 for lungs", lambda: undone.append(True)))
+    goes_on = hold_back(monkeypatch, "write_accepted")
+    edited.desk.accept()
+    edited.assigner.undo()
+    assert not undone
+    assert "are being saved" in told
+    goes_on.set()
+    qtbot.waitUntil(lambda: not edited.desk.saver.is_running)
+    edited.assigner.undo()
+    assert undone
 
 
 @pytest.mark.parametrize("answer", ["Ignore it", "Merge"])

@@ -3,9 +3,10 @@
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +16,14 @@ from pytestqt.qtbot import QtBot
 from napari_medseg.core import formats
 from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.records import Correction, ImportedMask, Review
+from napari_medseg.plugin.controllers import open_case
 from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.masks import pair_import, pair_worker
 from napari_medseg.plugin.masks.mask_question import MaskQuestion
 from napari_medseg.plugin.masks.pair_worker import FirstPair
 from napari_medseg.plugin.masks.second_reading import TITLE
 from napari_medseg.workflow.cases import add_cases
+from napari_medseg.workflow.data_set.read import DatabaseStep
 from napari_medseg.workflow.data_set.write import write_data_set
 from napari_medseg.workflow.masks.comparison import ONLY_MINE
 from napari_medseg.workflow.masks.pairs import MaskPair
@@ -242,6 +245,38 @@ def test_a_mask_of_another_person_becomes_the_second_reading_of_the_open_case(
     assert np.array_equal(read_case_labels(project.folder, dock.worklist.rows[0].case, second), meant_labels())
     qtbot.waitUntil(lambda: dock.case_controller.current is not None)
     assert dock.worklist.rows[0].correction == first, "the first reading stays the ground truth"
+
+
+def test_an_image_whose_case_is_open_is_closed_before_its_labels_come_from_a_data_set(opened: Dock) -> None:
+    desk, imported = opened.case_controller, opened.masks.data_set_import
+    imported._on_item(DatabaseStep(lambda: None, phantom(2)))
+    assert desk.current is not None, "another image"
+    imported._on_item(DatabaseStep(lambda: None, desk.current.image))
+    assert desk.current is None
+    assert imported._replies.qsize() == 2
+
+
+def test_labels_are_not_imported_into_a_case_that_is_being_saved(
+    opened: Dock, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, work = threading.Event(), open_case.write_accepted
+
+    def wait_and_work(*arguments: object) -> Generator[Any]:
+        assert goes_on.wait(60)
+        yield from work(*arguments)
+
+    monkeypatch.setattr(open_case, "write_accepted", wait_and_work)
+    desk, begun = opened.case_controller, list[str]()
+    image = desk.current.image
+    desk.accept()
+    desk.close_case()
+    opened.masks.data_set_import._on_item(DatabaseStep(lambda: begun.append("begun"), image))
+    _, problem = opened.masks.data_set_import._replies.get_nowait()
+    assert "are being saved" in str(problem)
+    assert not begun, "two drafts of one review would overwrite each other"
+    goes_on.set()
+    qtbot.waitUntil(lambda: not desk.saver.is_running)
+    assert len(opened._workspace.project.read_records(Correction)) == 1
 
 
 @pytest.mark.parametrize("packed", [False, True])

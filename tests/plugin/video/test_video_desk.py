@@ -1,8 +1,10 @@
 """A dropped video opens with its strip; its frames become cases; either it is seen or a case."""
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from video_phantoms import read_number, write_video
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.case_files import get_image_copy_path
 from napari_medseg.core.video.frame_index import read_index
+from napari_medseg.plugin.controllers import open_case
 from napari_medseg.plugin.video.lazy_frames import LazyFrames
 from napari_medseg.plugin.video.player import Player
 from napari_medseg.plugin.video.timeline import Mark, Timeline
@@ -85,6 +88,8 @@ def test_a_frame_that_is_taken_is_a_case_with_a_copy(
     qtbot.waitUntil(lambda: [mark.number for mark in desk.marks.marks] == [30])
     copy = get_image_copy_path(window.ws.project.folder, current.case.content_hash)
     qtbot.waitUntil(copy.exists)
+    assert desk.marks.find_case(30, current.case.task) is not None
+    assert desk.marks.find_case(30, "nuclei") is None, "for another task it is another case"
     go_to(desk, qtbot, 5)
     assert window.case_controller.current is None
     assert see(window) == 5
@@ -106,6 +111,45 @@ def test_frames_and_a_series_are_chosen(
     assert desk.strip.number.value() == 52
     with pytest.raises(MedSegError, match="2 to 60 frames"):
         desk.cases.open_series(FrameRange(50, 50, 1))
+
+
+def test_frames_are_copied_also_if_the_video_is_closed_while_they_are_read(
+    window: SimpleNamespace, desk: VideoDesk, drop: Callable[..., Path], qtbot: QtBot
+) -> None:
+    drop()
+    desk.cases.choose_every(FrameRange(0, 59, 20))
+    desk.close_video()
+    qtbot.waitUntil(lambda: len(window.worklist.rows) == 3)
+    folder = window.ws.project.folder
+    for row in window.worklist.rows:
+        qtbot.waitUntil(get_image_copy_path(folder, row.case.content_hash).exists)
+
+
+def test_play_waits_until_the_labels_of_the_open_frame_are_saved(
+    window: SimpleNamespace,
+    desk: VideoDesk,
+    drop: Callable[..., Path],
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drop()
+    desk.take_frame()
+    qtbot.waitUntil(lambda: window.case_controller.current is not None)
+    window.case_controller.restart_review()
+    goes_on, work = threading.Event(), open_case.write_accepted
+
+    def wait_and_work(*arguments: object) -> Generator[Any]:
+        assert goes_on.wait(60)
+        yield from work(*arguments)
+
+    monkeypatch.setattr(open_case, "write_accepted", wait_and_work)
+    window.case_controller.accept()
+    desk.strip.play_button.click()
+    assert not desk.player.is_playing
+    goes_on.set()
+    qtbot.waitUntil(lambda: not window.case_controller.saver.is_running)
+    desk.strip.play_button.click()
+    assert desk.player.is_playing
 
 
 def test_predicted_labels_are_seen_with_their_frames(

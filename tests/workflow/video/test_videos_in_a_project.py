@@ -93,6 +93,22 @@ def test_a_moved_video_costs_only_the_frames_that_are_not_in_the_project(ws: Wor
     assert list_chosen_frames(ws, moved) == []
 
 
+def test_another_video_of_the_same_name_is_not_taken_for_one_that_is_gone(ws: Workspace, video: Path) -> None:
+    for case in add(ws, make_frames(video, [3, 30])):
+        accept(ws, case)
+    rows = list_accepted_rows(ws, TASK)
+    video.unlink()  # as with a drive that was disconnected
+    (video.parent / "next patient").mkdir()
+    other = write_video(video.parent / "next patient" / video.name, options={"crf": "45"})
+    assert list_chosen_frames(ws, other) == []
+    with pytest.raises(MedSegError, match="no frame of a video"):
+        choose_video_rows(rows, other)
+    with VideoReader(other) as reader:
+        assert DrawnLabels(ws.project.folder, rows, None, reader).read(3) is None
+    write_video(video)
+    assert len(choose_video_rows(rows, video)) == 2
+
+
 def test_a_frame_is_read_from_its_copy_as_a_video_is_read_to_its_end(ws: Workspace, video: Path) -> None:
     (case,) = add(ws, make_frames(video, [5]))
     write_image_copy(ws.project.folder, formats.read(make_frames(video, [5])[0].path))
@@ -198,6 +214,8 @@ def test_predicted_frames_are_a_cache_that_names_no_one(ws: Workspace, video: Pa
     again.write(3, np.ones((48, 96), np.uint16))
     assert again.read(3).dtype == np.uint16
     again.close()
+    again.write(4, np.ones((48, 96), np.uint8))  # predicted while the window closed the video
+    assert again.numbers.tolist() == [3]
     assert predicted.path.parent.name == PREDICTED_FOLDER
 
 
@@ -246,6 +264,8 @@ def test_labels_are_drawn_over_a_video(ws: Workspace, video: Path, tmp_path: Pat
         assert write_overlay(tmp_path / "out.mp4", reader, drawn, task, range(5, 25)) == 15
         with pytest.raises(MedSegError, match="no frame of this range has labels"):
             write_overlay(tmp_path / "none.mp4", reader, drawn, task, range(40, 45))
+        with pytest.raises(MedSegError, match="the range is empty"):
+            write_overlay(tmp_path / "none.mp4", reader, drawn, task, range(40, 40))
         before = reader.read(12).astype(int)
     assert not (tmp_path / "none.mp4").exists()
     with VideoReader(tmp_path / "out.mp4") as written:
