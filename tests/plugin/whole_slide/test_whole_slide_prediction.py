@@ -207,6 +207,7 @@ def test_a_plan_that_was_begun_elsewhere_goes_on(desk: SimpleNamespace, slide: P
     begin_prediction(row._folder, row._plan).close()
     row.row.button.click()
     qtbot.waitUntil(lambda: is_offered(row, "Predicted"))
+    assert not is_offered(row, "Start")
 
 
 @pytest.mark.parametrize(
