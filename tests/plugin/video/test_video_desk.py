@@ -121,8 +121,9 @@ def test_frames_are_copied_also_if_the_video_is_closed_while_they_are_read(
     desk.close_video()
     qtbot.waitUntil(lambda: len(window.worklist.rows) == 3)
     folder = window.ws.project.folder
-    for row in window.worklist.rows:
-        qtbot.waitUntil(get_image_copy_path(folder, row.case.content_hash).exists)
+    copies = [get_image_copy_path(folder, row.case.content_hash) for row in window.worklist.rows]
+    qtbot.waitUntil(lambda: all(copy.exists() for copy in copies))
+    assert len(set(copies)) == 3
 
 
 def test_play_waits_until_the_labels_of_the_open_frame_are_saved(
