@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core.slides.block_cache import BlockCache
+from napari_medseg.core.slides.lazy_level import take_piece
 from napari_medseg.workflow.whole_slide.chunks import Box, shift
 from napari_medseg.workflow.whole_slide.corrections import CorrectedField, place_on_grid
 from napari_medseg.workflow.whole_slide.grid import ModelGrid
@@ -97,16 +98,14 @@ class ShownLabels:
 
     def __getitem__(self, index: Any) -> NDArray[Any]:  # noqa: ANN401 - as of numpy
         """Return a piece; rows and columns are slices, or numbers, as of numpy."""
-        parts = [part for part in (index if isinstance(index, tuple) else (index,)) if part is not Ellipsis]
-        parts += [slice(None)] * (2 - len(parts))
-        rows, columns = (_find_range(part, length) for part, length in zip(parts, self.shape, strict=True))
-        labels = self._blocks.read((rows, columns), self._level)
-        step = 2**self._level
+        return take_piece(index, self.shape, self._read)
+
+    def _read(self, y: int, x: int, height: int, width: int) -> NDArray[Any]:
+        box = (slice(y, y + height), slice(x, x + width))
+        labels = self._blocks.read(box, self._level)
         for field in self._fields:
-            _paste(field, labels, (rows, columns), step)
-        own = tuple(slice(None, None, part.step) if isinstance(part, slice) else 0 for part in parts)
-        piece: NDArray[Any] = labels[own]
-        return piece
+            _paste(field, labels, box, 2**self._level)
+        return labels
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: ANN401 - as of numpy
         """Return the whole level; a viewer asks for that of the coarsest one."""
@@ -126,18 +125,6 @@ def make_shown_levels(
             shown = np.where(labels > 0, labels.astype(np.int64) + first, 0).astype(blocks.pyramid.dtype)
             placed.append(_Placed(box, shown, reviewed))
     return [ShownLabels(blocks, level, placed) for level in range(len(blocks.pyramid.levels))]
-
-
-def _find_range(part: Any, length: int) -> slice:  # noqa: ANN401 - as of numpy
-    if isinstance(part, slice):
-        start, stop, step = part.indices(length)
-        if step < 0:
-            raise IndexError("labels of a slide are not read backwards")
-        return slice(start, max(start, stop))
-    number = int(part) + (length if int(part) < 0 else 0)
-    if not 0 <= number < length:
-        raise IndexError(f"{part} is out of bounds for {length}")
-    return slice(number, number + 1)
 
 
 def _paste(field: _Placed, labels: NDArray[Any], piece: Box, step: int) -> None:
