@@ -24,6 +24,11 @@ def list_rows_to_write(ws: Workspace, task: str, *, with_blind: bool) -> list[tu
     if with_blind:
         return rows
     shown, hidden = leave_out_unread(ws, rows)
-    if hidden:
-        echo_notice(f"{describe_left_out(len(hidden))} --with-blind exports the labels of their first readers")
+    tell_left_out(len(hidden))
     return shown
+
+
+def tell_left_out(n_cases: int) -> None:
+    """Say how many cases are left out, and how they are written, too."""
+    if n_cases:
+        echo_notice(f"{describe_left_out(n_cases)} --with-blind exports the labels of their first readers")

@@ -15,6 +15,7 @@ from napari_medseg.cli.options import (
     open_workspace,
     split_words,
 )
+from napari_medseg.cli.output.accepted_rows import WithBlindOption, tell_left_out
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.slides.open_slide import open_slide
 from napari_medseg.workflow.output.export import export_corrections, read_export_items
@@ -39,6 +40,7 @@ def export(
     fields: Annotated[
         bool, typer.Option("--fields", help="Also write each corrected field as an image and its labels.")
     ] = False,
+    with_blind: WithBlindOption = False,
     as_json: JsonOption = False,
     project: Annotated[
         Path | None, typer.Option("--project", help="Project folder.", show_default="that of the window")
@@ -51,7 +53,9 @@ def export(
     """
     if slide is None and (fields or project is not None):
         raise MedSegError("which slide is meant? Add --slide FILE; its fields are found in the project by its path.")
-    corrected, written = _write_fields(prediction, slide, project, registry, output if fields else None)
+    corrected, written = _write_fields(
+        prediction, slide, project, registry, output if fields else None, with_blind=with_blind
+    )
     written = export_slide(prediction, output, split_words(formats), corrected) + written
     if as_json:
         echo_json({"files": [str(path) for path in written], "fields": len(corrected)})
@@ -63,7 +67,13 @@ def export(
 
 
 def _write_fields(
-    prediction: Path, slide: Path | None, project: Path | None, registry: Path | None, folder: Path | None
+    prediction: Path,
+    slide: Path | None,
+    project: Path | None,
+    registry: Path | None,
+    folder: Path | None,
+    *,
+    with_blind: bool,
 ) -> tuple[list[CorrectedField], list[Path]]:
     """Return the corrected fields of a slide; write each as image and labels if a folder is given."""
     manifest = read_manifest(prediction)
@@ -74,9 +84,10 @@ def _write_fields(
     with contextlib.closing(open_slide(slide)) as opened, open_workspace(project, registry) as ws:
         if SlideIdentity.of(opened) != manifest.slide:
             raise MedSegError(f"{prediction} is the prediction of another slide than {slide.name}.")
-        rows = list_corrected_fields(ws, slide, manifest.task)
+        rows, n_left_out = list_corrected_fields(ws, slide, manifest.task, with_blind=with_blind)
+        tell_left_out(n_left_out)
         written: list[Path] = []
         if folder is not None and rows:
-            items = read_export_items(ws, [(case, correction, "") for _, case, correction in rows])
+            items = read_export_items(ws, [(case, correction, "") for case, correction, _ in rows])
             written = export_corrections(items, folder / "fields", ".tif", with_images=True)
         return read_corrected_fields(ws, opened, rows), written

@@ -16,11 +16,11 @@ from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.video.video_reader import VideoReader
 from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
 from napari_medseg.plugin.video.video_forms import FrameRange
-from napari_medseg.plugin.widgets.notifications import show_problem, show_result
+from napari_medseg.plugin.widgets.notifications import show_notice, show_problem, show_result
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow.output.export import list_accepted_rows, read_export_item
 from napari_medseg.workflow.output.export_plan import ExportItem
-from napari_medseg.workflow.second_reader.hidden import leave_out_unread
+from napari_medseg.workflow.second_reader.hidden import describe_left_out, leave_out_unread
 from napari_medseg.workflow.video.chosen_frames import FrameChoice, choose_by_appearance
 from napari_medseg.workflow.video.predict_range import RangeProgress, list_range, predict_range
 from napari_medseg.workflow.video.predicted_frames import PredictedFrames
@@ -168,7 +168,9 @@ class VideoWork(QObject):
 
     def _list_rows(self, task: str) -> list[Row]:
         """Return the accepted cases of a task that the person who works now may see."""
-        rows, _hidden = leave_out_unread(self._workspace, list_accepted_rows(self._workspace, task))
+        rows, hidden = leave_out_unread(self._workspace, list_accepted_rows(self._workspace, task))
+        if hidden:
+            show_notice(describe_left_out(len(hidden)))
         return list(rows)
 
     def _find_drawn(self, reader: VideoReader, rows: list[Row]) -> DrawnLabels:

@@ -11,6 +11,7 @@ from napari_medseg.core.slides.open_slide import open_slide
 from napari_medseg.plugin.widgets.notifications import show_notice, show_result
 from napari_medseg.plugin.widgets.worker import SingleWork
 from napari_medseg.workflow.output.export import export_corrections, read_export_items
+from napari_medseg.workflow.second_reader.hidden import describe_left_out
 from napari_medseg.workflow.whole_slide.export import SLIDE_FORMATS, export_slide
 from napari_medseg.workflow.whole_slide.manifest import read_manifest
 from napari_medseg.workflow.whole_slide.project_slides import FieldRow, list_corrected_fields, read_corrected_fields
@@ -58,8 +59,8 @@ class SlideExport(QObject):
         folder = self.ask(self._parent, exports if exports.is_dir() else self._workspace.project.folder)
         if folder is None:
             return
-        rows = list_corrected_fields(self._workspace, slide, read_manifest(prediction).task)
-        show_notice("Writing the labels of the slide …")
+        rows, n_left_out = list_corrected_fields(self._workspace, slide, read_manifest(prediction).task)
+        show_notice(f"Writing the labels of the slide … {describe_left_out(n_left_out)}".rstrip())
         work = _export(self._workspace, prediction, slide, rows, folder)
         self._work.run(work, self._on_written, lambda: None)
 
@@ -78,6 +79,6 @@ def _export(
         fields = read_corrected_fields(workspace, opened, rows)
     written = export_slide(prediction, folder, list(SLIDE_FORMATS), fields)
     if rows:
-        items = read_export_items(workspace, [(case, correction, "") for _, case, correction in rows])
+        items = read_export_items(workspace, [(case, correction, "") for case, correction, _ in rows])
         written += export_corrections(items, folder / FIELDS_FOLDER, ".tif", with_images=True)
     yield folder, len(fields), len(written)

@@ -135,7 +135,7 @@ class WholeSlidePrediction(QObject):
         if self._slide is None or card is None:
             return
         slide, folder = self._slide, self._workspace.project.folder
-        rows = list_corrected_fields(self._workspace, slide, card.task)
+        rows, _ = list_corrected_fields(self._workspace, slide, card.task)
         self._work.run(find_labels(self._workspace, slide, folder, card, rows), self._on_looked, lambda: None)
 
     def follow_task(self) -> None:

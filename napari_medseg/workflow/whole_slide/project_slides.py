@@ -12,12 +12,13 @@ from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.slides.fields import Field, place_of
 from napari_medseg.core.slides.slide import Slide
 from napari_medseg.workflow.cases import list_current_corrections
+from napari_medseg.workflow.second_reader.hidden import leave_out_unread
 from napari_medseg.workflow.whole_slide.corrections import CorrectedField
 from napari_medseg.workflow.whole_slide.grid import UM_PER_MM
 from napari_medseg.workflow.whole_slide.manifest import SlideIdentity, get_prediction_folder
 from napari_medseg.workflow.workspace import Workspace
 
-FieldRow = tuple[Field, Case, Correction]
+FieldRow = tuple[Case, Correction, Field]
 
 
 def find_prediction_folder(ws: Workspace, slide: Slide, model: str) -> Path:
@@ -25,14 +26,20 @@ def find_prediction_folder(ws: Workspace, slide: Slide, model: str) -> Path:
     return get_prediction_folder(ws.project.folder, SlideIdentity.of(slide), model)
 
 
-def list_corrected_fields(ws: Workspace, slide: Path, task: str) -> list[FieldRow]:
-    """Return the accepted fields of a slide, the oldest correction first. Call it in the main thread."""
+def list_corrected_fields(
+    ws: Workspace, slide: Path, task: str, *, with_blind: bool = False
+) -> tuple[list[FieldRow], int]:
+    """Return the accepted fields of a slide, the oldest correction first, and how many are left out.
+
+    Those that the person who works now is to read blind are left out, unless `with_blind`. Call it in the main thread.
+    """
     rows = [
-        (place, case, correction)
+        (case, correction, place)
         for case, correction in list_current_corrections(ws, task)
         if (place := place_of(case)) is not None and _is_same(place.slide, slide)
     ]
-    return sorted(rows, key=lambda row: row[2].created)
+    shown, hidden = (rows, []) if with_blind else leave_out_unread(ws, rows)
+    return sorted(shown, key=lambda row: row[1].created), len(hidden)
 
 
 def read_corrected_fields(ws: Workspace, slide: Slide, rows: Sequence[FieldRow]) -> list[CorrectedField]:
@@ -45,7 +52,7 @@ def read_corrected_fields(ws: Workspace, slide: Slide, rows: Sequence[FieldRow])
             labels=read_case_labels(ws.project.folder, case, correction),
             reviewed=read_reviewed_pixels(ws.project.folder, case, correction),
         )
-        for place, case, correction in rows
+        for case, correction, place in rows
     ]
 
 

@@ -51,8 +51,9 @@ def test_corrected_fields_of_a_project_win(ws: Workspace, tmp_path: Path, pictur
     with begin_prediction(folder, plan_small(slide, read_nuclei_card())) as whole:
         for _ in predict_chunks(whole, slide, DiscModel().predict):
             pass
-    rows = list_corrected_fields(ws, path, "nuclei")
-    assert [(place.y, place.x) for place, _, _ in rows] == [(200, 150)]
+    rows, n_left_out = list_corrected_fields(ws, path, "nuclei")
+    assert [(place.y, place.x) for _, _, place in rows] == [(200, 150)]
+    assert n_left_out == 0
     export_slide(folder, tmp_path / "out", ["ome-zarr"], read_corrected_fields(ws, slide, rows))
     shown = zarr.open_group(str(tmp_path / "out" / "labels.zarr"), mode="r")["0"][:]
     assert np.array_equal(shown[200:300, 150:270] > 0, drawn > 0)
@@ -60,13 +61,29 @@ def test_corrected_fields_of_a_project_win(ws: Workspace, tmp_path: Path, pictur
     slide.close()
 
 
+def test_a_second_reader_does_not_see_the_first_reading_of_a_field(
+    ws: Workspace, tmp_path: Path, picture: NDArray[np.uint8]
+) -> None:
+    path = write_slide(tmp_path / "a.tif", picture)
+    ws.reader.set_name("Anna")
+    for y in (0, 200):
+        accept_field(ws, Field(path, 0, y, 150, 100, 120), np.full((100, 120), y + 1, np.uint16))
+    ((case, _, _), other), _ = list_corrected_fields(ws, path, "nuclei")
+    ws.second_readings.choose(case, is_chosen=True)
+    ws.reader.set_name("Ben")
+    assert list_corrected_fields(ws, path, "nuclei") == ([other], 1)
+    assert len(list_corrected_fields(ws, path, "nuclei", with_blind=True)[0]) == 2
+    ws.reader.set_name("Anna")
+    assert list_corrected_fields(ws, path, "nuclei")[1] == 0
+
+
 def test_fields_are_exported_as_images_and_masks(ws: Workspace, tmp_path: Path, picture: NDArray[np.uint8]) -> None:
     path = write_slide(tmp_path / "a.tif", picture)
     drawn = np.zeros((100, 120), np.uint16)
     drawn[20:40, 30:50] = 1
     accept_field(ws, Field(path, 0, 200, 150, 100, 120), drawn)
-    rows = list_corrected_fields(ws, path, "nuclei")
-    items = read_export_items(ws, [(case, correction, "") for _, case, correction in rows])
+    rows, _ = list_corrected_fields(ws, path, "nuclei")
+    items = read_export_items(ws, [(case, correction, "") for case, correction, _ in rows])
     files = export_corrections(items, tmp_path / "out", ".tif", with_images=True)
     assert len([file for file in files if file.suffix == ".tif"]) == 2
 
