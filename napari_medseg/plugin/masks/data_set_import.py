@@ -7,25 +7,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.image import Image
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.masks.import_result import show_outcomes
+from napari_medseg.plugin.masks.import_row import ImportRow
 from napari_medseg.plugin.masks.mask_question import MaskQuestion
-from napari_medseg.plugin.widgets import theme
-from napari_medseg.plugin.widgets.collapsible_section import make_row
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
 from napari_medseg.plugin.widgets.worker import SingleWork, Worker
 from napari_medseg.workflow.data_set.card import DataCard, read_data_card
 from napari_medseg.workflow.data_set.read import DatabaseStep, adopt_task, import_in_steps
-from napari_medseg.workflow.masks.import_masks import ImportOutcome, ImportStart, withdraw_import
+from napari_medseg.workflow.masks.import_masks import ImportOutcome, ImportStart
 from napari_medseg.workflow.masks.packed_folders import OpenedFolder, open_folder
 from napari_medseg.workflow.workspace import Workspace
 
-CLOSE_S = 2.0
-"""Of waiting for the case at work when the window closes."""
 _Answer = tuple[Any, MedSegError | None]
 
 
@@ -35,8 +32,8 @@ class _OpenedDataSet:
     card: DataCard
 
 
-class DataSetImport(QWidget):
-    """Imports a data set with its task, groups and hold-out; a row with progress and *Stop*, else hidden.
+class DataSetImport(ImportRow):
+    """Imports a data set with its task, groups and hold-out.
 
     Parameters
     ----------
@@ -56,23 +53,11 @@ class DataSetImport(QWidget):
         leave_case_of: Callable[[Image], None],
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__(parent)
-        self._workspace, self._worklist = workspace, worklist
+        tip = "Stop after this case; what is imported stays. Drop it again to go on"
+        super().__init__(workspace, tip, parent)
+        self._worklist = worklist
         self._question, self._leave_case_of = question, leave_case_of
         self._opener = SingleWork(self)
-        self._worker: Worker | None = None
-        self._replies: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
-        self._begun: ImportStart | None = None
-        self._outcomes: list[ImportOutcome] = []
-        self._bar = QProgressBar()
-        self.stop_button = theme.make_button(
-            "Stop", "Stop after this case; what is imported stays. Drop it again to go on"
-        )
-        self.stop_button.clicked.connect(self.stop)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(make_row(self._bar, self.stop_button))
-        self.hide()
 
     def ask_about(self, path: Path) -> None:
         """Read the card of a data set, a folder or an archive, then ask whether to import it."""
@@ -81,19 +66,13 @@ class DataSetImport(QWidget):
             return
         self._opener.run(_open(path), partial(self._ask, path.name), lambda: None)
 
-    def stop(self) -> None:
-        """Stop after the case at work."""
-        if self._worker is not None:
-            self._worker.stop()
-            self._replies.put((None, MedSegError("the import was stopped.")))
+    def _make_stop_reply(self) -> _Answer:
+        return None, MedSegError("the import was stopped.")
 
     def close_down(self) -> None:
-        """Stop, because the window closes: a case at work leaves no open review."""
-        self.stop()
+        """Stop, because the window closes, also reading a card."""
         self._opener.stop()
-        worker, self._worker = self._worker, None
-        if worker is not None and worker.wait(timeout_s=CLOSE_S):
-            self._withdraw_unfinished()
+        super().close_down()
 
     def _ask(self, name: str, found: _OpenedDataSet) -> None:
         with show_errors():
@@ -117,10 +96,7 @@ class DataSetImport(QWidget):
             worker.yielded.connect(self._on_item)
             worker.failed.connect(show_problem)
             worker.ended.connect(lambda: self._on_ended() if worker is self._worker else None)
-            self._bar.setRange(0, len(found.card.cases))
-            self._bar.setValue(0)
-            self._bar.setFormat("importing: %v of %m")
-            self.show()
+            self._show_progress(len(found.card.cases), "importing")
             self._worker = worker.start()
 
     def _on_item(self, item: DatabaseStep | ImportOutcome) -> None:
@@ -148,12 +124,6 @@ class DataSetImport(QWidget):
         self._withdraw_unfinished()
         self._worklist.reload_cases()
         show_outcomes(self._outcomes, self._worklist)
-
-    def _withdraw_unfinished(self) -> None:
-        begun, self._begun = self._begun, None
-        if begun is not None:
-            with show_errors():
-                withdraw_import(self._workspace, begun)
 
 
 def _open(path: Path) -> Generator[_OpenedDataSet]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.image import Image
@@ -15,6 +15,7 @@ from napari_medseg.core.tasks.detection import detect_task
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.masks import second_reading
 from napari_medseg.plugin.masks.import_result import show_outcomes
+from napari_medseg.plugin.masks.import_row import ImportRow
 from napari_medseg.plugin.masks.mask_question import MaskAnswer, MaskQuery, MaskQuestion
 from napari_medseg.plugin.masks.pair_worker import (
     FirstPair,
@@ -24,8 +25,6 @@ from napari_medseg.plugin.masks.pair_worker import (
     import_in_thread,
     read_first_pair,
 )
-from napari_medseg.plugin.widgets import theme
-from napari_medseg.plugin.widgets.collapsible_section import make_row
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow.masks.import_masks import (
@@ -33,7 +32,6 @@ from napari_medseg.workflow.masks.import_masks import (
     ImportStart,
     begin_import,
     end_import,
-    withdraw_import,
 )
 from napari_medseg.workflow.masks.meaning import (
     AS_THE_TASK,
@@ -48,12 +46,10 @@ from napari_medseg.workflow.masks.read_pair import MaskSettings
 from napari_medseg.workflow.workspace import Workspace
 
 BUSY = "Other masks are being imported. Drop these again when that has ended, or press Stop."
-CLOSE_S = 2.0
-"""Of waiting for the pair at work when the window closes."""
 
 
-class PairImport(QWidget):
-    """Imports pairs as drafts or corrections; it is a row with progress and a button that stops it, else hidden.
+class PairImport(ImportRow):
+    """Imports pairs as drafts or corrections.
 
     Parameters
     ----------
@@ -73,27 +69,13 @@ class PairImport(QWidget):
         leave_case_of: Callable[[Image], None],
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__(parent)
+        super().__init__(workspace, "Stop after this pair; what is imported stays. Drop them again to go on", parent)
         self._leave_case_of = leave_case_of
-        self._workspace = workspace
         self._worklist = worklist
         self._question = question
         self._first: Worker | None = None
-        self._worker: Worker | None = None
-        self._replies: queue.SimpleQueue[ImportStart | bool | None] = queue.SimpleQueue()
-        self._begun: ImportStart | None = None
-        self._outcomes: list[ImportOutcome] = []
         self._other_grid: list[OtherGrid] = []
         self._to_remember: tuple[str, Path, MaskMeaning] | None = None
-        self._bar = QProgressBar()
-        self.stop_button = theme.make_button(
-            "Stop", "Stop after this pair; what is imported stays. Drop them again to go on"
-        )
-        self.stop_button.clicked.connect(self.stop)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(make_row(self._bar, self.stop_button))
-        self.hide()
 
     def ask_about(self, pairs: Sequence[MaskPair], images_only: Callable[[], None], n_left_out: int = 0) -> None:
         """Read the first pair, then ask whether and how to import all; `images_only` opens the images without masks.
@@ -109,20 +91,11 @@ class PairImport(QWidget):
         worker.failed.connect(lambda _error: images_only())
         worker.start()
 
-    def stop(self) -> None:
-        """Stop after the pair at work."""
-        if self._worker is not None:
-            self._worker.stop()
-            self._replies.put(None)
-
     def close_down(self) -> None:
-        """Stop, because the window closes: nothing arrives any more, and a pair at work leaves no open review."""
-        self.stop()
+        """Stop, because the window closes, also reading the first pair."""
         if self._first is not None:
             self._first.stop()
-        worker, self._worker = self._worker, None
-        if worker is not None and worker.wait(timeout_s=CLOSE_S):
-            self._withdraw_unfinished()
+        super().close_down()
 
     def _ask(
         self, pairs: Sequence[MaskPair], images_only: Callable[[], None], first: FirstPair, n_left_out: int
@@ -187,10 +160,7 @@ class PairImport(QWidget):
         worker.yielded.connect(lambda item: self._on_item(item, settings, accepts))
         worker.failed.connect(show_problem)
         worker.ended.connect(lambda: self._on_ended(settings, accepts) if worker is self._worker else None)
-        self._bar.setRange(0, len(pairs))
-        self._bar.setValue(0)
-        self._bar.setFormat("importing masks: %v of %m")
-        self.show()
+        self._show_progress(len(pairs), "importing masks")
         self._worker = worker.start()
 
     def _on_item(self, item: object, settings: MaskSettings, accepts: bool) -> None:
@@ -226,13 +196,6 @@ class PairImport(QWidget):
             return None
         self._begun = begun
         return begun
-
-    def _withdraw_unfinished(self) -> None:
-        """Remove the review of the pair before if its labels were not written: the thread has closed its draft now."""
-        begun, self._begun = self._begun, None
-        if begun is not None:
-            with show_errors():
-                withdraw_import(self._workspace, begun)
 
     def _end(self, item: WrittenPair) -> bool:
         draft = item.imported.draft
