@@ -6,7 +6,6 @@ are 0. Therefore combine these losses with another one in a sum.
 
 import numpy as np
 import torch
-from monai.losses import HausdorffDTLoss
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.measure import label
@@ -48,6 +47,8 @@ def compute_border_distances(masks: Tensor) -> Tensor:
 
     MONAI's distances are float64, which Apple's GPUs lack; these are float32 on the device of the masks.
     """
+    from monai.losses import HausdorffDTLoss  # importing MONAI takes seconds, and most runs do without
+
     field: Tensor = HausdorffDTLoss().distance_field(masks.detach().cpu())
     return field.to(masks.device, torch.float32)
 

@@ -103,10 +103,13 @@ def test_dice_and_jaccard_loss_equal_their_definition(n_classes: int, absent: bo
     assert float(soft_jaccard_loss(logits, target)) == pytest.approx(jaccard, abs=5e-7)
 
 
-def test_tversky_and_focal_loss_are_those_of_monai() -> None:
+def test_dice_jaccard_tversky_and_focal_loss_are_those_of_monai() -> None:
     logits, target = blobs()
     settings = {"include_background": False, "to_onehot_y": True, "softmax": True, "batch": True}
     one = target[:, None]
+    for ours, jaccard in ((soft_dice_loss, False), (soft_jaccard_loss, True)):
+        theirs = monai.losses.DiceLoss(jaccard=jaccard, smooth_nr=1.0 + jaccard, smooth_dr=1.0 + jaccard, **settings)
+        torch.testing.assert_close(ours(logits, target), theirs(logits, one))
     theirs = monai.losses.TverskyLoss(alpha=0.3, beta=0.7, smooth_nr=1.0, smooth_dr=1.0, **settings)(logits, one)
     torch.testing.assert_close(tversky_loss(logits, target), theirs)
     mean_over_classes = monai.losses.FocalLoss(to_onehot_y=True, use_softmax=True)(logits, one)
