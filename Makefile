@@ -23,7 +23,7 @@ test:
 # Hours; stopped and started again, it goes on. make endurance ARGS="--minutes 30 --endurance-seed 2"
 endurance:
 	@scripts/setup.sh test
-	@OMP_NUM_THREADS=1 $(XVFB) .venv/bin/python -m pytest tests/endurance --long $(ARGS)
+	@OMP_NUM_THREADS=1 $(XVFB) .venv/bin/python -m pytest tests/endurance tests/benchmarks --long $(ARGS)
 
 lint:
 	@scripts/setup.sh dev

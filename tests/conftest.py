@@ -6,12 +6,14 @@ Files of tests go to memory where there is enough of it, and a run ends with the
 import os
 import shutil
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import held_files
 import pytest
 from crash_traces import CrashTraces
 from leftover_processes import Watcher
+from warm_starter import WarmStarter, start_trainings_with
 
 TESTS = Path(__file__).resolve().parent
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -50,6 +52,20 @@ def shared_data() -> Path:
     return SHARED / "data"
 
 
+@pytest.fixture(scope="session")
+def warm_starter() -> Iterator[WarmStarter]:
+    """A process that has imported torch, from which trainings are forked; it starts with the first of them."""
+    starter = WarmStarter()
+    yield starter
+    starter.close()
+
+
+@pytest.fixture
+def warm_trainings(warm_starter: WarmStarter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training processes start without the ten seconds of CPU that the imports take; else they are as always."""
+    start_trainings_with(warm_starter, monkeypatch)
+
+
 # Where files are replaced while others are read: pause and resume, promotion, registry, project, export.
 REPLACE_FILES = (
     "core/project",
@@ -70,12 +86,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         is_meant = config.getoption("--refuse-held-files") or place.startswith(REPLACE_FILES)
         if is_meant and item.get_closest_marker("renames_open_folders") is None:
             item.add_marker("refuse_held_files")
-    if (SHARED / "data").is_dir():
-        return
-    skip = pytest.mark.skip(reason="needs the images of ../shared/data, which are not part of the project")
+    skipped = {}
+    if not config.getoption("--long"):
+        skipped["long"] = "takes minutes; `make endurance` runs it"
+    if not (SHARED / "data").is_dir():
+        skipped["shared"] = "needs the images of ../shared/data, which are not part of the project"
     for item in items:
-        if "shared" in item.keywords:
-            item.add_marker(skip)
+        for marker in skipped.keys() & item.keywords:
+            item.add_marker(pytest.mark.skip(reason=skipped[marker]))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -14,6 +14,7 @@ from napari_medseg.core.model_card import read_card
 from napari_medseg.core.replay import read_replay_images
 from napari_medseg.core.snapshot import Role, read_snapshot
 
+pytestmark = pytest.mark.usefixtures("warm_trainings")
 Call = Callable[..., tuple[int, str, str]]
 SMALL = {
     "recipe": {"steps_per_epoch": 2, "batch_size": 2, "patch_px": 64},

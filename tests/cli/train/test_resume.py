@@ -15,6 +15,7 @@ from napari_medseg.workflow.workspace import Workspace
 from training.__main__ import main as train
 from training.run_folder import CANCEL_FILE, PAUSE_FILE, EpochEnded, Paused, read_events
 
+pytestmark = pytest.mark.usefixtures("warm_trainings")
 Call = Callable[..., tuple[int, str, str]]
 SMALL = {"steps_per_epoch": 2, "batch_size": 2, "patch_px": 64}
 

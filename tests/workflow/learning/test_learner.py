@@ -211,6 +211,7 @@ def test_a_case_withdrawn_meanwhile_ends_in_the_live_version(
     assert not ws.adapted.take_notices()
 
 
+@pytest.mark.usefixtures("warm_trainings")
 def test_the_whole_chain_with_a_real_network(tmp_path: Path) -> None:
     """Accept, a process of its own, and a draft from the adapted weights, which the engine would load alike."""
     card = ModelCard(
