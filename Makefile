@@ -5,6 +5,8 @@ export PYTHON
 
 HAS_DISPLAY := $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname -s)))
 XVFB := xvfb-run -a -s "-screen 0 1280x720x24"
+# With its bytecode kept, a process of the tests compiles nothing twice; pytest would compile all of napari in each.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(XVFB) .venv/bin/python -m pytest
 
 .PHONY: demo test endurance lint setup
 
@@ -18,12 +20,12 @@ endif
 
 test:
 	@scripts/setup.sh test
-	@OMP_NUM_THREADS=1 $(XVFB) .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
+	@$(PYTEST) -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 # Hours; stopped and started again, it goes on. make endurance ARGS="--minutes 30 --endurance-seed 2"
 endurance:
 	@scripts/setup.sh test
-	@OMP_NUM_THREADS=1 $(XVFB) .venv/bin/python -m pytest tests/endurance tests/benchmarks --long $(ARGS)
+	@$(PYTEST) tests/endurance tests/benchmarks --long $(ARGS)
 
 lint:
 	@scripts/setup.sh dev
