@@ -67,13 +67,13 @@ def test_ordinary_paths_are_taken(path: str) -> None:
         "a\0",
         "a:b",
         "CON.",
+        "a/nul.txt",
+        "com1",
         "a ",
         "~/a",
         "ä/" + 200 * "b",
     ],
 )
 def test_paths_that_lead_elsewhere_are_refused(path: str) -> None:
-    if path.startswith("~"):
-        assert check_relative_path("a~".strip("~"))
-    with pytest.raises(ValueError, match=r"not a path inside a folder|path"):
+    with pytest.raises(ValueError, match="path"):
         FileSpec(path=path, n_bytes=1, sha256=64 * "0")
