@@ -148,6 +148,7 @@ class PredictionServer:
                 await self._serve_one(session, await conversation.receive_message())
         except LinkLost as error:
             logger.info("%s is gone: %s", user, error)
+            conversation.abort()
         except WireError as error:
             logger.warning("the connection of %s is closed: %s", user, error)
             await conversation.close(POLICY_VIOLATION, str(error))
