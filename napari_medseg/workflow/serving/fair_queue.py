@@ -81,7 +81,7 @@ class FairQueue(Generic[Lane]):
     def list_order(self) -> list[Ticket]:
         """Return the tickets in the order in which they will be served, as far as it is known now."""
         rounds = [deque(tickets) for tickets in self._waiting.values()]
-        order = []
+        order: list[Ticket] = []
         while rounds:
             rounds = [tickets for tickets in rounds if tickets]
             order.extend(tickets.popleft() for tickets in rounds)

@@ -1,4 +1,4 @@
-"""The engines of a server, and a prediction in one of them as a task of its own, so that a cancel is answered at once."""
+"""The engines of a server, and a prediction in one of them, as a task of its own: so a cancel is answered at once."""
 
 import asyncio
 import contextlib
