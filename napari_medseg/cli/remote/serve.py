@@ -73,7 +73,6 @@ def serve(
         tls=make_tls(cert, key),
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("websockets").setLevel(logging.WARNING)
     import asyncio
 
     asyncio.run(_serve_until_interrupted(settings))

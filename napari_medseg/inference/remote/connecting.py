@@ -1,6 +1,7 @@
 """How a window makes a connection to a server: certificates, token, and what can go wrong."""
 
 import asyncio
+import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,6 +29,13 @@ def require_websockets() -> None:
         import websockets.asyncio  # noqa: F401
     except ImportError as error:
         raise MedSegError(f"another computer is reached through websockets, which is missing: {INSTALL}") from error
+
+
+def make_quiet_logger() -> logging.Logger:
+    """Return a logger for websockets: its own one writes tokens and pixels where details are logged."""
+    quiet = logging.getLogger("napari_medseg.websockets")
+    quiet.setLevel(logging.WARNING)
+    return quiet
 
 
 @asynccontextmanager
@@ -81,6 +89,7 @@ async def _connect(address: ServerAddress, token: str) -> "ClientConnection":
             ping_interval=PING_S,
             ping_timeout=PING_S,
             close_timeout=CLOSE_TIMEOUT_S,
+            logger=make_quiet_logger(),
         )
     except InvalidStatus as error:
         raise _explain_status(address, error.response.status_code) from error

@@ -47,6 +47,7 @@ class RemoteLink:
         self.welcome: WelcomeReply | None = None
         self.problem = ""
         self.first_attempt = threading.Event()
+        self._has_loop = threading.Event()
 
     @property
     def is_connected(self) -> bool:
@@ -58,6 +59,7 @@ class RemoteLink:
         if self._thread is None:
             self.problem = ""
             self.first_attempt.clear()
+            self._has_loop.clear()
             self._thread = threading.Thread(target=self._run, name="link to the server", daemon=True)
             self._thread.start()
 
@@ -65,7 +67,7 @@ class RemoteLink:
         """Close the connection and end the thread."""
         thread, self._thread = self._thread, None
         if thread is not None:
-            self.first_attempt.wait(END_S)  # the loop exists from then on
+            self._has_loop.wait(END_S)
             if self._loop is not None and self._main is not None:
                 with contextlib.suppress(RuntimeError):  # it has just ended by itself
                     self._loop.call_soon_threadsafe(self._main.cancel)
@@ -101,6 +103,7 @@ class RemoteLink:
 
     async def _keep_connected(self) -> None:
         self._loop, self._main, self._turn = asyncio.get_running_loop(), asyncio.current_task(), asyncio.Lock()
+        self._has_loop.set()
         pause = FIRST_PAUSE_S
         while True:
             refused = False

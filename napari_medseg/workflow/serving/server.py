@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.inference.engine.client import Engine
 from napari_medseg.inference.engine.protocol import CancelledReply, CancelRequest, ErrorReply
-from napari_medseg.inference.remote.connecting import require_websockets
+from napari_medseg.inference.remote.connecting import make_quiet_logger, require_websockets
 from napari_medseg.inference.remote.conversation import Conversation, Message, OrderCancelled
 from napari_medseg.inference.remote.messages import (
     ORDER_FRAME,
@@ -241,6 +241,7 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[PredictionServer
             ping_interval=limits.ping_s,
             ping_timeout=limits.ping_s,
             close_timeout=1.0,
+            logger=make_quiet_logger(),
         ) as listening:
             server.port = next(iter(listening.sockets)).getsockname()[1]
             yield server

@@ -259,8 +259,12 @@ def test_a_second_order_before_the_end_of_the_first_is_refused(raw: MakeRaw, ver
     assert one.wait_closed() == (1008, "a connection serves one order at a time")
 
 
-def test_the_log_names_no_image(served: Served, window: RemoteEngine, version: Path, caplog: Any) -> None:
+def test_the_log_has_no_image_and_no_token(served: Served, token: str, version: Path, caplog: Any) -> None:
     caplog.set_level(logging.DEBUG)
-    last(window.predict(IMAGE, version))
+    engine = served.make_engine(token)
+    last(engine.predict(IMAGE, version))
+    engine.close()
+    assert "anna is connected" in caplog.text
     assert "Doe" not in caplog.text
+    assert token.rpartition("_")[2] not in caplog.text
     assert not [path for path in served.folder.rglob("*") if path.is_file() and b"Doe" in path.read_bytes()]
