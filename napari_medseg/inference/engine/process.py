@@ -14,11 +14,13 @@ from collections.abc import Callable, Generator
 from typing import IO
 
 from napari_medseg.core.errors import MedSegError, get_reason
+from napari_medseg.inference.engine.interface import EngineUnavailable
 from napari_medseg.inference.engine.protocol import (
     CancelledReply,
     CancelRequest,
     ErrorReply,
     EventReply,
+    PartWrittenReply,
     PredictRequest,
     Reply,
     Request,
@@ -66,7 +68,9 @@ class EngineProcess:
         try:
             self._popen = _spawn(python, device)
         except OSError as error:
-            raise MedSegError(f"cannot start {python}: {get_reason(error)}. Install the program again.") from error
+            raise EngineUnavailable(
+                f"cannot start {python}: {get_reason(error)}. Install the program again."
+            ) from error
         stdout, stderr = _require_pipe(self._popen.stdout), _require_pipe(self._popen.stderr)
         self._stderr_thread = threading.Thread(
             target=self._collect_stderr, args=(stderr,), name="engine stderr", daemon=True
@@ -81,7 +85,7 @@ class EngineProcess:
 
     def stream_replies(
         self, request: PredictRequest, raise_if_cancelled: Callable[[], None], get_cancel_timeout_s: Callable[[], float]
-    ) -> Generator[EventReply | ResultReply, None, None]:
+    ) -> Generator[EventReply | PartWrittenReply | ResultReply, None, None]:
         """Send a request and yield its replies; the last one is the result.
 
         `raise_if_cancelled` is called every few milliseconds. If it raises, or the caller closes the generator, the
@@ -98,12 +102,12 @@ class EngineProcess:
             while not stopped:
                 reply = self._next_reply(raise_if_cancelled)
                 stopped = reply is None or isinstance(reply, FINAL_REPLIES)
-                if isinstance(reply, EventReply | ResultReply):
+                if isinstance(reply, EventReply | PartWrittenReply | ResultReply):
                     yield reply
                 elif isinstance(reply, ErrorReply):
                     raise MedSegError(reply.text)
                 elif reply is None:
-                    raise MedSegError(
+                    raise EngineUnavailable(
                         f"the prediction process ended unexpectedly ({self.describe_exit()}). "
                         "It was restarted and nothing is lost: predict again."
                     )
