@@ -39,6 +39,7 @@ EVENTS_FILE = "events.jsonl"
 LOG_FILE = "log.txt"
 SUITE_LOG_FILE = "suite.log"  # output of the process of a benchmark row
 PROCESS_FILE = "process.json"
+REMOTE_FILE = "remote.json"  # names the server that trains
 TRAINER_LOCK_FILE = "trainer.lock"  # locked while a process trains in the folder
 READ_IMAGES_FILE = "read_images.json"  # the training images that the time budget allowed to read, if not all
 LABEL_PROBLEM_FILE = "doubt.txt"  # why training labels may be wrong
@@ -197,13 +198,24 @@ def read_events(run_dir: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
                 yield event, offset
 
 
+def parse_event(line: bytes) -> Event:
+    """Return the event of a line.
+
+    Raises
+    ------
+    ValueError, LookupError, TypeError, AttributeError
+        If it is none.
+    """
+    fields = from_json(line)
+    name = fields.pop("event")
+    EVENT_TYPES[name](**fields)  # unknown keys are damage, too, but the validation below ignores them
+    return _make_validator(name).validate_python(fields)
+
+
 def _parse_event(line: bytes, path: Path, begin: int) -> Event | None:
     """Return the event of a line; `None`, and a message to the user, if the line is none."""
     try:
-        fields = from_json(line)
-        name = fields.pop("event")
-        EVENT_TYPES[name](**fields)  # unknown keys are damage, too, but the validation below ignores them
-        return _make_validator(name).validate_python(fields)
+        return parse_event(line)
     except (ValueError, LookupError, TypeError, AttributeError):
         report_damage(
             f"{path} is damaged at byte {begin}: {line[:60].decode(errors='replace').strip()!r} is no event of a run. "
