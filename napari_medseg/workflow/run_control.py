@@ -17,6 +17,7 @@ from napari_medseg.core.decoded_size.limit import make_memory_arguments
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.json_model import parse_json
 from napari_medseg.core.records import Run, RunState
+from napari_medseg.workflow.remote.remote_run import MIRROR, is_remote
 from napari_medseg.workflow.run_outcome import RESUMED, drop_earlier_failures, find_final_event
 from napari_medseg.workflow.training_set import record_unread_corrections
 from napari_medseg.workflow.workspace import Workspace
@@ -235,6 +236,8 @@ def start_training(run_dir: Path, since: float | None = None) -> subprocess.Pope
     asked = repr(time.time() if since is None else since)
     python = [sys.executable, "-P", "-X", "utf8"]  # what it prints is in the log, which is UTF-8
     told = ["--since", asked, *make_memory_arguments()]
+    if is_remote(run_dir):  # the server trains; this process makes the folder look as if it trained here
+        return start_detached([*python, "-m", MIRROR, str(run_dir.absolute())], run_dir)
     return start_detached([*python, "-m", "training", str(run_dir.absolute()), *told], run_dir)
 
 

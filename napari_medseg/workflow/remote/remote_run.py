@@ -10,6 +10,9 @@ from napari_medseg.core.json_model import read_json_model
 from napari_medseg.workflow.serving.job_calls import JobId
 from training.run_folder import REMOTE_FILE
 
+MIRROR = "napari_medseg.workflow.remote.process"
+"""Module whose process mirrors a run on a server."""
+
 
 class RemoteRun(BaseModel):
     """Where a run trains: the address of the server, the id of the job there, and the folder with the token."""

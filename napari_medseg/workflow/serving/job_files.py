@@ -20,14 +20,20 @@ from pydantic import BaseModel, ConfigDict
 from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.json_model import read_json_model
+from napari_medseg.core.model_card import CARD_FILE, DOMAIN_FILE, WEIGHTS_FILE, WORST_CASE_FILE
 from napari_medseg.core.snapshot import SNAPSHOT_FILE, read_snapshot
 from napari_medseg.workflow.serving.job_calls import JobFile, Purpose
-from training.adapt.request import REQUEST_FILE, read_request
+from training.adapt.request import REQUEST_FILE, RESULT_FILE, read_request
 from training.recipe import read_recipe, update_recipe, write_recipe
 from training.run_folder import (
+    COST_FILE,
     EARLIER_COMPARISONS_FILE,
+    ENVIRONMENT_FILE,
     LABEL_PROBLEM_FILE,
+    READ_IMAGES_FILE,
     RECIPE_FILE,
+    REPORT_FILE,
+    SPLIT_FILE,
     START_PLAN_FILE,
 )
 from training.start_plan import read_start_plan
@@ -40,6 +46,15 @@ INPUT_NAMES = {
 }
 INPUT_SUFFIXES = (".json", ".txt", ".safetensors", ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".gz", ".nii", ".dcm")
 """Images, labels, JSON and safetensors: nothing that runs code when it is read."""
+LEARNT_CASES_FILE = "learnt_cases.safetensors"
+RESULTS = {
+    "train": (
+        *(REPORT_FILE, READ_IMAGES_FILE, ENVIRONMENT_FILE, SPLIT_FILE, COST_FILE),
+        *(WORST_CASE_FILE, DOMAIN_FILE, WEIGHTS_FILE, CARD_FILE),
+    ),
+    "adapt": (LEARNT_CASES_FILE, DOMAIN_FILE, WEIGHTS_FILE, CARD_FILE, RESULT_FILE),
+}
+"""Files that a user gets back, the one that makes the others valid last. Checkpoints stay on the server."""
 GB = 10**9
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from napari_medseg.core.errors import MedSegError, translate_errors
-from napari_medseg.core.model_card import CARD_FILE, DOMAIN_FILE, WEIGHTS_FILE, WORST_CASE_FILE
 from napari_medseg.workflow.serving.job_calls import (
     MAX_CHUNK_BYTES,
     Answer,
@@ -31,6 +30,7 @@ from napari_medseg.workflow.serving.job_calls import (
     encode,
 )
 from napari_medseg.workflow.serving.job_files import (
+    RESULTS,
     JobRecord,
     UserFiles,
     name_user_folder,
@@ -38,26 +38,7 @@ from napari_medseg.workflow.serving.job_files import (
     set_device,
 )
 from napari_medseg.workflow.serving.job_runner import TIDY_S, JobKey, JobRunner
-from training.adapt.request import RESULT_FILE
-from training.run_folder import (
-    COST_FILE,
-    ENVIRONMENT_FILE,
-    EVENTS_FILE,
-    LOG_FILE,
-    READ_IMAGES_FILE,
-    REPORT_FILE,
-    SPLIT_FILE,
-)
-
-LEARNT_CASES_FILE = "learnt_cases.safetensors"
-RESULTS = {
-    "train": (
-        *(REPORT_FILE, READ_IMAGES_FILE, ENVIRONMENT_FILE, SPLIT_FILE, COST_FILE),
-        *(WORST_CASE_FILE, DOMAIN_FILE, WEIGHTS_FILE, CARD_FILE),
-    ),
-    "adapt": (LEARNT_CASES_FILE, DOMAIN_FILE, WEIGHTS_FILE, CARD_FILE, RESULT_FILE),
-}
-"""Files that a user gets back, the one that makes the others valid last. Checkpoints stay on the server."""
+from training.run_folder import EVENTS_FILE, LOG_FILE
 
 DAY_S = 86_400.0
 KEEP_DAYS = 14.0

@@ -1,0 +1,1 @@
+"""stub until s26N is merged."""
