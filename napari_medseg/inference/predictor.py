@@ -154,8 +154,9 @@ class Predictor:
             if isinstance(event, PredictionResult):
                 return event.labels
             if isinstance(event, PredictionProgress):
-                event = replace(event, text=f"{roi_predictor.card.task}: {event.text}")
-            yield event
+                yield replace(event, text=f"{roi_predictor.card.task}: {event.text}")
+            elif isinstance(event, PredictionNotice):
+                yield event
         raise AssertionError("a prediction ends with its result")
 
     def _predict_all_planes(

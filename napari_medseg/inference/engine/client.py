@@ -13,11 +13,10 @@ from pathlib import Path
 
 from psygnal import Signal
 
-from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import CARD_FILE, read_card
 from napari_medseg.inference.device_status import DeviceStatus
-from napari_medseg.inference.engine.interface import EngineState, PredictionCancelled
+from napari_medseg.inference.engine.interface import EngineState, EngineUnavailable, PredictionCancelled
 from napari_medseg.inference.engine.process import CANCEL_SECONDS, EngineProcess
 from napari_medseg.inference.engine.protocol import EventReply, PredictRequest, ReadyReply, Reply, ResultReply
 from napari_medseg.inference.engine.shared_memory import SharedArray, SharedResult
@@ -199,7 +198,7 @@ class Engine:
             if process is not None and state == "ready":
                 return process
             if process is not None and state == "crashed":
-                raise MedSegError(
+                raise EngineUnavailable(
                     f"the prediction process cannot start ({process.describe_exit()}). "
                     "Predict again; if that does not help, install the program again."
                 )

@@ -16,6 +16,10 @@ class PredictionCancelled(MedSegError):
     """The prediction was cancelled by the user."""
 
 
+class EngineUnavailable(MedSegError):
+    """The engine cannot serve now, whatever the image and the model: it crashed, or has too little memory."""
+
+
 class PredictionEngine(Protocol):
     """Interface of an engine for a workspace; `Engine` implements it."""
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator
 from typing import IO
 
 from napari_medseg.core.errors import MedSegError, get_reason
+from napari_medseg.inference.engine.interface import EngineUnavailable
 from napari_medseg.inference.engine.protocol import (
     CancelledReply,
     CancelRequest,
@@ -66,7 +67,9 @@ class EngineProcess:
         try:
             self._popen = _spawn(python, device)
         except OSError as error:
-            raise MedSegError(f"cannot start {python}: {get_reason(error)}. Install the program again.") from error
+            raise EngineUnavailable(
+                f"cannot start {python}: {get_reason(error)}. Install the program again."
+            ) from error
         stdout, stderr = _require_pipe(self._popen.stdout), _require_pipe(self._popen.stderr)
         self._stderr_thread = threading.Thread(
             target=self._collect_stderr, args=(stderr,), name="engine stderr", daemon=True
@@ -103,7 +106,7 @@ class EngineProcess:
                 elif isinstance(reply, ErrorReply):
                     raise MedSegError(reply.text)
                 elif reply is None:
-                    raise MedSegError(
+                    raise EngineUnavailable(
                         f"the prediction process ended unexpectedly ({self.describe_exit()}). "
                         "It was restarted and nothing is lost: predict again."
                     )

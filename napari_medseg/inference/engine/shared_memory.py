@@ -22,6 +22,7 @@ from numpy.typing import DTypeLike, NDArray
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard
+from napari_medseg.inference.engine.interface import EngineUnavailable
 from napari_medseg.inference.engine.protocol import ArrayRef, PredictRequest, ResultReply
 from napari_medseg.inference.events import PredictionResult
 
@@ -56,7 +57,7 @@ class SharedArray:
         try:
             memory = SharedMemory(name, create=True, size=max(1, ref.n_bytes))
         except (OSError, MemoryError) as error:  # Windows and macOS say only now that there is too little
-            raise MedSegError(
+            raise EngineUnavailable(
                 f"the image needs {ref.n_bytes / 1e6:.0f} MB of shared memory, but the system does not give them "
                 f"({get_reason(error)}). Close other programs and images, or predict fewer slices at once."
             ) from error
@@ -83,7 +84,7 @@ class SharedArray:
         except FileNotFoundError as error:
             raise MedSegError("The prediction was cancelled before it started. Run it again.") from error
         except (OSError, MemoryError) as error:
-            raise MedSegError(
+            raise EngineUnavailable(
                 f"the engine cannot map {ref.n_bytes / 1e6:.0f} MB of shared memory ({get_reason(error)}). Close other "
                 "programs and images, or predict fewer slices at once."
             ) from error
@@ -196,7 +197,7 @@ def _require_free_memory(n_bytes: int) -> None:
     if not LINUX_SHARED_MEMORY.is_dir():
         return
     if n_bytes > (free := shutil.disk_usage(LINUX_SHARED_MEMORY).free):
-        raise MedSegError(
+        raise EngineUnavailable(
             f"the image needs {n_bytes / 1e6:.0f} MB of shared memory, but only {free / 1e6:.0f} MB are free. "
             f"Enlarge {LINUX_SHARED_MEMORY} (in Docker: --shm-size), or predict fewer slices at once."
         )
