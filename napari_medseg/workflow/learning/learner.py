@@ -10,10 +10,12 @@ from pathlib import Path
 
 from napari_medseg.core.decoded_size.limit import make_memory_arguments
 from napari_medseg.core.errors import MedSegError, get_reason
+from napari_medseg.window_requirements import can_compute, explain_no_computing
 from napari_medseg.workflow.cases import list_current_corrections
 from napari_medseg.workflow.learning.choice import list_usable
 from napari_medseg.workflow.learning.states import AdaptedState, read_state, remove_folder
 from napari_medseg.workflow.remote.remote_run import MIRROR, is_remote
+from napari_medseg.workflow.remote.run_place import choose_place
 from napari_medseg.workflow.workspace import Workspace
 from training.adapt.request import END_OPTION, LOG_FILE, PAUSE_FILE, read_request, read_result
 
@@ -63,6 +65,10 @@ class AcceptLearner:
             If it cannot be started.
         """
         self.stop()
+        if not choose_place(self._ws, folder) and not can_compute():
+            remove_folder(folder)
+            self._tell_once(explain_no_computing("learn"))
+            return
         self._folder, self._task, self._began, self._paused_at = folder, task, time.monotonic(), 0.0
         self.set_paused(paused)
         try:

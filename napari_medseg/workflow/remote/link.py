@@ -20,10 +20,6 @@ from napari_medseg.workflow.serving.job_calls import (
 )
 
 
-class LinkLost(MedSegError):
-    """The server cannot be reached now; the same call may work later."""
-
-
 class JobLink(Protocol):
     """What carries calls to a server."""
 

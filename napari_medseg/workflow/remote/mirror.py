@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from napari_medseg.core.errors import MedSegError, get_reason
-from napari_medseg.workflow.remote.link import JobLink, LinkLost, ask, send_part
+from napari_medseg.inference.remote.messages import LinkLost
+from napari_medseg.workflow.remote.link import JobLink, ask, send_part
 from napari_medseg.workflow.remote.results import fetch_results
 from napari_medseg.workflow.remote.run_files import RunFiles, collect_adaptation, collect_training
 from napari_medseg.workflow.serving.job_calls import (

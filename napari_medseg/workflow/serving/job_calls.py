@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 MAX_CHUNK_BYTES = 2**20
 MAX_FILES = 50_000
+MAX_CALL_BYTES = 2**24 - 1
 
 JobId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]

@@ -7,6 +7,7 @@ it by its lock. A run whose process died with the computer is started again from
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -41,6 +42,7 @@ from napari_medseg.workflow.serving.job_runner import TIDY_S, JobKey, JobRunner
 from training.run_folder import EVENTS_FILE, LOG_FILE
 
 DAY_S = 86_400.0
+N_THREADS = 4
 KEEP_DAYS = 14.0
 QUOTA_BYTES = 50 * 10**9
 
@@ -56,6 +58,11 @@ class JobDesk:
         Names of the devices that train, such as ``cuda:0``; empty for the fastest one. Each trains one run at a time.
     quota_bytes, keep_days
         What is kept for a user, and for how long after a job was asked for last.
+
+    Attributes
+    ----------
+    threads
+        In which an event loop answers calls.
     """
 
     def __init__(
@@ -67,6 +74,7 @@ class JobDesk:
         keep_days: float = KEEP_DAYS,
     ) -> None:
         self._runner = JobRunner(folder, devices, quota_bytes, keep_days * DAY_S)
+        self.threads = ThreadPoolExecutor(N_THREADS, thread_name_prefix="job calls")
         self._locks: dict[str, threading.Lock] = {}
         self._locks_lock = threading.Lock()
 
@@ -98,6 +106,7 @@ class JobDesk:
 
     def close(self) -> None:
         """Start nothing more. Training runs go on without the server; adaptations end."""
+        self.threads.shutdown(wait=True, cancel_futures=True)
         self._runner.close()
 
     def _answer(self, key: JobKey, files: UserFiles, call: Call, payload: bytes) -> tuple[Answer, bytes]:

@@ -9,7 +9,7 @@ from workflow_phantoms import QUICK, accepted
 
 from napari_medseg.core.records import Run
 from napari_medseg.workflow import retrain, run_control
-from napari_medseg.workflow.remote.link import LinkLost
+from napari_medseg.inference.remote.messages import LinkLost
 from napari_medseg.workflow.remote.mirror import RunMirror
 from napari_medseg.workflow.remote.remote_run import read_remote, send_to_server
 from napari_medseg.workflow.serving.job_calls import JobFile, JobStatus, decode_answer, decode_call, encode
