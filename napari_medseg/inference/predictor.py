@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from torch import nn
 from napari_medseg.core.errors import MedSegError, get_reason, is_out_of_memory
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard
-from napari_medseg.inference.accumulator import LogitsObserver, PredictionAccumulator, RowBlender
+from napari_medseg.inference.accumulator import LogitsObserver, PartCutter, PredictionAccumulator, RowBlender
 from napari_medseg.inference.batch_limits import (
     DEVICE_LIMITS,
     BatchLimits,
@@ -30,6 +29,7 @@ from napari_medseg.inference.events import (
     PredictionEvent,
     PredictionNotice,
     PredictionOptions,
+    PredictionPart,
     PredictionProgress,
     PredictionResult,
     PredictionTimer,
@@ -40,7 +40,7 @@ from napari_medseg.inference.out_of_domain.statistics import DomainStatistics, l
 from napari_medseg.inference.postprocess import apply_postprocessing_step
 from napari_medseg.inference.preprocess import PreparedImage, get_planes_shape, prepare
 from napari_medseg.inference.probabilities.recorder import record_probabilities
-from napari_medseg.inference.roi import Box, compute_roi_box, crop_image, drop_outside_roi, paste_into_image
+from napari_medseg.inference.roi import Box, compute_roi_box, crop_image, drop_outside_roi, get_roi, paste_into_image
 from napari_medseg.inference.tiling import TileSpan, compute_tile_spans
 from napari_medseg.inference.watershed import separate_objects_in_planes
 from napari_medseg.networks import load_version
@@ -140,33 +140,28 @@ class Predictor:
         timer = PredictionTimer()
         yield from self._notices
         self._notices.clear()
-        roi = None if self.roi_predictor is None else (yield from self._predict_roi(self.roi_predictor, image))
+        finder = self.roi_predictor
+        roi = None if finder is None else (yield from get_roi(finder.predict(image), finder.card.task))
         box = None if roi is None or self.card.field is None else compute_roi_box(roi, self.card.field.margin)
-        cropped = image if box is None else crop_image(image, box)
         with record_probabilities(options.probabilities_file, image, self.card, box) as recorder:
-            accumulator = yield from self._predict_all_planes(cropped, options, timer, observer or recorder)
+            accumulator = yield from self._predict_all_planes(image, box, options, timer, observer or recorder)
         yield from self._postprocess(image, accumulator, timer, roi, box)
 
-    def _predict_roi(
-        self, roi_predictor: "Predictor", image: Image
-    ) -> Generator[PredictionProgress | PredictionNotice, None, AnyLabels]:
-        for event in roi_predictor.predict(image):
-            if isinstance(event, PredictionResult):
-                return event.labels
-            if isinstance(event, PredictionProgress):
-                yield replace(event, text=f"{roi_predictor.card.task}: {event.text}")
-            elif isinstance(event, PredictionNotice):
-                yield event
-        raise AssertionError("a prediction ends with its result")
-
     def _predict_all_planes(
-        self, image: Image, options: PredictionOptions, timer: PredictionTimer, observer: LogitsObserver | None
-    ) -> Generator[PredictionProgress | PredictionNotice, None, PredictionAccumulator]:
+        self,
+        whole: Image,
+        box: Box | None,
+        options: PredictionOptions,
+        timer: PredictionTimer,
+        observer: LogitsObserver | None,
+    ) -> Generator[PredictionProgress | PredictionNotice | PredictionPart, None, PredictionAccumulator]:
         """Run all planes through the network; if memory runs out, continue with smaller batches or tiles."""
+        image = whole if box is None else crop_image(whole, box)
         shape, temperature = get_planes_shape(image), self.card.calibration.applied_temperature
         n_classes, with_depth = self.card.architecture.classes, self.card.instances is not None
         with_map, padding = options.with_uncertainty_map, image.find_padding()
         accumulator = PredictionAccumulator(shape, n_classes, with_map, with_depth, temperature, observer, padding)
+        parts = PartCutter(accumulator.labels, whole.spatial_shape, box, options.with_parts and not with_depth)
         self._compiled_network.take_features()  # those of a prediction that was cancelled
         first = 0
         while first < shape[0]:
@@ -185,6 +180,7 @@ class Predictor:
                 yield self._fall_back_to_cpu(failure)
             else:
                 first += len(prepared.planes)
+                yield from parts.cut(first)
         return accumulator
 
     def _predict_planes(

@@ -18,7 +18,14 @@ from napari_medseg.core.model_card import CARD_FILE, read_card
 from napari_medseg.inference.device_status import DeviceStatus
 from napari_medseg.inference.engine.interface import EngineState, EngineUnavailable, PredictionCancelled
 from napari_medseg.inference.engine.process import CANCEL_SECONDS, EngineProcess
-from napari_medseg.inference.engine.protocol import EventReply, PredictRequest, ReadyReply, Reply, ResultReply
+from napari_medseg.inference.engine.protocol import (
+    EventReply,
+    PartWrittenReply,
+    PredictRequest,
+    ReadyReply,
+    Reply,
+    ResultReply,
+)
 from napari_medseg.inference.engine.shared_memory import SharedArray, SharedResult
 from napari_medseg.inference.events import PredictionEvent, PredictionProgress
 
@@ -132,7 +139,7 @@ class Engine:
         Yields
         ------
         PredictionEvent
-            Progress and notices, and finally the `PredictionResult`.
+            Progress and notices, parts of a series, and finally the `PredictionResult`.
 
         Raises
         ------
@@ -152,7 +159,7 @@ class Engine:
             request = self._make_request(image, version_folder, roi_folder, pixels, shared)
             if probabilities_file is not None:
                 request = request.model_copy(update={"probabilities_file": str(probabilities_file.resolve())})
-            result = shared.read((yield from self._receive_events(process, request, ticket)))
+            result = shared.read((yield from self._receive_events(process, request, shared, ticket)))
         yield result
 
     def _cancel_within(self, seconds: float) -> None:
@@ -205,7 +212,7 @@ class Engine:
             time.sleep(POLL_SECONDS)
 
     def _receive_events(
-        self, process: EngineProcess, request: PredictRequest, ticket: int
+        self, process: EngineProcess, request: PredictRequest, shared: SharedResult, ticket: int
     ) -> Generator[PredictionEvent, None, ResultReply]:
         self._set_busy(process, True)
         try:
@@ -216,6 +223,8 @@ class Engine:
                 match next(conversation):
                     case EventReply(event=event):
                         yield event
+                    case PartWrittenReply() as written:
+                        yield shared.read_part(written)
                     case ResultReply() as reply:
                         return reply
         finally:

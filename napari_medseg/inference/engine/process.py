@@ -20,6 +20,7 @@ from napari_medseg.inference.engine.protocol import (
     CancelRequest,
     ErrorReply,
     EventReply,
+    PartWrittenReply,
     PredictRequest,
     Reply,
     Request,
@@ -84,7 +85,7 @@ class EngineProcess:
 
     def stream_replies(
         self, request: PredictRequest, raise_if_cancelled: Callable[[], None], get_cancel_timeout_s: Callable[[], float]
-    ) -> Generator[EventReply | ResultReply, None, None]:
+    ) -> Generator[EventReply | PartWrittenReply | ResultReply, None, None]:
         """Send a request and yield its replies; the last one is the result.
 
         `raise_if_cancelled` is called every few milliseconds. If it raises, or the caller closes the generator, the
@@ -101,7 +102,7 @@ class EngineProcess:
             while not stopped:
                 reply = self._next_reply(raise_if_cancelled)
                 stopped = reply is None or isinstance(reply, FINAL_REPLIES)
-                if isinstance(reply, EventReply | ResultReply):
+                if isinstance(reply, EventReply | PartWrittenReply | ResultReply):
                     yield reply
                 elif isinstance(reply, ErrorReply):
                     raise MedSegError(reply.text)

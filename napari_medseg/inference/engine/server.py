@@ -39,8 +39,8 @@ from napari_medseg.inference.engine.protocol import (
     decode_request,
     encode_message,
 )
-from napari_medseg.inference.engine.shared_memory import SharedArray, write_result
-from napari_medseg.inference.events import PredictionOptions, PredictionResult
+from napari_medseg.inference.engine.shared_memory import SharedArray, write_part, write_result
+from napari_medseg.inference.events import PredictionOptions, PredictionPart, PredictionResult
 from napari_medseg.inference.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -187,13 +187,16 @@ def _predict(
         intensity_range=request.intensity_range,
     )
     file = None if request.probabilities_file is None else Path(request.probabilities_file)
-    events = predictor.predict(image, PredictionOptions(request.uncertainty_map is not None, file))
+    events = predictor.predict(image, PredictionOptions(request.uncertainty_map is not None, file, with_parts=True))
     for event in events:
         if request_queue.is_cancelled(request.id):
             return None
         if isinstance(event, PredictionResult):
             return event
-        send_reply(EventReply(id=request.id, event=event))
+        if isinstance(event, PredictionPart):
+            send_reply(write_part(request, event))
+        else:
+            send_reply(EventReply(id=request.id, event=event))
     return None
 
 

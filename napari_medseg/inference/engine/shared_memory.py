@@ -23,8 +23,8 @@ from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.inference.engine.interface import EngineUnavailable
-from napari_medseg.inference.engine.protocol import ArrayRef, PredictRequest, ResultReply
-from napari_medseg.inference.events import PredictionResult
+from napari_medseg.inference.engine.protocol import ArrayRef, PartWrittenReply, PredictRequest, ResultReply
+from napari_medseg.inference.events import PredictionPart, PredictionResult
 
 LINUX_SHARED_MEMORY = Path("/dev/shm")
 
@@ -150,6 +150,10 @@ class SharedResult:
             roi=allocate(np.uint8) if with_roi else None,
         )
 
+    def read_part(self, reply: PartWrittenReply) -> PredictionPart:
+        """Return a copy of a part of the labels, while the engine works on the rest."""
+        return PredictionPart(reply.first, self.labels.view()[reply.first : reply.stop].copy())
+
     def read(self, reply: ResultReply) -> PredictionResult:
         """Return a copy of the result, after the engine's last reply."""
         return PredictionResult(
@@ -162,6 +166,14 @@ class SharedResult:
             domain_distance=reply.domain_distance,
             is_like_training=reply.is_like_training,
         )
+
+
+def write_part(request: PredictRequest, part: PredictionPart) -> PartWrittenReply:
+    """Write a part of the labels to the shared array of a request; raises as `write_result`."""
+    stop = part.first + len(part.labels)
+    with SharedArray.attach(request.labels) as segment:
+        segment.view()[part.first : stop] = part.labels
+    return PartWrittenReply(id=request.id, first=part.first, stop=stop)
 
 
 def write_result(request: PredictRequest, result: PredictionResult) -> ResultReply:
