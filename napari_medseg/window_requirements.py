@@ -43,8 +43,8 @@ def can_compute() -> bool:
 def explain_no_computing(action: str) -> str:
     """Return what to do on a computer without torch; `action` is what was asked for, such as ``predict``."""
     return (
-        f"torch is not installed here, so this computer does not {action}. Choose a server (in the window: the device "
-        f"beside the task, then Remote; in a terminal: --server), or install all: pip install {PROGRAM}"
+        f"torch is not installed here, so this computer does not {action}. Choose a server (Remote in the menu of the "
+        f"device, or --server), or install it: pip install {PROGRAM}"
     )
 
 

@@ -24,6 +24,7 @@ from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection, make_row
 from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow.case_list.columns import explain_hold_out
+from napari_medseg.workflow.remote.engine_choice import explain_no_engine
 from napari_medseg.workflow.workspace import Workspace
 
 INFO_TOOLTIP = "Model card: data, hold-out scores, parent, licence"
@@ -235,7 +236,8 @@ class CasePanel(CollapsibleSection):
         self._pages.setCurrentIndex(int(busy))
         why_not = "Open an image first: drop a file, or select an image layer"
         if not self._worklist.open_case_model:
-            why_not = BLIND_TOOLTIP if self._worklist.is_open_blind else NO_MODEL_TOOLTIP
+            no_engine = explain_no_engine(self._workspace.engine)
+            why_not = BLIND_TOOLTIP if self._worklist.is_open_blind else no_engine or NO_MODEL_TOOLTIP
         self._no_model.setVisible(not self._worklist.chosen_model)
         theme.set_enabled(self._predict, self._worklist.can_predict, "Predict the labels of this case (G)", why_not)
         self._engine.refresh()

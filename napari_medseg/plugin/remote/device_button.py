@@ -18,6 +18,7 @@ from napari_medseg.workflow.workspace import Workspace
 
 POLL_MS = 400
 MAX_HOST_CHARS = 12
+SERVER_DOES = "It predicts, retrains and learns at Accept"
 FASTEST = "This computer: the fastest device"
 
 
@@ -75,12 +76,13 @@ class DeviceButton(QToolButton):
         group = QActionGroup(self._menu)
         engine, server = self._workspace.engine, read_server(self._workspace.registry.user_dir, {})
         is_remote = isinstance(engine, FallbackEngine)
+        local = engine.local if isinstance(engine, FallbackEngine) else engine
         chosen = read_preferences(self._workspace.registry).device
-        if isinstance(engine, AbsentEngine) or (is_remote and engine.local is None):
+        if local is None or isinstance(local, AbsentEngine):
             self._add(group, "This computer: torch is not installed", is_used=False).setEnabled(False)
         else:
             self._add(group, FASTEST, not is_remote and not chosen).triggered.connect(lambda: self._use_device(""))
-            for device in engine.devices:
+            for device in local.devices:
                 action = self._add(group, device.title, not is_remote and chosen == device.name)
                 action.setToolTip(device.problem)
                 action.setEnabled(not device.problem)

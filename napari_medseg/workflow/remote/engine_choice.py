@@ -7,7 +7,7 @@ from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.inference.engine.absent import AbsentEngine
 from napari_medseg.inference.engine.client import Engine
 from napari_medseg.inference.engine.interface import PredictionEngine
-from napari_medseg.inference.remote.fallback import open_engine
+from napari_medseg.inference.remote.fallback import FallbackEngine, open_engine
 from napari_medseg.window_requirements import can_compute
 from napari_medseg.workflow.preferences import read_preferences
 from napari_medseg.workflow.remote.server_settings import read_server
@@ -28,3 +28,11 @@ def choose_engine(registry: ModelRegistry) -> PredictionEngine:
         except MedSegError as error:
             report_damage(f"the server {server.name} is not used: {error}")
     return engine or AbsentEngine()
+
+
+def explain_no_engine(engine: PredictionEngine) -> str:
+    """Return why nothing predicts now: no torch here and no server, or none that is reached; empty if something does."""
+    if isinstance(engine, AbsentEngine):
+        return engine.cpu_reason
+    is_lost = isinstance(engine, FallbackEngine) and engine.local is None and engine.remote.state == "crashed"
+    return engine.cpu_reason if is_lost else ""
