@@ -1,10 +1,8 @@
 """`medseg serve`: a server that predicts for windows on other computers, and the tokens of its users."""
 
-import asyncio
 import logging
-import ssl
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,10 +11,14 @@ from rich.table import Table
 from napari_medseg.cli.console import echo, echo_json, echo_notice
 from napari_medseg.cli.options import JsonOption
 from napari_medseg.core.errors import MedSegError, get_reason
-from napari_medseg.inference.remote.connecting import DEFAULT_PORT, is_this_computer
-from napari_medseg.workflow.serving.server import ServerSettings, run_server
+from napari_medseg.inference.remote.address import DEFAULT_PORT, is_this_computer
 from napari_medseg.workflow.serving.tokens import TOKENS_FILE, TokenFile
 from napari_medseg.workflow.workspace import get_user_data_dir
+
+if TYPE_CHECKING:
+    import ssl
+
+    from napari_medseg.workflow.serving.server import ServerSettings
 
 app = typer.Typer(
     invoke_without_command=True, help="Predict for windows on other computers (*Device > Remote...* there)."
@@ -56,6 +58,8 @@ def serve(
     """Predict for windows on other computers until Ctrl+C. Only users with a token may ask."""
     if context.invoked_subcommand is not None:
         return
+    from napari_medseg.workflow.serving.server import ServerSettings
+
     _refuse_open_listening(host, cert, key, without_tls)
     file = _open_tokens(tokens)
     if not any(not token.revoked for token in file.read()):
@@ -70,6 +74,8 @@ def serve(
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("websockets").setLevel(logging.WARNING)
+    import asyncio
+
     asyncio.run(_serve_until_interrupted(settings))
 
 
@@ -100,7 +106,11 @@ def revoke(name: Annotated[str, typer.Argument(help="Of the user.")], tokens: To
     echo(f"{name} can no longer use the server")
 
 
-async def _serve_until_interrupted(settings: ServerSettings) -> None:
+async def _serve_until_interrupted(settings: "ServerSettings") -> None:
+    import asyncio
+
+    from napari_medseg.workflow.serving.server import run_server
+
     try:
         async with run_server(settings) as server:
             scheme = "wss" if settings.tls is not None else "ws"
@@ -122,7 +132,9 @@ def _refuse_open_listening(host: str, cert: Path | None, key: Path | None, witho
         )
 
 
-def _make_tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
+def _make_tls(cert: Path | None, key: Path | None) -> "ssl.SSLContext | None":
+    import ssl
+
     if cert is None or key is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -12,7 +12,7 @@ from napari_medseg.core.image import Image
 from napari_medseg.inference.device_status import DeviceStatus
 from napari_medseg.inference.engine.interface import EngineState, PredictionCancelled
 from napari_medseg.inference.events import PredictionEvent, PredictionProgress
-from napari_medseg.inference.remote.connecting import ServerAddress
+from napari_medseg.inference.remote.address import ServerAddress
 from napari_medseg.inference.remote.link import RemoteLink
 from napari_medseg.inference.remote.messages import LinkLost
 from napari_medseg.inference.remote.ordering import PredictionWanted, RemotePrediction

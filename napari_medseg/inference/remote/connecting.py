@@ -1,16 +1,13 @@
-"""How a window finds a server and makes a connection: address, certificate authority, token, and what can go wrong."""
+"""How a window makes a connection to a server: certificates, token, and what can go wrong."""
 
 import asyncio
-import ipaddress
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from napari_medseg.core.errors import MedSegError, get_reason
+from napari_medseg.inference.remote.address import ServerAddress
 from napari_medseg.inference.remote.conversation import Conversation
 from napari_medseg.inference.remote.messages import ANSWER_FRAME, PROTOCOL, LinkLost, RemoteRefused, WelcomeReply
 from napari_medseg.inference.remote.payload import MAX_FRAME_BYTES
@@ -18,77 +15,11 @@ from napari_medseg.inference.remote.payload import MAX_FRAME_BYTES
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
-DEFAULT_PORT = 8723
 OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
 PING_S = 5.0
 """Between two pings, and for the answer: a server that gives none is gone."""
 INSTALL = 'pip install "napari-medseg[remote]"'
-
-
-@dataclass(frozen=True)
-class ServerAddress:
-    """Where a server is, and how it shows that it is that server.
-
-    Parameters
-    ----------
-    host, port
-        Name or number of the computer.
-    uses_tls
-        Whether the connection is encrypted; without, only a server of this computer is used.
-    ca_file
-        Certificates to trust instead of those of the system, such as the server's own; PEM.
-    """
-
-    host: str
-    port: int
-    uses_tls: bool
-    ca_file: Path | None = None
-
-    @property
-    def uri(self) -> str:
-        """Address of the WebSocket."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'wss' if self.uses_tls else 'ws'}://{host}:{self.port}/"
-
-
-def parse_address(text: str, ca_file: Path | None = None) -> ServerAddress:
-    """Read an address such as ``gpu.example.org:8723`` or ``ws://127.0.0.1:8723``.
-
-    Without a scheme it is `wss`, or `ws` for this computer without a certificate authority.
-
-    Raises
-    ------
-    MedSegError
-        If it is no address, or an unencrypted one of another computer.
-    """
-    scheme, _, rest = text.strip().rpartition("://")
-    try:
-        parts = urlsplit(f"//{rest}")
-        host, port = parts.hostname or "", parts.port or DEFAULT_PORT
-    except ValueError:
-        host, port = "", 0
-    if not host or scheme not in ("", "ws", "wss") or parts.path.strip("/") or parts.username or parts.query:
-        raise MedSegError(
-            f"{text!r} is no address of a server. Write its name and port, such as gpu.example.org:{DEFAULT_PORT}."
-        )
-    uses_tls = scheme == "wss" or (not scheme and not (is_this_computer(host) and ca_file is None))
-    if not uses_tls and not is_this_computer(host):
-        raise MedSegError(
-            f"{text} would send images and the token unencrypted to another computer. Use wss:// with a certificate, "
-            "or an SSH tunnel to a port of this computer; docs/remote.md shows both."
-        )
-    return ServerAddress(host, port, uses_tls, ca_file)
-
-
-def is_this_computer(host: str) -> bool:
-    """Whether a host is a loopback address or ``localhost``."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def require_websockets() -> None:

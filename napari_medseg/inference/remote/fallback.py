@@ -10,8 +10,9 @@ from napari_medseg.core.image import Image
 from napari_medseg.inference.device_status import DeviceStatus
 from napari_medseg.inference.engine.interface import EngineState, PredictionEngine
 from napari_medseg.inference.events import PredictionEvent, make_notice
+from napari_medseg.inference.remote.address import parse_address
 from napari_medseg.inference.remote.client import RemoteEngine
-from napari_medseg.inference.remote.connecting import parse_address, require_websockets
+from napari_medseg.inference.remote.connecting import require_websockets
 from napari_medseg.inference.remote.messages import RemoteProblem
 
 

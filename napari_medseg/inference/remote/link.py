@@ -10,7 +10,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.inference.remote.connecting import ServerAddress, open_conversation
+from napari_medseg.inference.remote.address import ServerAddress
+from napari_medseg.inference.remote.connecting import open_conversation
 from napari_medseg.inference.remote.conversation import Conversation
 from napari_medseg.inference.remote.messages import LinkLost, WelcomeReply
 

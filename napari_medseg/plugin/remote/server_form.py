@@ -8,7 +8,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QFileDialog, QFormLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.inference.remote.connecting import DEFAULT_PORT, require_websockets
+from napari_medseg.inference.remote.address import DEFAULT_PORT
+from napari_medseg.inference.remote.connecting import require_websockets
 from napari_medseg.plugin.forms.form_dialog import MIN_WIDTH_PX, make_problem_label
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row

@@ -10,7 +10,8 @@ from typing import Self
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.inference.engine.protocol import ErrorReply
-from napari_medseg.inference.remote.connecting import ServerAddress, open_conversation, parse_address
+from napari_medseg.inference.remote.address import ServerAddress, parse_address
+from napari_medseg.inference.remote.connecting import open_conversation
 from napari_medseg.inference.remote.conversation import Conversation
 from napari_medseg.inference.remote.messages import JobOrder, JobReply, LinkLost, RefusedReply, WireError
 from napari_medseg.workflow.remote.server_settings import ServerSettings

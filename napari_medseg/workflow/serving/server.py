@@ -8,6 +8,7 @@ import logging
 import secrets
 import shutil
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -62,6 +63,8 @@ class ServerSettings:
         The file of tokens.
     devices
         Such as ``cuda:0``; one engine is started for each. Empty text: the fastest one.
+    python
+        Path of the Python interpreter that the engines run in.
     tls
         Certificate and key; `None` for an unencrypted connection.
     """
@@ -71,6 +74,7 @@ class ServerSettings:
     host: str = "127.0.0.1"
     port: int = 0
     devices: tuple[str, ...] = ("",)
+    python: str = sys.executable
     tls: ssl.SSLContext | None = None
     limits: ServerLimits = field(default_factory=ServerLimits)
 
@@ -205,7 +209,7 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[PredictionServer
     from websockets.typing import Subprotocol
 
     limits = settings.limits
-    engines = tuple(Engine(device_name=device) for device in settings.devices)
+    engines = tuple(Engine(settings.python, device) for device in settings.devices)
     resources = make_resources(settings, engines)
     server = PredictionServer(settings, resources)
     for engine in engines:

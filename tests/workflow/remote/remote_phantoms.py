@@ -5,14 +5,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from workflow_phantoms import QUICK, accepted
 
 from napari_medseg.core.records import Run
-from napari_medseg.workflow import retrain, run_control
 from napari_medseg.inference.remote.messages import LinkLost
+from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.remote.mirror import RunMirror
 from napari_medseg.workflow.remote.remote_run import read_remote, send_to_server
-from napari_medseg.workflow.serving.job_calls import JobFile, JobStatus, decode_answer, decode_call, encode
+from napari_medseg.workflow.serving.job_calls import decode_call
 from napari_medseg.workflow.serving.jobs import JobDesk
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import Event, read_events
@@ -52,7 +53,7 @@ class MirrorThread(threading.Thread):
         self.exit_code = self.mirror.run()
 
 
-def remote_run(ws: Workspace, monkeypatch, n_cases: int = 3) -> Path:
+def remote_run(ws: Workspace, monkeypatch: pytest.MonkeyPatch, n_cases: int = 3) -> Path:
     """A run folder that a server is to train; no process is started."""
     monkeypatch.setattr(run_control, "start_training", lambda folder, since=None: _NoProcess())
     for number in range(n_cases):
@@ -79,6 +80,3 @@ def wait_for(what: Callable[[], object], at_most_s: float, why: Callable[[], obj
 
 def events_of(folder: Path) -> list[Event]:
     return [event for event, _ in read_events(folder)]
-
-
-__all__ = ["JobFile", "JobStatus", "decode_answer", "encode"]
