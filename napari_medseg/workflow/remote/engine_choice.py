@@ -31,7 +31,7 @@ def choose_engine(registry: ModelRegistry) -> PredictionEngine:
 
 
 def explain_no_engine(engine: PredictionEngine) -> str:
-    """Return why nothing predicts now: no torch here and no server, or none that is reached; empty if something does."""
+    """Return why nothing predicts now: no torch here, and no server that is reached; empty if something does."""
     if isinstance(engine, AbsentEngine):
         return engine.cpu_reason
     is_lost = isinstance(engine, FallbackEngine) and engine.local is None and engine.remote.state == "crashed"

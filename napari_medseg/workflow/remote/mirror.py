@@ -106,6 +106,8 @@ class RunMirror:
                 time.sleep(POLL_S if status.state != "ended" else 0.0)
                 self._forward_controls()
                 status = self._follow()
+                if status.state == "unknown":
+                    raise _Stopped("the server does not know the run any more: its jobs were deleted. Train again.")
             return self._end(status)
         except _Stopped as stopped:
             return self._end_alone(str(stopped))

@@ -1,5 +1,6 @@
 """A run that trains on a server looks here as if it trained here, whatever breaks on the way."""
 
+import hashlib
 import subprocess
 import sys
 import time
@@ -8,16 +9,19 @@ from pathlib import Path
 
 import pytest
 from remote_phantoms import DeskLink, MirrorThread, events_of, remote_run, wait_for
-from workflow_phantoms import write_version
+from workflow_phantoms import accepted, write_version
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.workflow.learning.lesson import plan_lesson, write_lesson
+from napari_medseg.workflow.learning.states import read_state
 from napari_medseg.workflow.remote.mirror import RunMirror
 from napari_medseg.workflow.remote.remote_run import read_remote, send_to_server
 from napari_medseg.workflow.remote.run_files import collect_training
-from napari_medseg.workflow.serving.job_calls import Fetch, Send
+from napari_medseg.workflow.serving.job_calls import Discard, Fetch, Send, encode
 from napari_medseg.workflow.serving.job_files import UserFiles, name_user_folder
 from napari_medseg.workflow.serving.jobs import JobDesk
 from napari_medseg.workflow.workspace import Workspace
+from training.adapt.request import AdaptResult, read_request, write_result
 from training.run_folder import (
     CANCEL_FILE,
     EXIT_PAUSED,
@@ -84,13 +88,11 @@ def test_a_run_survives_a_cut_link_and_a_new_server(
     link.desk = JobDesk(tmp_path / "server")
     link.is_cut = False
     wait_for(lambda: len(epochs()) > n_before + 5, 30, lambda: events_of(folder))
-    second = MirrorThread(folder, link)  # of a window that was started again
-    n_before = len(epochs())
-    wait_for(lambda: len(epochs()) > n_before + 5, 30)
-    assert second.exit_code is None
     (folder / CANCEL_FILE).touch()
-    wait_for(lambda: None not in (mirror.exit_code, second.exit_code), 30, lambda: events_of(folder))
+    wait_for(lambda: mirror.exit_code is not None, 30, lambda: events_of(folder))
     link.desk.close()
+    numbers = [event.epoch for event in epochs()]
+    assert numbers == list(range(1, len(numbers) + 1)), "no epoch is missing, and none came twice"
     assert isinstance(events_of(folder)[-1], Finished)
 
 
@@ -194,7 +196,6 @@ def test_weights_that_are_no_safetensors_are_refused(
     ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
 ) -> None:
     folder, _, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
-    monkeypatch.setattr("test_mirror._WEIGHTS", b"\x80\x04pickle", raising=False)
     monkeypatch.setitem(globals(), "_WEIGHTS", b"\x80\x04pickle")
     with pytest.raises(MedSegError, match="no safetensors"):
         RunMirror(folder, read_remote(folder).job, link).run()
@@ -290,3 +291,49 @@ def test_a_card_of_another_version_or_task_is_refused(
     with pytest.raises(MedSegError, match="not asked for"):
         RunMirror(folder, read_remote(folder).job, link).run()
     assert not (folder / "card.json").exists()
+
+
+def test_an_adaptation_comes_back_with_its_result_last(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    accepted(ws, 0)
+    lesson = plan_lesson(ws, "lungs")
+    folder = ws.adapted.make_folder()
+    assert lesson is not None
+    assert write_lesson(lesson, folder)
+
+    def adapt(work: Path, python: str) -> subprocess.Popen[bytes]:
+        request = read_request(work)
+        assert (request.base, request.start) == ("versions/base", "")
+        assert (work / request.base / "model.safetensors").is_file()
+        write_version(work, version=1, weights=_WEIGHTS)
+        digest = hashlib.sha256(_WEIGHTS).hexdigest()
+        write_result(AdaptResult(kept=True, weights_sha256=digest), work)
+        return subprocess.Popen([sys.executable, "-c", "pass"], stdin=subprocess.PIPE)
+
+    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_process", adapt)
+    send_to_server(folder, "ws://127.0.0.1:1", tmp_path)
+    assert RunMirror(folder, read_remote(folder).job, DeskLink(desk), "adapt", 1.0).run() == 0
+    state = read_state(folder)
+    assert state is not None
+    assert state.corrections == read_request(folder).corrections
+
+
+def test_an_adaptation_gives_up_when_the_server_is_gone(ws: Workspace, tmp_path: Path, desk: JobDesk) -> None:
+    link = DeskLink(desk)
+    link.is_cut = True
+    began = time.monotonic()
+    assert RunMirror(tmp_path, "0" * 32, link, "adapt", 0.3).run() == 1
+    assert time.monotonic() - began < 3
+
+
+def test_a_job_that_the_server_lost_ends_the_run(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", _train_epochs)
+    folder, link = remote_run(ws, monkeypatch), DeskLink(desk)
+    mirror = MirrorThread(folder, link)
+    wait_for(lambda: any(isinstance(event, EpochEnded) for event in events_of(folder)), 30)
+    DeskLink(desk).call(encode(Discard(job=read_remote(folder).job)))
+    wait_for(lambda: mirror.exit_code is not None, 10)
+    assert isinstance(events_of(folder)[-1], Failed)

@@ -1,4 +1,4 @@
-"""A real server on loopback trains a real, tiny network, and the version comes back; so do the states of adaptations."""
+"""A real server on loopback trains a real, tiny network, and the version comes back."""
 
 import asyncio
 import subprocess
@@ -92,7 +92,7 @@ def test_a_run_trains_on_the_server_and_its_version_comes_back(
     secret = settings.token.get_secret_value().encode()
     written = [path for path in ws.project.folder.rglob("*") if path.is_file()]
     assert not [path for path in written if secret in path.read_bytes()], "no token is in a project"
-    left = [path for path in (tmp_path / "serving" / "server" / "jobs").rglob("job.json")]
+    left = list((tmp_path / "serving" / "server" / "jobs").rglob("job.json"))
     assert not left, "a job is deleted after it was fetched"
 
 
