@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from qtpy.QtWidgets import QApplication
+
 BLOCKED = ("torch", "torchvision", "segmentation_models_pytorch", "monai", "kornia", "timm", "huggingface_hub")
 
 
@@ -18,60 +20,56 @@ class NotInstalled:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
-sys.meta_path.insert(0, NotInstalled())
-
-from qtpy.QtWidgets import QApplication  # noqa: E402
-
-from napari_medseg.plugin.demo.demo import open_window  # noqa: E402
-from napari_medseg.plugin.demo.window_driver import WindowDriver  # noqa: E402
-from napari_medseg.plugin.remote.server_form import ServerForm  # noqa: E402
-
-from napari_medseg.workflow.workspace import PACKAGE_DIR, Workspace  # noqa: E402
-
-SAMPLES = PACKAGE_DIR / "samples"
-
-
 def main(folder: Path, pictures: Path | None) -> None:
+    from napari_medseg.plugin.demo.demo import open_window
+    from napari_medseg.plugin.demo.window_driver import WindowDriver
+    from napari_medseg.plugin.remote.server_form import ServerForm
+    from napari_medseg.workflow.output.export import export_corrections, read_export_items
+    from napari_medseg.workflow.workspace import PACKAGE_DIR, Workspace
+
     ws = Workspace.open(folder / "project", folder / "registry")
     viewer, widget = open_window(ws)
     driver = WindowDriver(viewer, widget, folder)
     dock = widget.dock
+    assert dock is not None
+    device = dock.case_panel._engine
 
-    def see(name: str) -> None:
+    def see(name: str, text: object) -> None:
         driver.process_events(0.3)
-        print(f"{name}: {list(widget.messages.texts)}")
+        print(f"{name}: {text}", flush=True)
         if pictures is not None:
             QApplication.primaryScreen().grabWindow(0).save(str(pictures / f"{name}.png"))
 
-    driver.process_events(1.0)
-    slices = [next(iter(sorted(SAMPLES.rglob("*.dcm"))))]
-    driver.drop_files(slices)
-    driver.wait_until("the case", lambda: dock.case_controller.current is not None)
-    driver.process_events(1.0)
-    see("1 dropped")
-    print("device:", dock.case_panel._engine.text(), "|", dock.case_panel._engine.toolTip())
-    driver.wait_until("labels", lambda: dock.case_controller.current.labels_layer is not None)
+    driver.drop_files([min((PACKAGE_DIR / "samples").rglob("*.dcm"))])
+    driver.wait_until("the labels", lambda: getattr(dock.case_controller.current, "labels_layer", None) is not None, 60)
+    driver.process_events(0.5)
+    see("dropped", list(widget.messages.texts))
+    see("device", device.toolTip().replace("\n", " | "))
+    device._fill_menu()
+    see("menu", [action.text() for action in device._menu.actions()])
+    see("predict", dock.case_panel._predict.toolTip())
     layer = dock.case_controller.current.labels_layer
     layer.selected_label, layer.mode = 1, "paint"
     layer.paint((200.0, 150.0) if layer.ndim == 2 else (0.0, 200.0, 150.0), 1)
     driver.process_events(0.5)
-    see("2 painted")
-    dock.case_panel._engine._fill_menu()
-    print("menu:", [action.text() for action in dock.case_panel._engine._menu.actions()])
-    dock.case_panel._engine.show_form()
-    driver.process_events(0.5)
-    (form,) = dock.case_panel._engine.findChildren(ServerForm)
-    see("3 remote form")
+    device.show_form()
+    driver.process_events(0.3)
+    (form,) = device.findChildren(ServerForm)
+    see("form", form.isVisible())
     form.close()
     dock.review_panel.accept()
-    driver.process_events(2.0)
-    see("4 accepted")
+    driver.wait_until("the correction", lambda: dock.worklist.case_list.counts.n_corrected == 1, 30)
+    see("accepted", dock.worklist.case_list.counts.n_corrected)
     dock.retrain_panel._retrain.click()
-    driver.process_events(1.5)
-    see("5 retrain")
+    driver.process_events(1.0)
+    see("retrain", list(widget.messages.texts))
     viewer.close()
+    written = export_corrections(read_export_items(ws, "lungs"), folder / "exported", ".nii.gz", with_images=True)
+    print("exported:", len(written))
     ws.close()
+    print("loaded:", sorted(set(BLOCKED) & set(sys.modules)))
 
 
 if __name__ == "__main__":
+    sys.meta_path.insert(0, NotInstalled())  # type: ignore[arg-type]
     main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)
