@@ -28,6 +28,7 @@ SHA256 = r"^[0-9a-f]{64}$"
 _DTYPES = frozenset({"|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f4", "<u8", "<i8", "<f8"})
 ResultName = Literal["labels", "uncertainty_map", "roi"]
 _FORBIDDEN_PARTS = frozenset({"", ".", ".."})
+_DEVICE_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # of Windows
 _ORDINARY_NAME = re.compile(r"[\w.,@+() -]{1,120}")
 
 
@@ -249,6 +250,6 @@ def check_relative_path(path: str) -> str:
     parts = path.split("/")
     if any(part in _FORBIDDEN_PARTS or not _ORDINARY_NAME.fullmatch(part) for part in parts):
         raise ValueError(f"{path[:80]!r} is not a path inside a folder")
-    if PurePosixPath(path).is_absolute() or any(part.endswith((".", " ")) for part in parts):
+    if PurePosixPath(path).is_absolute() or any(part.endswith((".", " ")) or _DEVICE_NAME.fullmatch(part) for part in parts):
         raise ValueError(f"{path[:80]!r} is not a path inside a folder")
     return path
