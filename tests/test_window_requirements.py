@@ -31,7 +31,12 @@ def test_the_list_has_all_but_what_computes_and_the_readers_of_all() -> None:
 
 
 def test_markers_of_systems_stay() -> None:
-    lines = ['a>=1; python_version < "3.14" and extra == "all"', "b; sys_platform == 'win32'", "torch>=2", 'c; extra == "x"']
+    lines = [
+        'a>=1; python_version < "3.14" and extra == "all"',
+        "b; sys_platform == 'win32'",
+        "torch>=2",
+        'c; extra == "x"',
+    ]
     assert list_window_requirements(lines) == ['a>=1; python_version < "3.14"', "b; sys_platform == 'win32'"]
 
 

@@ -20,11 +20,16 @@ class NotInstalled:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def main(folder: Path, pictures: Path | None) -> None:
     from napari_medseg.plugin.demo.demo import open_window
     from napari_medseg.plugin.demo.window_driver import WindowDriver
     from napari_medseg.plugin.remote.server_form import ServerForm
-    from napari_medseg.workflow.output.export import export_corrections, read_export_items
+    from napari_medseg.workflow.output.export import export_corrections, list_accepted_rows, read_export_items
     from napari_medseg.workflow.workspace import PACKAGE_DIR, Workspace
 
     ws = Workspace.open(folder / "project", folder / "registry")
@@ -36,7 +41,7 @@ def main(folder: Path, pictures: Path | None) -> None:
 
     def see(name: str, text: object) -> None:
         driver.process_events(0.3)
-        print(f"{name}: {text}", flush=True)
+        say(f"{name}: {text}")
         if pictures is not None:
             QApplication.primaryScreen().grabWindow(0).save(str(pictures / f"{name}.png"))
 
@@ -64,10 +69,12 @@ def main(folder: Path, pictures: Path | None) -> None:
     driver.process_events(1.0)
     see("retrain", list(widget.messages.texts))
     viewer.close()
-    written = export_corrections(read_export_items(ws, "lungs"), folder / "exported", ".nii.gz", with_images=True)
-    print("exported:", len(written))
+    written = export_corrections(
+        read_export_items(ws, list_accepted_rows(ws, "lungs")), folder / "exported", ".nii.gz", with_images=True
+    )
+    say(f"exported: {len(written)}")
     ws.close()
-    print("loaded:", sorted(set(BLOCKED) & set(sys.modules)))
+    say(f"loaded: {sorted(set(BLOCKED) & set(sys.modules))}")
 
 
 if __name__ == "__main__":
