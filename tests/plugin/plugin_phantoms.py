@@ -116,8 +116,9 @@ def write_version(folder: Path, version: int = 1, **changes: object) -> Path:
 class PhantomEngine:
     """Stands in for the engine process where the network is not the point: dark is lung, its side by the middle.
 
-    `part`, where set, comes first; `gate`, where set, holds predictions until it is opened; `error`, where set, is raised instead of a result. It is
-    sure of its labels, but for the boxes in `doubtful`, where the background is nearly as likely.
+    `part`, where set, comes first. `gate`, where set, holds predictions until it is opened; `error`, where set, is
+    raised instead of a result. It is sure of its labels, but for the boxes in `doubtful`, where the background is
+    nearly as likely.
     """
 
     def __init__(self) -> None:

@@ -42,9 +42,10 @@ class PredictionQueue(QObject):
     Notes
     -----
     `changed` is emitted when a prediction starts or ends. `progressed` carries the `PredictionProgress` of an urgent
-    prediction, `predicted` the case, its new `Prediction` and the labels, `part_predicted` the case of an urgent one and
-    a `PredictionPart`, `image_loaded` a case and its image, `failed` a request and an error message, which is empty if napari has shown the error, `read_failed` the same if the
-    image could not be read, `notice_received` a message, and `probabilities_ready` the case of a request for them.
+    prediction, `part_predicted` its case and a `PredictionPart`, `predicted` the case, its new `Prediction` and the
+    labels, `image_loaded` a case and its image, `failed` a request and an error message, which is empty if napari has
+    shown the error, `read_failed` the same if the image could not be read, `notice_received` a message, and
+    `probabilities_ready` the case of a request for them.
     """
 
     changed = Signal()
