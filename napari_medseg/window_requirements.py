@@ -44,7 +44,7 @@ def explain_no_computing(action: str) -> str:
     """Return what to do on a computer without torch; `action` is what was asked for, such as ``predict``."""
     return (
         f"torch is not installed here, so this computer does not {action}. Choose a server (Remote in the menu of the "
-        f"device, or --server), or install it: pip install {PROGRAM}"
+        f"device, or --device remote), or install it: pip install {PROGRAM}"
     )
 
 

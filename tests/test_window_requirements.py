@@ -44,5 +44,5 @@ def test_a_missing_torch_is_said_with_what_to_do() -> None:
     for name in ("torch", "monai.losses", "segmentation_models_pytorch"):
         message = str(explain(ModuleNotFoundError(f"No module named {name!r}", name=name)))
         assert "torch is not installed here" in message
-        assert "--server" in message
+        assert "--device remote" in message
     assert "install napari-medseg again" in str(explain(ModuleNotFoundError("No module named 'zarr'", name="zarr")))

@@ -250,6 +250,8 @@ def check_relative_path(path: str) -> str:
     parts = path.split("/")
     if any(part in _FORBIDDEN_PARTS or not _ORDINARY_NAME.fullmatch(part) for part in parts):
         raise ValueError(f"{path[:80]!r} is not a path inside a folder")
-    if PurePosixPath(path).is_absolute() or any(part.endswith((".", " ")) or _DEVICE_NAME.fullmatch(part) for part in parts):
+    if PurePosixPath(path).is_absolute() or any(
+        part.endswith((".", " ")) or _DEVICE_NAME.fullmatch(part) for part in parts
+    ):
         raise ValueError(f"{path[:80]!r} is not a path inside a folder")
     return path

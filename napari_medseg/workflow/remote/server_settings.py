@@ -54,8 +54,13 @@ def read_server(folder: Path, environment: Mapping[str, str] | None = None) -> S
         reason = get_reason(error) if isinstance(error, OSError) else "it is damaged"  # never its content
         report_damage(f"{path} cannot be read ({reason}): no server is used. Choose it again under Device > Remote.")
         return None
-    token = (os.environ if environment is None else environment).get(TOKEN_VARIABLE, "").strip()
+    token = read_token_variable(environment)
     return settings.model_copy(update={"token": SecretStr(token)}) if token else settings
+
+
+def read_token_variable(environment: Mapping[str, str] | None = None) -> str:
+    """Return the token in `MEDSEG_TOKEN`; empty if there is none."""
+    return (os.environ if environment is None else environment).get(TOKEN_VARIABLE, "").strip()
 
 
 def write_server(folder: Path, settings: ServerSettings) -> None:
