@@ -38,8 +38,7 @@ MODEL_RECIPE_FILE = "base_recipe.json"  # recipe of a row of a benchmark
 EVENTS_FILE = "events.jsonl"
 LOG_FILE = "log.txt"
 SUITE_LOG_FILE = "suite.log"  # output of the process of a benchmark row
-PROCESS_FILE = "process.json"
-REMOTE_FILE = "remote.json"  # names the server that trains
+PROCESS_FILE, REMOTE_FILE = "process.json", "remote.json"  # the process here; the server that trains
 TRAINER_LOCK_FILE = "trainer.lock"  # locked while a process trains in the folder
 READ_IMAGES_FILE = "read_images.json"  # the training images that the time budget allowed to read, if not all
 LABEL_PROBLEM_FILE = "doubt.txt"  # why training labels may be wrong
@@ -199,13 +198,7 @@ def read_events(run_dir: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
 
 
 def parse_event(line: bytes) -> Event:
-    """Return the event of a line.
-
-    Raises
-    ------
-    ValueError, LookupError, TypeError, AttributeError
-        If it is none.
-    """
+    """Return the event of a line; raise `ValueError`, `LookupError`, `TypeError` or `AttributeError` if it is none."""
     fields = from_json(line)
     name = fields.pop("event")
     EVENT_TYPES[name](**fields)  # unknown keys are damage, too, but the validation below ignores them
@@ -271,8 +264,7 @@ def ensure_no_trainer(run_dir: Path) -> None:
         raise MedSegError(TRAINER_AT_WORK.format(run_dir))
 
 
-PAUSE_SIGNALS = ("SIGTERM", "SIGUSR1")
-"""Signals that cluster schedulers send before they stop a job; Windows does not have the second one."""
+PAUSE_SIGNALS = ("SIGTERM", "SIGUSR1")  # cluster schedulers send them; Windows does not have the second one
 
 
 def is_cancelled(run_dir: Path) -> bool:

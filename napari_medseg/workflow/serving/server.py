@@ -247,8 +247,7 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[PredictionServer
             yield server
     finally:
         house.cancel()
-        if resources.jobs is not None:
-            await asyncio.to_thread(resources.jobs.close)
+        await asyncio.to_thread(resources.close_jobs)
         for engine in engines:
             await asyncio.to_thread(engine.close)
 

@@ -46,6 +46,11 @@ class ServerResources:
         """For files of orders that are served now; it is emptied when a server starts."""
         return self.folder / "work"
 
+    def close_jobs(self) -> None:
+        """Start no more training runs; those that train go on without the server."""
+        if self.jobs is not None:
+            self.jobs.close()
+
 
 @dataclass(frozen=True, eq=False)
 class Session:

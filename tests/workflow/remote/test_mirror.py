@@ -1,19 +1,15 @@
 """A run that trains on a server looks here as if it trained here, whatever breaks on the way."""
 
-import hashlib
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from remote_phantoms import DeskLink, MirrorThread, events_of, remote_run, wait_for
-from workflow_phantoms import accepted, write_version
+from remote_phantoms import WEIGHTS, DeskLink, MirrorThread, events_of, remote_run, wait_for
+from workflow_phantoms import write_version
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.workflow.learning.lesson import plan_lesson, write_lesson
-from napari_medseg.workflow.learning.states import read_state
 from napari_medseg.workflow.remote.mirror import RunMirror
 from napari_medseg.workflow.remote.remote_run import read_remote, send_to_server
 from napari_medseg.workflow.remote.run_files import collect_training
@@ -21,7 +17,6 @@ from napari_medseg.workflow.serving.job_calls import Discard, Fetch, Send, encod
 from napari_medseg.workflow.serving.job_files import UserFiles, name_user_folder
 from napari_medseg.workflow.serving.jobs import JobDesk
 from napari_medseg.workflow.workspace import Workspace
-from training.adapt.request import AdaptResult, read_request, write_result
 from training.run_folder import (
     CANCEL_FILE,
     EXIT_PAUSED,
@@ -34,13 +29,6 @@ from training.run_folder import (
     Started,
     append_event,
 )
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[JobDesk]:
-    desk = JobDesk(tmp_path / "server")
-    yield desk
-    desk.close()
 
 
 def find_work(tmp_path: Path, folder: Path, user: str = "vera") -> Path:
@@ -125,7 +113,7 @@ def test_a_mirror_goes_on_where_an_earlier_one_was_killed(
 
 
 def _train_epochs(work: Path) -> subprocess.Popen[bytes]:
-    write_version(work, version=2, weights=_WEIGHTS, parent="lungs-unet@1")
+    write_version(work, version=2, weights=WEIGHTS, parent="lungs-unet@1")
     log = (work / "log.txt").open("ab")
     return subprocess.Popen([sys.executable, "-c", TRAINER, str(work)], stdout=log, stderr=log)
 
@@ -155,14 +143,10 @@ def lay_out_ended_job(
 
 
 def _train_at_once(work: Path) -> subprocess.Popen[bytes]:
-    write_version(work, version=2, weights=_WEIGHTS, parent="lungs-unet@1")
+    write_version(work, version=2, weights=WEIGHTS, parent="lungs-unet@1")
     append_event(work, Started(2, 0, 1, 0, "cpu", 600.0, 1.0))
     append_event(work, Finished(1, 0.9, False, 3.0))
     return subprocess.Popen([sys.executable, "-c", "pass"])
-
-
-_WEIGHTS = (2).to_bytes(8, "little") + b"{}"
-"""The smallest safetensors file."""
 
 
 def test_results_come_before_the_event_that_the_run_has_finished(
@@ -173,7 +157,7 @@ def test_results_come_before_the_event_that_the_run_has_finished(
     events = events_of(folder)
     assert isinstance(events[-1], Finished)
     assert abs(next(event.time for event in events if isinstance(event, Started)) - 1.0) < 1.0
-    assert (folder / "model.safetensors").read_bytes() == _WEIGHTS
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
     assert any(isinstance(event, Notice) and "sending" in event.text for event in events)
 
 
@@ -196,7 +180,7 @@ def test_weights_that_are_no_safetensors_are_refused(
     ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
 ) -> None:
     folder, _, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
-    monkeypatch.setitem(globals(), "_WEIGHTS", b"\x80\x04pickle")
+    monkeypatch.setitem(globals(), "WEIGHTS", b"\x80\x04pickle")
     with pytest.raises(MedSegError, match="no safetensors"):
         RunMirror(folder, read_remote(folder).job, link).run()
     assert not (folder / "model.safetensors").exists()
@@ -284,47 +268,13 @@ def test_a_card_of_another_version_or_task_is_refused(
 
     def train(work: Path) -> subprocess.Popen[bytes]:
         process = _train_at_once(work)
-        write_version(work, version=7, weights=_WEIGHTS)
+        write_version(work, version=7, weights=WEIGHTS)
         return process
 
     monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", train)
     with pytest.raises(MedSegError, match="not asked for"):
         RunMirror(folder, read_remote(folder).job, link).run()
     assert not (folder / "card.json").exists()
-
-
-def test_an_adaptation_comes_back_with_its_result_last(
-    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
-) -> None:
-    accepted(ws, 0)
-    lesson = plan_lesson(ws, "lungs")
-    folder = ws.adapted.make_folder()
-    assert lesson is not None
-    assert write_lesson(lesson, folder)
-
-    def adapt(work: Path, python: str) -> subprocess.Popen[bytes]:
-        request = read_request(work)
-        assert (request.base, request.start) == ("versions/base", "")
-        assert (work / request.base / "model.safetensors").is_file()
-        write_version(work, version=1, weights=_WEIGHTS)
-        digest = hashlib.sha256(_WEIGHTS).hexdigest()
-        write_result(AdaptResult(kept=True, weights_sha256=digest), work)
-        return subprocess.Popen([sys.executable, "-c", "pass"], stdin=subprocess.PIPE)
-
-    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_process", adapt)
-    send_to_server(folder, "ws://127.0.0.1:1", tmp_path)
-    assert RunMirror(folder, read_remote(folder).job, DeskLink(desk), "adapt", 1.0).run() == 0
-    state = read_state(folder)
-    assert state is not None
-    assert state.corrections == read_request(folder).corrections
-
-
-def test_an_adaptation_gives_up_when_the_server_is_gone(ws: Workspace, tmp_path: Path, desk: JobDesk) -> None:
-    link = DeskLink(desk)
-    link.is_cut = True
-    began = time.monotonic()
-    assert RunMirror(tmp_path, "0" * 32, link, "adapt", 0.3).run() == 1
-    assert time.monotonic() - began < 3
 
 
 def test_a_job_that_the_server_lost_ends_the_run(
