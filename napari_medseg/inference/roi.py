@@ -59,7 +59,7 @@ def paste_into_image(part: NDArray[Any], shape: tuple[int, ...], box: Box | None
 
 def get_roi(
     events: Iterable[PredictionEvent], task: str
-) -> Generator[PredictionProgress | PredictionNotice, None, Labels]:
+) -> Generator[PredictionProgress | PredictionNotice, None, NDArray[np.uint8 | np.uint16 | np.uint32]]:
     """Return the labels of the prediction that finds the ROI; its progress says whose it is."""
     for event in events:
         if isinstance(event, PredictionResult):

@@ -25,7 +25,7 @@ class BestEffortFile:
         self._unfinished = None if path is None else make_temporary_path(path)
         self._file: IO[bytes] | None = None
 
-    def write(self, data: bytes | memoryview, /) -> None:
+    def write(self, data: bytes, /) -> None:
         """Take the next bytes."""
         if self._file is not None:
             try:

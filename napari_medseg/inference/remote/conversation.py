@@ -192,7 +192,7 @@ class Conversation:
             raise OrderCancelled
         return received
 
-    async def _send_chunks(self, pieces: Iterable[memoryview | bytes], itemsize: int) -> None:
+    async def _send_chunks(self, pieces: Iterable[bytes], itemsize: int) -> None:
         for piece in pieces:
             codec, packed = encode_chunk(piece, itemsize)
             await self._send_frame(b"".join((PREFIX.pack(self._n_sent, len(piece), codec), packed)))
@@ -226,7 +226,7 @@ class Conversation:
         seq, n_bytes, codec = PREFIX.unpack_from(frame)
         if seq != number:
             raise WireError("a frame came twice or out of turn")
-        return Chunk(n_bytes, codec, memoryview(frame)[PREFIX.size :])
+        return Chunk(n_bytes, codec, frame[PREFIX.size :])
 
 
 class OrderCancelled(Exception):

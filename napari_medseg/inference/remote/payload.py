@@ -40,7 +40,7 @@ class Chunk:
 
     n_bytes: int
     codec: int
-    data: memoryview
+    data: bytes
 
 
 def describe_array(array: NDArray[Any]) -> ArraySpec:
@@ -62,7 +62,7 @@ def make_file_header(name: str, path: Path) -> PayloadHeader:
     return PayloadHeader(name=name, n_bytes=path.stat().st_size, sha256=compute_file_sha256(path))
 
 
-def encode_chunk(data: memoryview | bytes, itemsize: int) -> tuple[int, bytes | memoryview]:
+def encode_chunk(data: bytes, itemsize: int) -> tuple[int, bytes]:
     """Return how the content of a frame is compressed, and the content.
 
     Parameters
@@ -74,20 +74,20 @@ def encode_chunk(data: memoryview | bytes, itemsize: int) -> tuple[int, bytes | 
     """
     content, codec = data, ZSTANDARD
     if itemsize > 1 and len(data) >= _WORTH_SHUFFLING * itemsize:
-        content, codec = imagecodecs.bitshuffle_encode(bytes(data), itemsize=itemsize), SHUFFLED
-    packed: bytes = imagecodecs.zstd_encode(content, level=_LEVEL)
+        content, codec = bytes(imagecodecs.bitshuffle_encode(data, itemsize=itemsize)), SHUFFLED
+    packed = bytes(imagecodecs.zstd_encode(content, level=_LEVEL))
     return (STORED, data) if len(packed) >= len(data) else (codec, packed)
 
 
-def decode_chunk(chunk: Chunk, itemsize: int) -> bytes | memoryview:
+def decode_chunk(chunk: Chunk, itemsize: int) -> bytes:
     """Return the content of a chunk, which has the length that it claims; raises `WireError` if it has not."""
     if chunk.codec == STORED:
-        content: bytes | memoryview = chunk.data
+        content = chunk.data
     elif chunk.codec in (ZSTANDARD, SHUFFLED):
         try:
-            content = imagecodecs.zstd_decode(chunk.data, out=chunk.n_bytes)
+            content = bytes(imagecodecs.zstd_decode(chunk.data, out=chunk.n_bytes))
             if chunk.codec == SHUFFLED:
-                content = imagecodecs.bitshuffle_decode(content, itemsize=itemsize)
+                content = bytes(imagecodecs.bitshuffle_decode(content, itemsize=itemsize))
         except (RuntimeError, ValueError) as error:  # imagecodecs has an error of its own for each codec
             raise WireError("a compressed frame is damaged") from error
     else:
@@ -104,16 +104,16 @@ def iterate_file(file: IO[bytes], n_bytes: int) -> Iterator[bytes]:
         yield data
 
 
-def iterate_bytes(data: memoryview) -> Iterator[memoryview]:
+def iterate_bytes(data: memoryview) -> Iterator[bytes]:
     """Yield bytes in chunks."""
     for first in range(0, len(data), CHUNK_BYTES):
-        yield data[first : first + CHUNK_BYTES]
+        yield bytes(data[first : first + CHUNK_BYTES])
 
 
 class PayloadTarget(Protocol):
     """Where the bytes of a payload go."""
 
-    def write(self, data: bytes | memoryview, /) -> object:
+    def write(self, data: bytes, /) -> object:
         """Take the next bytes."""
 
 
@@ -125,7 +125,7 @@ class ArrayTarget:
         self._bytes = self.array.reshape(-1).view(np.uint8)
         self._filled = 0
 
-    def write(self, data: bytes | memoryview, /) -> None:
+    def write(self, data: bytes, /) -> None:
         """Take the next bytes."""
         self._bytes[self._filled : self._filled + len(data)] = np.frombuffer(data, np.uint8)
         self._filled += len(data)

@@ -1,9 +1,9 @@
-"""One prediction in the engine of a lane, in a task of its own: the answer to a cancel need not wait for its end."""
+"""The engines of a server, and a prediction in one of them, as a task of its own: so a cancel is answered at once."""
 
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError, translate_errors
@@ -14,9 +14,22 @@ from napari_medseg.inference.events import PredictionEvent, PredictionProgress
 from napari_medseg.inference.remote.messages import PredictOrder, QueuedReply, RemoteRefused
 from napari_medseg.workflow.serving.session import Session
 
+POLL_S = 0.02
 Told = QueuedReply | PredictionEvent
 _ending: set["asyncio.Task[None]"] = set()
 """Tasks that nobody waits for any more; asyncio itself keeps only weak references."""
+
+
+async def start_engines(engines: Sequence[Engine]) -> None:
+    """Start all engines and wait until they are ready: then their devices are known, and no window waits for them."""
+    for engine in engines:
+        engine.start()
+    while any(engine.state == "starting" for engine in engines):
+        await asyncio.sleep(POLL_S)
+    if any(engine.state == "crashed" for engine in engines):
+        for engine in engines:
+            engine.close()
+        raise MedSegError("the prediction process cannot start. Run medseg doctor, or install the program again.")
 
 
 class RunningPrediction:

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import ssl
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -36,6 +36,7 @@ from napari_medseg.workflow.serving.fair_queue import FairQueue
 from napari_medseg.workflow.serving.handlers import HANDLERS
 from napari_medseg.workflow.serving.jobs import JobDesk
 from napari_medseg.workflow.serving.limits import ConnectionCount, MemoryBudget, OrderRate, ServerLimits
+from napari_medseg.workflow.serving.running_prediction import start_engines
 from napari_medseg.workflow.serving.session import ServerResources, Session
 from napari_medseg.workflow.serving.tokens import StoredToken, TokenFile
 from napari_medseg.workflow.serving.version_cache import VersionCache
@@ -48,7 +49,6 @@ logger = logging.getLogger(__name__)
 
 HOUSEKEEPING_S = 1.0
 """How often places are told, and tokens are looked at that were revoked meanwhile."""
-POLL_S = 0.02
 POLICY_VIOLATION = 1008
 
 
@@ -149,6 +149,7 @@ class PredictionServer:
                 await self._serve_one(session, await conversation.receive_message())
         except LinkLost as error:
             logger.info("%s is gone: %s", user, error)
+            conversation.abort()
         except WireError as error:
             logger.warning("the connection of %s is closed: %s", user, error)
             await conversation.close(POLICY_VIOLATION, str(error))
@@ -222,7 +223,7 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[PredictionServer
     engines = tuple(Engine(settings.python, device) for device in settings.devices)
     resources = make_resources(settings, engines)
     server = PredictionServer(settings, resources)
-    await _start(engines)
+    await start_engines(engines)
     house = asyncio.create_task(server.keep_house())
     try:
         async with serve(
@@ -250,18 +251,6 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[PredictionServer
         await asyncio.to_thread(resources.close_jobs)
         for engine in engines:
             await asyncio.to_thread(engine.close)
-
-
-async def _start(engines: Sequence[Engine]) -> None:
-    """Start all engines and wait until they are ready: then their devices are known, and no window waits for them."""
-    for engine in engines:
-        engine.start()
-    while any(engine.state == "starting" for engine in engines):
-        await asyncio.sleep(POLL_S)
-    if any(engine.state == "crashed" for engine in engines):
-        for engine in engines:
-            engine.close()
-        raise MedSegError("the prediction process cannot start. Run medseg doctor, or install the program again.")
 
 
 def make_connection_class(server: PredictionServer) -> "type[ServerConnection]":

@@ -25,7 +25,7 @@ def send(array: np.ndarray) -> np.ndarray:
     receiver = PayloadReceiver(PayloadHeader.model_validate_json(header.model_dump_json()), target)
     for piece in iterate_bytes(data):
         codec, packed = encode_chunk(piece, array.itemsize)
-        receiver.take(Chunk(len(piece), codec, memoryview(bytes(packed))))
+        receiver.take(Chunk(len(piece), codec, packed))
     receiver.check()
     return target.array
 
@@ -55,7 +55,7 @@ def test_ct_values_and_labels_shrink_and_noise_does_not_grow() -> None:
         ("labels", (smooth > 0).astype(np.uint8)),
         ("noise", np.frombuffer(np.random.default_rng(0).bytes(2**18), np.uint8)),
     ):
-        data = memoryview(array.reshape(-1).view(np.uint8).data)[:CHUNK_BYTES]
+        data = array.tobytes()[:CHUNK_BYTES]
         codec, packed = encode_chunk(data, array.itemsize)
         sizes[name] = (codec, len(packed) / len(data))
     assert sizes["ct"][0] == SHUFFLED
@@ -68,13 +68,13 @@ def test_ct_values_and_labels_shrink_and_noise_does_not_grow() -> None:
 @pytest.mark.parametrize(
     "chunk",
     [
-        Chunk(4, ZSTANDARD, memoryview(b"not compressed")),
-        Chunk(4, SHUFFLED, memoryview(b"not compressed")),
-        Chunk(4, 77, memoryview(b"abcd")),
-        Chunk(4, STORED, memoryview(b"abc")),
-        Chunk(4, STORED, memoryview(b"abcde")),
-        Chunk(4, ZSTANDARD, memoryview(bytes(encode_chunk(bytes(100), 1)[1]))),
-        Chunk(200, ZSTANDARD, memoryview(bytes(encode_chunk(bytes(100), 1)[1]))),
+        Chunk(4, ZSTANDARD, b"not compressed"),
+        Chunk(4, SHUFFLED, b"not compressed"),
+        Chunk(4, 77, b"abcd"),
+        Chunk(4, STORED, b"abc"),
+        Chunk(4, STORED, b"abcde"),
+        Chunk(4, ZSTANDARD, encode_chunk(bytes(100), 1)[1]),
+        Chunk(200, ZSTANDARD, encode_chunk(bytes(100), 1)[1]),
     ],
 )
 def test_damaged_parts_are_refused(chunk: Chunk) -> None:
@@ -87,7 +87,7 @@ def test_more_than_was_announced_is_refused_before_it_is_unpacked() -> None:
     receiver = PayloadReceiver(PayloadHeader(name="x", n_bytes=10, sha256=64 * "0", array=spec), ArrayTarget(spec))
     for n_bytes in (0, 11, 2**31):
         with pytest.raises(WireError, match="longer than what was announced"):
-            receiver.take(Chunk(n_bytes, 77, memoryview(b"x")))
-    receiver.take(Chunk(10, STORED, memoryview(bytes(10))))
+            receiver.take(Chunk(n_bytes, 77, b"x"))
+    receiver.take(Chunk(10, STORED, bytes(10)))
     with pytest.raises(WireError, match="damaged on the way"):
         receiver.check()

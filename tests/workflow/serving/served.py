@@ -164,8 +164,8 @@ class RawWindow:
 
     def send_chunk(self, data: bytes | memoryview, itemsize: int = 1, n_bytes: int | None = None) -> None:
         """Send a part of a payload; `n_bytes` is what it claims to be."""
-        codec, packed = encode_chunk(data, itemsize)
-        self.send_raw(PREFIX.pack(self.seq, len(data) if n_bytes is None else n_bytes, codec) + bytes(packed))
+        codec, packed = encode_chunk(bytes(data), itemsize)
+        self.send_raw(PREFIX.pack(self.seq, len(data) if n_bytes is None else n_bytes, codec) + packed)
 
     def send_array(self, name: str, array: NDArray[Any]) -> None:
         """Send an array as a window does."""
