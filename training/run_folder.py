@@ -38,7 +38,7 @@ MODEL_RECIPE_FILE = "base_recipe.json"  # recipe of a row of a benchmark
 EVENTS_FILE = "events.jsonl"
 LOG_FILE = "log.txt"
 SUITE_LOG_FILE = "suite.log"  # output of the process of a benchmark row
-PROCESS_FILE = "process.json"
+PROCESS_FILE, REMOTE_FILE = "process.json", "remote.json"  # the process here; the server that trains
 TRAINER_LOCK_FILE = "trainer.lock"  # locked while a process trains in the folder
 READ_IMAGES_FILE = "read_images.json"  # the training images that the time budget allowed to read, if not all
 LABEL_PROBLEM_FILE = "doubt.txt"  # why training labels may be wrong
@@ -197,13 +197,18 @@ def read_events(run_dir: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
                 yield event, offset
 
 
+def parse_event(line: bytes) -> Event:
+    """Return the event of a line; raise `ValueError`, `LookupError`, `TypeError` or `AttributeError` if it is none."""
+    fields = from_json(line)
+    name = fields.pop("event")
+    EVENT_TYPES[name](**fields)  # unknown keys are damage, too, but the validation below ignores them
+    return _make_validator(name).validate_python(fields)
+
+
 def _parse_event(line: bytes, path: Path, begin: int) -> Event | None:
     """Return the event of a line; `None`, and a message to the user, if the line is none."""
     try:
-        fields = from_json(line)
-        name = fields.pop("event")
-        EVENT_TYPES[name](**fields)  # unknown keys are damage, too, but the validation below ignores them
-        return _make_validator(name).validate_python(fields)
+        return parse_event(line)
     except (ValueError, LookupError, TypeError, AttributeError):
         report_damage(
             f"{path} is damaged at byte {begin}: {line[:60].decode(errors='replace').strip()!r} is no event of a run. "
@@ -259,8 +264,7 @@ def ensure_no_trainer(run_dir: Path) -> None:
         raise MedSegError(TRAINER_AT_WORK.format(run_dir))
 
 
-PAUSE_SIGNALS = ("SIGTERM", "SIGUSR1")
-"""Signals that cluster schedulers send before they stop a job; Windows does not have the second one."""
+PAUSE_SIGNALS = ("SIGTERM", "SIGUSR1")  # cluster schedulers send them; Windows does not have the second one
 
 
 def is_cancelled(run_dir: Path) -> bool:

@@ -5,7 +5,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -19,6 +19,7 @@ from napari_medseg.core.label_files.registry import LABEL_FORMATS, LabelFormat
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.records import Case
+from napari_medseg.workflow.remote.remote_predictor import is_server, load_remote_predictor
 from napari_medseg.workflow.workspace import Workspace, get_user_data_dir
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ ModelOption = Annotated[
 DeviceOption = Annotated[
     str | None,
     typer.Option(
-        "--device", help="cpu, cuda, cuda:1 or mps; see medseg doctor.", show_default="the fastest one that computes"
+        "--device",
+        help="cpu, cuda, cuda:1 or mps; see medseg doctor. Where a command predicts, also remote or wss://HOST:PORT.",
+        show_default="the fastest one that computes",
     ),
 ]
 LabelFormatOption = Annotated[
@@ -210,7 +213,9 @@ def choose_model_card(models: ModelRegistry, task: str, model: str | None) -> Mo
 
 
 def load_predictor(models: ModelRegistry, model: str, device: str | None) -> "Predictor":
-    """Load a version, and the model that finds its region of interest if it needs one."""
+    """Load a version, and the model that finds its region of interest if it needs one; or let a server predict."""
+    if device is not None and is_server(device):
+        return cast("Predictor", load_remote_predictor(models, model, device))
     from napari_medseg.inference.predictor import Predictor
 
     return Predictor.load(models.get_folder(model), device, models.find_roi_folder(models.get_card(model)))

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
+from napari_medseg.window_requirements import COMPUTING_MODULES, explain_no_computing
+
 # What libraries write in their own exceptions when a disk is full; the numbers are those of Linux and Windows.
 _FULL_DISK_TEXTS = ("No space left on device", "os error 28)", "os error 112)", "Disk quota exceeded", "disk is full")
 
@@ -148,10 +150,7 @@ def explain(error: Exception) -> MedSegError | None:
     if (full := _explain_full_system(error)) is not None:
         return full
     if _is_failed_installation(error):
-        return MedSegError(
-            f"a library cannot be loaded: {get_reason(error)}. Close other programs if memory is short; otherwise "
-            "install napari-medseg again, as docs/install.md says."
-        )
+        return _explain_failed_installation(error)
     is_of_file = _is_of_file_library(type(error)) or _is_of_parser(error)
     if is_of_file or isinstance(error, UnicodeError | struct.error | zlib.error):
         return MedSegError(f"a file cannot be used: {get_reason(error)} ({kind}). Check it, or copy it again.")
@@ -232,6 +231,16 @@ def _is_failed_installation(error: Exception) -> bool:
     if isinstance(error, ModuleNotFoundError):
         return (error.name or "").partition(".")[0] not in _OWN_PACKAGES
     return isinstance(error, ImportError) and any(text in str(error) for text in _FAILED_LOAD_TEXTS)
+
+
+def _explain_failed_installation(error: Exception) -> MedSegError:
+    """Return a message about a library that is missing; without torch, the program is meant to be a window only."""
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in COMPUTING_MODULES:
+        return MedSegError(f"{explain_no_computing('predict or train')}.")
+    return MedSegError(
+        f"a library cannot be loaded: {get_reason(error)}. Close other programs if memory is short; otherwise "
+        "install napari-medseg again, as docs/install.md says."
+    )
 
 
 def _is_caused_by_full_disk(error: Exception) -> bool:

@@ -24,6 +24,7 @@ from napari_medseg.plugin.controllers.run_monitor import RunMonitor
 from napari_medseg.plugin.controllers.task_assigner import TaskAssigner
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.correction.correction_tools import CorrectionTools
+from napari_medseg.plugin.drafts.first_parts import FirstParts
 from napari_medseg.plugin.drafts.offer_to_continue import offer_to_continue
 from napari_medseg.plugin.drafts.removed_layer import RemovedLayer
 from napari_medseg.plugin.findings.finding_actions import FindingActions
@@ -178,6 +179,7 @@ class Dock(QWidget):
         self.labels_panel.add_tools(self.correction.row)
         self.guidance = Guidance(self._viewer, workspace, desk, self.prediction_queue, self.correction)
         self.labels_panel.add_to_model_row(self.guidance.threshold_row)
+        self.first_parts = FirstParts(self._viewer, desk, self.prediction_queue)
         self._removed_layer = RemovedLayer(self._viewer, desk, self._get_open_task)
         self.added_labels = AddedLabels(self._viewer, desk, self._get_open_task, self.prompt.ask_of_case)
         self.review_panel = ReviewPanel(workspace, desk, self.idle_timer, self.review_region, self.added_labels)

@@ -23,6 +23,7 @@ from napari_medseg.workflow.cases import list_current_corrections
 from napari_medseg.workflow.data_checks import CheckedCorrections, check_corrections, describe_label_mixups
 from napari_medseg.workflow.findings.case_finding import CaseFinding, hide_blind
 from napari_medseg.workflow.hold_out.replayed import read_user_images
+from napari_medseg.workflow.remote.run_place import choose_place, ensure_trainable
 from napari_medseg.workflow.run_control import ensure_no_running_run, find_paused_run, get_run_folder, launch_run
 from napari_medseg.workflow.run_outcome import find_waiting_comparison
 from napari_medseg.workflow.run_plan import RunPlan, RunRequest, make_run_id, plan_run
@@ -128,6 +129,7 @@ def start_checked_run(
         the task is paused, the version does not exist, or the changes are not allowed.
     """
     since = time.time() if since is None else since
+    ensure_trainable(ws)
     ensure_no_running_run(ws)
     if (waiting := find_paused_run(ws, task)) is not None:
         raise MedSegError(f"the run {waiting.id} is paused. Resume or discard it before you start another run.")
@@ -148,6 +150,7 @@ def start_checked_run(
     folder = _write_run_folder(ws, ws.project.folder / "runs" / run_id, beginning, snapshot)
     if doubt := describe_label_mixups(found):
         (folder / LABEL_PROBLEM_FILE).write_text(doubt, encoding="utf-8")
+    choose_place(ws, folder)
     rival = "" if beginning.baseline is None else beginning.baseline.id
     run = Run(run_id, task, rival, f"runs/{run_id}", RunState.RUNNING, len(seen), None, now())
     write_earlier_comparisons(folder, _count_earlier_comparisons(ws, run, _read_hold_out_groups(ws, folder)))

@@ -14,9 +14,11 @@ import psutil
 
 from napari_medseg.core.atomic_io import atomic_write_text, read_file, remove_unfinished_files
 from napari_medseg.core.decoded_size.limit import make_memory_arguments
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.json_model import parse_json
 from napari_medseg.core.records import Run, RunState
+from napari_medseg.window_requirements import can_compute, explain_no_computing
+from napari_medseg.workflow.remote.remote_run import MIRROR, is_remote
 from napari_medseg.workflow.run_outcome import RESUMED, drop_earlier_failures, find_final_event
 from napari_medseg.workflow.training_set import record_unread_corrections
 from napari_medseg.workflow.workspace import Workspace
@@ -52,11 +54,9 @@ def launch_run(ws: Workspace, run: Run, since: float | None = None) -> Run:
     folder = get_run_folder(ws, run)
     try:
         process = start_training(folder, since)
-    except OSError as error:
+    except (OSError, MedSegError) as error:
         ws.project.set_run_state(run, RunState.FAILED)
-        raise MedSegError(
-            f"the training process did not start: {error}. Close other programs, then try again."
-        ) from error
+        raise MedSegError(f"the training process did not start: {get_reason(error)}.") from error
     ws.child_processes[run.id] = process
     logger.info("training run %s started as process %d", run.id, process.pid)
     return run
@@ -235,6 +235,10 @@ def start_training(run_dir: Path, since: float | None = None) -> subprocess.Pope
     asked = repr(time.time() if since is None else since)
     python = [sys.executable, "-P", "-X", "utf8"]  # what it prints is in the log, which is UTF-8
     told = ["--since", asked, *make_memory_arguments()]
+    if is_remote(run_dir):  # the server trains; this process makes the folder look as if it trained here
+        return start_detached([*python, "-m", MIRROR, str(run_dir.absolute())], run_dir)
+    if not can_compute():
+        raise MedSegError(explain_no_computing("train"))
     return start_detached([*python, "-m", "training", str(run_dir.absolute()), *told], run_dir)
 
 

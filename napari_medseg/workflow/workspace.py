@@ -10,10 +10,9 @@ import napari_medseg
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.project.database import DATABASE, Project
 from napari_medseg.core.tasks.catalog import TASKS_FOLDER, TaskCatalog
-from napari_medseg.inference.engine.client import Engine
 from napari_medseg.inference.engine.interface import PredictionEngine
 from napari_medseg.workflow.learning.states import AdaptedStates
-from napari_medseg.workflow.preferences import read_preferences
+from napari_medseg.workflow.remote.engine_choice import choose_engine
 from napari_medseg.workflow.second_reader.current_reader import CurrentReader
 from napari_medseg.workflow.second_reader.selection import SecondReadings
 
@@ -80,7 +79,7 @@ class Workspace:
         exists = (project_dir / DATABASE).is_file()
         project = Project.open(project_dir) if exists else Project.create(project_dir)
         registry = ModelRegistry(registry_dir, BUNDLED_MODELS)
-        return cls(project, registry, Engine(device_name=read_preferences(registry).device))
+        return cls(project, registry, choose_engine(registry))
 
     def close(self) -> None:
         """Stop the engine and close the project. A training run continues, because it needs neither."""

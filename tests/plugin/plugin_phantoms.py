@@ -31,7 +31,7 @@ from napari_medseg.core.records import Run, RunState, now
 from napari_medseg.core.snapshot import Snapshot, write_snapshot
 from napari_medseg.inference.device_status import DeviceStatus
 from napari_medseg.inference.engine.interface import EngineState, PredictionCancelled
-from napari_medseg.inference.events import PredictionEvent, PredictionProgress, PredictionResult
+from napari_medseg.inference.events import PredictionEvent, PredictionPart, PredictionProgress, PredictionResult
 from napari_medseg.inference.probabilities.probability_file import ProbabilityHeader, ProbabilityWriter
 from napari_medseg.workflow import run_control
 from napari_medseg.workflow.workspace import Workspace
@@ -116,8 +116,9 @@ def write_version(folder: Path, version: int = 1, **changes: object) -> Path:
 class PhantomEngine:
     """Stands in for the engine process where the network is not the point: dark is lung, its side by the middle.
 
-    `gate`, where set, holds predictions until it is opened; `error`, where set, is raised instead of a result. It is
-    sure of its labels, but for the boxes in `doubtful`, where the background is nearly as likely.
+    `part`, where set, comes first. `gate`, where set, holds predictions until it is opened; `error`, where set, is
+    raised instead of a result. It is sure of its labels, but for the boxes in `doubtful`, where the background is
+    nearly as likely.
     """
 
     def __init__(self) -> None:
@@ -127,6 +128,7 @@ class PhantomEngine:
         self.cpu_reason = ""
         self.device_name = ""
         self.gate: threading.Event | None = None
+        self.part: PredictionPart | None = None
         self.error: Exception | None = None
         self.asked: list[str] = []
         self.doubtful: list[tuple[slice, ...]] = []
@@ -162,6 +164,8 @@ class PhantomEngine:
         self.asked.append(image.name)
         ticket = self._n_cancels
         yield PredictionProgress(0, 2, "slice 0 of 2", 1.0)
+        if self.part is not None:
+            yield self.part
         while self.gate is not None and not self.gate.wait(0.005):
             if ticket != self._n_cancels:
                 raise PredictionCancelled("the prediction was cancelled")

@@ -147,6 +147,15 @@ class Conversation:
             raise WireError(f"{name!r} is another file than was announced")
         await self._receive_payload(header, target)
 
+    async def measure_latency_s(self) -> float:
+        """Return the seconds that a ping and its answer take; raises `LinkLost` if none comes."""
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            return await asyncio.wait_for(await self._connection.ping(), self._timeout_s)
+        except (ConnectionClosed, TimeoutError) as error:
+            raise LinkLost("the connection was closed") from error
+
     async def wait_closed(self) -> None:
         """Wait until the connection is closed by either end or by the network."""
         await self._connection.wait_closed()

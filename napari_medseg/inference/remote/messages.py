@@ -125,11 +125,24 @@ class PredictOrder(WireMessage):
     with_probabilities: bool = False
 
 
+class JobOrder(WireMessage):
+    """Window to server: a call about a training run; `call` and `data` follow as payloads of these names.
+
+    After the first one, a connection takes no other orders. See `workflow.serving.job_calls`.
+    """
+
+    kind: Literal["job"] = "job"
+    id: int
+    call: ArraySpec
+    data: ArraySpec | None = None
+
+
 class WelcomeReply(WireMessage):
     """Server to window: the first message. `session` has to be in all text frames of this connection."""
 
     kind: Literal["welcome"] = "welcome"
     session: str
+    user: str = ""
     program: str
     device: str
     devices: tuple[DeviceStatus, ...] = ()
@@ -181,7 +194,17 @@ class RefusedReply(WireMessage):
     text: str
 
 
-Order = PredictOrder | CancelRequest | PayloadHeader
+class JobReply(WireMessage):
+    """Server to window: `answer` and `data` follow as payloads; or the call could not be done, for the user."""
+
+    kind: Literal["job_reply"] = "job_reply"
+    id: int
+    answer: ArraySpec | None = None
+    data: ArraySpec | None = None
+    problem: str = ""
+
+
+Order = PredictOrder | JobOrder | CancelRequest | PayloadHeader
 """What a window sends. A further kind of message is added here and to `HANDLERS` in `workflow.serving.handlers`."""
 
 Answer = (
@@ -195,6 +218,7 @@ Answer = (
     | CancelledReply
     | ErrorReply
     | RefusedReply
+    | JobReply
     | PayloadHeader
 )
 """What a server sends. The replies to `PredictOrder` that have arrays or files are followed by payloads."""

@@ -10,7 +10,7 @@ from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case, Prediction
 from napari_medseg.inference.engine.interface import PredictionCancelled
-from napari_medseg.inference.events import PredictionNotice, PredictionProgress, PredictionResult
+from napari_medseg.inference.events import PredictionNotice, PredictionPart, PredictionProgress, PredictionResult
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.guidance.probability_cache import predict_probabilities
@@ -42,14 +42,16 @@ class PredictionQueue(QObject):
     Notes
     -----
     `changed` is emitted when a prediction starts or ends. `progressed` carries the `PredictionProgress` of an urgent
-    prediction, `predicted` the case, its new `Prediction` and the labels, `image_loaded` a case and its image,
-    `failed` a request and an error message, which is empty if napari has shown the error, `read_failed` the same if the
-    image could not be read, `notice_received` a message, and `probabilities_ready` the case of a request for them.
+    prediction, `part_predicted` its case and a `PredictionPart`, `predicted` the case, its new `Prediction` and the
+    labels, `image_loaded` a case and its image, `failed` a request and an error message, which is empty if napari has
+    shown the error, `read_failed` the same if the image could not be read, `notice_received` a message, and
+    `probabilities_ready` the case of a request for them.
     """
 
     changed = Signal()
     progressed = Signal(object)
     predicted = Signal(object, object, object)
+    part_predicted = Signal(object, object)
     image_loaded = Signal(object, object)
     failed = Signal(object, str)
     read_failed = Signal(object, str)
@@ -147,6 +149,8 @@ class PredictionQueue(QObject):
                 self.image_loaded.emit(request.case, item)
             case PredictionProgress() if request.urgent:
                 self.progressed.emit(item)
+            case PredictionPart() if request.urgent and request.again is None:
+                self.part_predicted.emit(request.case, item)
             case PredictionNotice(text=text) if request.urgent:
                 self.notice_received.emit(text)
             case PredictionResult() if request.again is not None:

@@ -26,6 +26,7 @@ from napari_medseg.workflow.case_list.predict_ahead import choose_number_ahead
 from napari_medseg.workflow.cases import CaseRow
 from napari_medseg.workflow.guidance.probability_cache import MAX_CACHE_BYTES
 from napari_medseg.workflow.preferences import read_preferences
+from napari_medseg.workflow.remote.engine_choice import explain_no_engine
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -96,8 +97,8 @@ class Worklist(QObject):
 
     @property
     def open_case_model(self) -> str:
-        """Model version for predictions of the open case; empty if there is none, or none may be used."""
-        if self.is_open_blind:
+        """Model version for predictions of the open case; empty if there is none, or none may or can be used."""
+        if self.is_open_blind or explain_no_engine(self._workspace.engine):
             return ""
         name = self.open_task.name
         return self.chosen_model if name == self.task.name else self._workspace.registry.get_live_id(name)
@@ -271,7 +272,8 @@ class Worklist(QObject):
 
     @property
     def _predicts_now(self) -> bool:
-        return self.predicts_automatically and not self.drops.is_held
+        is_possible = not explain_no_engine(self._workspace.engine)
+        return self.predicts_automatically and not self.drops.is_held and is_possible
 
     def _on_predicted(self, case: Case, prediction: Prediction, labels: NDArray[Any]) -> None:
         if self._get_open_id() == case.id and not self.is_open_blind:

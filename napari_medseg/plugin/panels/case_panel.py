@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QMenu, QProgressBar, QStackedWidget, QWidget
 from superqt import QElidingLabel
 
@@ -19,13 +19,14 @@ from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.learning.learning_at_accept import explain_version, name_version
 from napari_medseg.plugin.panels.model_card_view import ModelCardDialog
 from napari_medseg.plugin.panels.task_selector import TaskSelector
+from napari_medseg.plugin.remote.device_button import DeviceButton
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import CollapsibleSection, make_row
 from napari_medseg.plugin.widgets.notifications import show_errors
 from napari_medseg.workflow.case_list.columns import explain_hold_out
+from napari_medseg.workflow.remote.engine_choice import explain_no_engine
 from napari_medseg.workflow.workspace import Workspace
 
-ENGINE_POLL_MS = 400
 INFO_TOOLTIP = "Model card: data, hold-out scores, parent, licence"
 NO_MODEL_HINT = "No model yet: paint, accept, train below."
 NO_MODEL_TOOLTIP = "This task has no live model: paint labels, accept a few cases, then train the first model below."
@@ -171,9 +172,7 @@ class CasePanel(CollapsibleSection):
         self.task_selector = TaskSelector(self._workspace, self._worklist)
         self._model = theme.CompactComboBox()
         self._info = theme.make_tool_button("i", INFO_TOOLTIP)
-        self._engine = QLabel()
-        self._engine.setObjectName("medseg-muted")
-        self._engine.setMinimumWidth(70)
+        self._engine = DeviceButton(self._workspace)
         self.add_row(QLabel("Task"), self.task_selector, self._engine, stretch=1)
         self._use = theme.make_button("", USE_TOOLTIP)
         self.add(self._use)
@@ -225,9 +224,6 @@ class CasePanel(CollapsibleSection):
         self._worklist.importer.finished.connect(self.refresh_predict)
         self._predictions.changed.connect(self.refresh_predict)
         self._predictions.progressed.connect(self._on_progress)
-        self._poll = QTimer(self)
-        self._poll.timeout.connect(self._refresh_engine)
-        self._poll.start(ENGINE_POLL_MS)
 
     def refresh_predict(self, _event: object = None) -> None:
         """Show the progress of a prediction, and whether one can be started."""
@@ -240,17 +236,11 @@ class CasePanel(CollapsibleSection):
         self._pages.setCurrentIndex(int(busy))
         why_not = "Open an image first: drop a file, or select an image layer"
         if not self._worklist.open_case_model:
-            why_not = BLIND_TOOLTIP if self._worklist.is_open_blind else NO_MODEL_TOOLTIP
+            no_engine = explain_no_engine(self._workspace.engine)
+            why_not = BLIND_TOOLTIP if self._worklist.is_open_blind else no_engine or NO_MODEL_TOOLTIP
         self._no_model.setVisible(not self._worklist.chosen_model)
         theme.set_enabled(self._predict, self._worklist.can_predict, "Predict the labels of this case (G)", why_not)
-        self._refresh_engine()
-
-    def _refresh_engine(self) -> None:
-        engine = self._workspace.engine
-        state = {"starting": "loading", "crashed": "restarting"}.get(engine.state, engine.state)
-        self._engine.setText(f"{engine.device.split(':')[0].strip()} {state}".strip())
-        lines = [f"The prediction process: {engine.device or 'device not known yet'}, {state}", engine.cpu_reason]
-        self._engine.setToolTip("\n".join(filter(None, lines)))
+        self._engine.refresh()
 
     def _on_progress(self, progress: PredictionProgress) -> None:
         self._progress.setRange(0, max(1, progress.total))

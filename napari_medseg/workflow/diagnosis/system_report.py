@@ -15,6 +15,7 @@ from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.inference.device_status import DeviceStatus, query_nvidia_driver
 from napari_medseg.inference.engine.shared_memory import LINUX_SHARED_MEMORY, SharedArray
+from napari_medseg.window_requirements import can_compute, explain_no_computing
 from napari_medseg.workflow.diagnosis.trial_prediction import TrialPrediction, try_prediction
 
 PACKAGES = (
@@ -88,6 +89,8 @@ def shorten_home(text: str) -> str:
 
 def _find_devices() -> tuple[Sequence[DeviceStatus], str]:
     """Return the devices, and why torch cannot be used."""
+    if not can_compute():
+        return (), f"{explain_no_computing('predict or train')}."
     try:
         from napari_medseg.inference.device import list_devices
     except (ImportError, OSError) as error:  # OSError: a DLL of torch does not load

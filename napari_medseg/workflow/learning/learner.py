@@ -10,9 +10,12 @@ from pathlib import Path
 
 from napari_medseg.core.decoded_size.limit import make_memory_arguments
 from napari_medseg.core.errors import MedSegError, get_reason
+from napari_medseg.window_requirements import can_compute, explain_no_computing
 from napari_medseg.workflow.cases import list_current_corrections
 from napari_medseg.workflow.learning.choice import list_usable
 from napari_medseg.workflow.learning.states import AdaptedState, read_state, remove_folder
+from napari_medseg.workflow.remote.remote_run import MIRROR, is_remote
+from napari_medseg.workflow.remote.run_place import choose_place
 from napari_medseg.workflow.workspace import Workspace
 from training.adapt.request import END_OPTION, LOG_FILE, PAUSE_FILE, read_request, read_result
 
@@ -62,6 +65,10 @@ class AcceptLearner:
             If it cannot be started.
         """
         self.stop()
+        if not choose_place(self._ws, folder) and not can_compute():
+            remove_folder(folder)
+            self._tell_once(explain_no_computing("learn"))
+            return
         self._folder, self._task, self._began, self._paused_at = folder, task, time.monotonic(), 0.0
         self.set_paused(paused)
         try:
@@ -144,9 +151,12 @@ class AcceptLearner:
 
 
 def start_process(folder: Path, python: str) -> subprocess.Popen[bytes]:
-    """Start `python -P -m training.adapt FOLDER`, which ends with this process; raises `OSError`."""
+    """Start `python -P -m training.adapt FOLDER`, or the mirror of a server that adapts; raises `OSError`.
+
+    The process ends with this one.
+    """
     # -P: a file in the user's folder with the name of a package must not shadow it
-    program = [python, "-P", "-X", "utf8", "-m", "training.adapt"]
+    program = [python, "-P", "-X", "utf8", "-m", MIRROR if is_remote(folder) else "training.adapt"]
     command = [*program, str(folder.absolute()), END_OPTION, *make_memory_arguments()]
     with (folder / LOG_FILE).open("ab") as log:
         return _spawn(command, log.fileno())

@@ -34,6 +34,7 @@ from napari_medseg.inference.remote.messages import (
 from napari_medseg.inference.remote.payload import MAX_FRAME_BYTES
 from napari_medseg.workflow.serving.fair_queue import FairQueue
 from napari_medseg.workflow.serving.handlers import HANDLERS
+from napari_medseg.workflow.serving.jobs import JobDesk
 from napari_medseg.workflow.serving.limits import ConnectionCount, MemoryBudget, OrderRate, ServerLimits
 from napari_medseg.workflow.serving.running_prediction import start_engines
 from napari_medseg.workflow.serving.session import ServerResources, Session
@@ -142,7 +143,7 @@ class PredictionServer:
         timeout_s = self._settings.limits.frame_timeout_s
         conversation = Conversation(connection, ORDER_FRAME, secrets.token_hex(8), timeout_s)
         try:
-            await conversation.send(self._make_welcome(conversation.session))
+            await conversation.send(self._make_welcome(conversation.session, user))
             session = Session(user, conversation, self._resources)
             while True:
                 await self._serve_one(session, await conversation.receive_message())
@@ -190,10 +191,11 @@ class PredictionServer:
         finally:
             self.n_open_orders -= 1
 
-    def _make_welcome(self, session: str) -> WelcomeReply:
+    def _make_welcome(self, session: str, user: str) -> WelcomeReply:
         engines, limits = self._resources.engines, self._settings.limits
         return WelcomeReply(
             session=session,
+            user=user,
             program=version("napari-medseg"),
             device=", ".join(sorted({engine.device for engine in engines if engine.device})),
             cpu_reason=next((engine.cpu_reason for engine in engines if engine.cpu_reason), ""),
@@ -247,6 +249,7 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[PredictionServer
             yield server
     finally:
         house.cancel()
+        await asyncio.to_thread(resources.close_jobs)
         for engine in engines:
             await asyncio.to_thread(engine.close)
 
@@ -278,6 +281,7 @@ def make_resources(settings: ServerSettings, engines: tuple[Engine, ...]) -> Ser
         versions=VersionCache(settings.folder / "versions", limits.max_cache_bytes, limits.max_version_bytes),
         memory=MemoryBudget(limits.max_memory_bytes),
         rate=OrderRate(limits.max_orders_per_minute),
+        jobs=JobDesk(settings.folder / "jobs", settings.devices),
     )
     shutil.rmtree(resources.work_folder, ignore_errors=True)  # what a server left that was killed
     resources.work_folder.mkdir(parents=True)

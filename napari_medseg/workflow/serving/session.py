@@ -11,6 +11,7 @@ from napari_medseg.inference.engine.protocol import CancelRequest
 from napari_medseg.inference.remote.conversation import Conversation, OrderCancelled
 from napari_medseg.inference.remote.messages import WireError
 from napari_medseg.workflow.serving.fair_queue import FairQueue
+from napari_medseg.workflow.serving.jobs import JobDesk
 from napari_medseg.workflow.serving.limits import MemoryBudget, OrderRate, ServerLimits
 from napari_medseg.workflow.serving.version_cache import VersionCache
 
@@ -27,6 +28,8 @@ class ServerResources:
         Of the server: `versions/`, `work/` for unfinished things, and what further handlers keep.
     engines
         One for each device; `queue` hands them out.
+    jobs
+        Training runs and adaptations; `None`: the server takes none.
     """
 
     folder: Path
@@ -36,11 +39,17 @@ class ServerResources:
     versions: VersionCache
     memory: MemoryBudget
     rate: OrderRate
+    jobs: JobDesk | None = None
 
     @property
     def work_folder(self) -> Path:
         """For files of orders that are served now; it is emptied when a server starts."""
         return self.folder / "work"
+
+    def close_jobs(self) -> None:
+        """Start no more training runs; those that train go on without the server."""
+        if self.jobs is not None:
+            self.jobs.close()
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,298 @@
+"""A run folder that mirrors a run on a server: for the window and for commands it looks as if it trained here.
+
+The mirror sends what the run reads, writes events and log into the folder as they come, forwards the files `pause` and
+`cancel`, and puts the results there before it writes that the run has finished. If the link breaks, the run goes on at
+the server, and the mirror finds it again by the id in `remote.json`; so does the next mirror of the folder.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from napari_medseg.core.errors import MedSegError, get_reason
+from napari_medseg.inference.remote.messages import LinkLost
+from napari_medseg.workflow.remote.link import JobLink, ask, send_part
+from napari_medseg.workflow.remote.results import fetch_results
+from napari_medseg.workflow.remote.run_files import RunFiles, collect_adaptation, collect_training
+from napari_medseg.workflow.serving.job_calls import (
+    Begin,
+    Control,
+    Discard,
+    Done,
+    Follow,
+    JobFile,
+    JobStatus,
+    Missing,
+    Offer,
+    Purpose,
+)
+from training.run_folder import (
+    CANCEL_FILE,
+    EXIT_PAUSED,
+    LOG_FILE,
+    PAUSE_FILE,
+    Event,
+    Failed,
+    Finished,
+    Notice,
+    Paused,
+    Started,
+    append_event,
+    is_cancelled,
+    is_paused,
+    parse_event,
+    read_events,
+)
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.2
+RETRY_S = 1.0
+T = TypeVar("T")
+
+
+class _Stopped(Exception):
+    """The mirror ends although the run at the server may go on."""
+
+
+class RunMirror:
+    """Mirrors one job in its folder.
+
+    Parameters
+    ----------
+    folder
+        The run folder, or that of an adaptation.
+    job
+        Its id at the server.
+    link
+        Carries the calls.
+    purpose
+        What the folder is.
+    patience_s
+        How long a lost link is waited for; `None`: as long as nobody cancels.
+    """
+
+    def __init__(
+        self, folder: Path, job: str, link: JobLink, purpose: Purpose = "train", patience_s: float | None = None
+    ) -> None:
+        self._folder = folder
+        self._job = job
+        self._link = link
+        self._purpose: Purpose = purpose
+        self._patience_s = patience_s
+        self._known_events = Counter(_get_key(event) for event, _ in read_events(folder))
+        self._known_lines = Counter(_read_log(folder))
+        self._n_events = self._n_log = 0
+        self._last: Event | None = None
+        self._told = ""
+        self._sent_controls: dict[str, bool] = {}
+
+    def run(self) -> int:
+        """Mirror until the job has ended; return the exit code of the same run on this computer.
+
+        Raises
+        ------
+        MedSegError
+            If the server refuses something, or its results are damaged.
+        """
+        try:
+            status = self._find_job()
+            while status.state != "ended" or not self._is_read(status):
+                time.sleep(POLL_S if status.state != "ended" else 0.0)
+                self._forward_controls()
+                status = self._follow()
+                if status.state == "unknown":
+                    raise _Stopped("the server does not know the run any more: its jobs were deleted. Train again.")
+            return self._end(status)
+        except _Stopped as stopped:
+            return self._end_alone(str(stopped))
+
+    def discard(self) -> None:
+        """Tell the server that nothing of the job is needed, if it can be reached."""
+        try:
+            ask(self._link, Discard(job=self._job), Done)
+        except MedSegError as error:
+            logger.info("the server was not told that the job has ended: %s", error)
+
+    def _find_job(self) -> JobStatus:
+        """Begin the job, or go on where an earlier mirror stopped."""
+        status = self._follow()
+        while status.state == "ended" and not self._is_read(status):
+            status = self._follow()
+        if status.state in ("unknown", "receiving"):
+            self._send()
+            self._begin()
+        elif status.state == "ended" and not isinstance(self._last, Finished | Failed) and self._purpose == "train":
+            self._begin()  # it was paused, or its process died
+        return self._follow()
+
+    def _send(self) -> None:
+        run = collect_training(self._folder) if self._purpose == "train" else collect_adaptation(self._folder)
+        if run.left_out:
+            self._tell(
+                f"{run.left_out} older image{'' if run.left_out == 1 else 's'} of your own folders are not replayed: "
+                "their files may name patients, so they stay on this computer"
+            )
+        offer = Offer(job=self._job, purpose=self._purpose, files=tuple(run.files))
+        missing, _ = self._reach(lambda: ask(self._link, offer, Missing))
+        left = dict(missing.files)
+        size = sum({file.sha256: file.size for file in run.files if file.sha256 in left}.values())
+        if left:
+            self._tell(f"sending {size / 1e6:,.1f} MB to the server")
+        for file in run.files:
+            if file.sha256 in left:
+                self._send_file(file, run, left.pop(file.sha256))
+
+    def _send_file(self, file: JobFile, run: RunFiles, offset: int) -> None:
+        is_sent = False  # an empty file is sent, too
+        while offset < file.size or not is_sent:
+            self._stop_if_asked()
+            offset = self._reach(partial(send_part, self._link, self._job, file, run, offset))
+            is_sent = True
+
+    def _begin(self) -> None:
+        self._reach(lambda: ask(self._link, Begin(job=self._job), Done))
+
+    def _follow(self) -> JobStatus:
+        call = Follow(job=self._job, events=self._n_events, log=self._n_log)
+        status, data = self._reach(lambda: ask(self._link, call, JobStatus))
+        events, log = data[: status.n_events], data[status.n_events :]
+        self._is_new = bool(data)
+        self._n_events += len(events)
+        self._n_log += len(log)
+        self._write_log(log)
+        for line in events.splitlines():
+            self._take_event(line, status.server_time)
+        if status.state == "waiting" and self._purpose == "train":
+            self._tell(_describe_wait(status))
+        return status
+
+    def _is_read(self, status: JobStatus) -> bool:
+        """Whether nothing new came with an ended job: then its results are named."""
+        return status.state == "ended" and not self._is_new
+
+    def _take_event(self, line: bytes, server_time: float) -> None:
+        try:
+            event = parse_event(line)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            logger.warning("the server sent a line that is no event of a run; it is skipped")
+            return
+        self._last = event
+        key = _get_key(event)
+        if self._known_events[key] > 0:
+            self._known_events[key] -= 1
+            return
+        if isinstance(event, Started):  # the clocks may differ
+            event = replace(event, time=time.time() - (server_time - event.time))
+        if not isinstance(event, Finished):  # that is written when the results are here
+            append_event(self._folder, event)
+
+    def _write_log(self, log: bytes) -> None:
+        new = []
+        for line in log.splitlines(keepends=True):
+            if self._known_lines[line] > 0:
+                self._known_lines[line] -= 1
+            else:
+                new.append(line)
+        if new:
+            with (self._folder / LOG_FILE).open("ab") as stream:
+                stream.writelines(new)
+
+    def _forward_controls(self) -> None:
+        for name in (PAUSE_FILE, CANCEL_FILE):
+            is_there = (self._folder / name).exists()
+            if is_there != self._sent_controls.get(name, False):
+                file = "pause" if name == PAUSE_FILE else "cancel"
+                call = Control(job=self._job, file=file, present=is_there)
+                self._reach(partial(ask, self._link, call, Done))
+                self._sent_controls[name] = is_there
+
+    def _end(self, status: JobStatus) -> int:
+        if self._purpose == "adapt" or isinstance(self._last, Finished):
+            self._reach(
+                lambda: fetch_results(self._link, self._job, self._purpose, status.results, self._folder, lambda: None)
+            )
+            if isinstance(self._last, Finished):
+                append_event(self._folder, self._last)
+            self.discard()
+            return 0 if status.results else 1
+        if isinstance(self._last, Paused) or "paused" in status.problem:
+            if not isinstance(self._last, Paused):
+                append_event(self._folder, Paused(0, 0, 0.0))
+            return EXIT_PAUSED
+        if not isinstance(self._last, Failed):
+            problem = (status.problem or "it ended without a result").rstrip(".")
+            append_event(self._folder, Failed(f"the run on the server: {problem}."))
+        self.discard()
+        return 1
+
+    def _end_alone(self, reason: str) -> int:
+        if self._purpose == "train" and is_paused(self._folder):
+            append_event(self._folder, Paused(0, 0, 0.0))
+            return EXIT_PAUSED
+        if self._purpose == "train":
+            append_event(self._folder, Failed(reason))
+        return 1
+
+    def _reach(self, action: Callable[[], T]) -> T:
+        """Do something with the server; while it cannot be reached, say so and try again."""
+        lost_at: float | None = None
+        while True:
+            try:
+                done = action()
+            except LinkLost as error:
+                if lost_at is None:
+                    lost_at = time.monotonic()
+                    self._tell(f"the server cannot be reached ({get_reason(error)}); what runs there goes on")
+                self._stop_if_asked(lost_at)
+                time.sleep(RETRY_S if self._purpose == "train" else POLL_S)
+            else:
+                if lost_at is not None:
+                    self._tell("the server is back")
+                return done
+
+    def _stop_if_asked(self, lost_at: float | None = None) -> None:
+        """Raise `_Stopped` if the user asked for an end that the server cannot be told, or that comes before it."""
+        if self._purpose == "train" and is_cancelled(self._folder):
+            where = "before the server began it" if lost_at is None else "while the server could not be reached"
+            raise _Stopped(f"the run was cancelled {where}.")
+        if self._purpose == "train" and is_paused(self._folder):
+            raise _Stopped("the run was paused")
+        if lost_at is not None and self._patience_s is not None and time.monotonic() - lost_at > self._patience_s:
+            raise _Stopped("the server cannot be reached")
+
+    def _tell(self, text: str) -> None:
+        if text == self._told:
+            return
+        self._told = text
+        logger.info("%s", text)
+        if self._purpose == "train":
+            append_event(self._folder, Notice(text))
+
+
+def _describe_wait(status: JobStatus) -> str:
+    """Return how long a run waits, in steps that do not change at each call."""
+    if status.wait_s is None:
+        return f"the run waits for the server: place {status.place} in the queue"
+    return f"the run waits for the server: place {status.place} in the queue, about {_round_up(status.wait_s)}"
+
+
+def _round_up(seconds: float) -> str:
+    if seconds > 90:
+        return f"{-(-seconds // 60):.0f} min"
+    return f"{max(1, -(-seconds // 10)) * 10:.0f} s"
+
+
+def _get_key(event: Event) -> str:
+    """Return what is equal in an event here and at the server: all but the time of a clock."""
+    return repr(replace(event, time=0.0) if isinstance(event, Started) else event)
+
+
+def _read_log(folder: Path) -> list[bytes]:
+    path = folder / LOG_FILE
+    return path.read_bytes().splitlines(keepends=True) if path.is_file() else []

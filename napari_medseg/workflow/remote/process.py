@@ -1,0 +1,99 @@
+"""`python -P -m napari_medseg.workflow.remote.process FOLDER`: mirror a run, or an adaptation, that a server computes.
+
+It takes the place of `python -P -m training` and `python -P -m training.adapt`, with the same files and exit codes, and
+needs no torch. `remote.json` in the folder names the server; the token is read where the person keeps it.
+"""
+
+import argparse
+import logging
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from napari_medseg.core.decoded_size.limit import MAX_MEMORY_OPTION
+from napari_medseg.core.errors import MedSegError, translate_errors
+from napari_medseg.workflow.remote.mirror import RunMirror
+from napari_medseg.workflow.remote.remote_run import RemoteRun, read_remote
+from napari_medseg.workflow.remote.server_link import ServerLink
+from napari_medseg.workflow.remote.server_settings import read_server
+from training.adapt.request import END_OPTION, REQUEST_FILE, AdaptResult, write_result
+from training.run_folder import Failed, Finished, append_event, hold_trainer_lock, pause_on_signals, read_events
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+ADAPTATION_PATIENCE_S = 5.0
+"""How long an adaptation waits for a lost server: the next Accept begins another one."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Mirror the folder named on the command line; return the exit code of the same process on this computer."""
+    parser = argparse.ArgumentParser(prog="python -P -m napari_medseg.workflow.remote.process", description=__doc__)
+    parser.add_argument("folder", type=Path, help="a run folder, or that of an adaptation, with remote.json")
+    parser.add_argument(MAX_MEMORY_OPTION, type=int, help="for the server to decide; not used")
+    parser.add_argument(END_OPTION, action="store_true", help="end as soon as stdin is closed")
+    options = parser.parse_args(arguments)
+    logging.raiseExceptions = False  # a log on a full disk must not fill stderr with tracebacks
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
+    folder: Path = options.folder
+    try:
+        with translate_errors():
+            remote = read_remote(folder)
+            if (folder / REQUEST_FILE).is_file():
+                return _mirror_adaptation(folder, remote, ends_with_stdin=options.end_with_stdin)
+            return _mirror_training(folder, remote)
+    except MedSegError as error:  # the folder cannot be read or written, or another process works there
+        sys.stderr.write(f"remote run: {error}\n")
+        return 1
+
+
+def open_link(remote: RemoteRun) -> ServerLink:
+    """Return the link to the server of a run; it connects at its first call.
+
+    Raises
+    ------
+    MedSegError
+        If the person has chosen another server since, so that no token is known.
+    """
+    settings = read_server(Path(remote.settings_folder))
+    if settings is None or settings.address != remote.address:
+        raise MedSegError(
+            f"the run trains at {remote.address}, which is not the server that you use now. Choose it again under "
+            "Device > Remote, or start a new run."
+        )
+    return ServerLink(settings)
+
+
+def _mirror_training(folder: Path, remote: RemoteRun) -> int:
+    with hold_trainer_lock(folder):
+        if any(isinstance(event, Finished) for event, _ in read_events(folder)):
+            return 0
+        with pause_on_signals(folder):
+            try:
+                with translate_errors(), open_link(remote) as link:
+                    return RunMirror(folder, remote.job, link).run()
+            except MedSegError as error:
+                append_event(folder, Failed(str(error)))
+                return 1
+
+
+def _mirror_adaptation(folder: Path, remote: RemoteRun, *, ends_with_stdin: bool) -> int:
+    try:
+        with translate_errors(), open_link(remote) as link:
+            mirror = RunMirror(folder, remote.job, link, "adapt", ADAPTATION_PATIENCE_S)
+            if ends_with_stdin:
+                threading.Thread(target=_end_with_stdin, args=(mirror,), name="stdin", daemon=True).start()
+            return mirror.run()
+    except MedSegError as error:
+        write_result(AdaptResult(kept=False, text=str(error).rstrip(".")), folder)
+        return 0
+
+
+def _end_with_stdin(mirror: RunMirror) -> None:
+    sys.stdin.buffer.read()
+    mirror.discard()
+    os._exit(2)  # nobody needs the result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

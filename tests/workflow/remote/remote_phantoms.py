@@ -1,0 +1,84 @@
+"""A server in this process, reached by a link that a test can cut."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from workflow_phantoms import QUICK, accepted
+
+from napari_medseg.core.records import Run
+from napari_medseg.inference.remote.messages import LinkLost
+from napari_medseg.workflow import retrain, run_control
+from napari_medseg.workflow.remote.mirror import RunMirror
+from napari_medseg.workflow.remote.remote_run import read_remote, send_to_server
+from napari_medseg.workflow.serving.job_calls import decode_call
+from napari_medseg.workflow.serving.jobs import JobDesk
+from napari_medseg.workflow.workspace import Workspace
+from training.run_folder import Event, read_events
+
+USER = "vera"
+WEIGHTS = (2).to_bytes(8, "little") + b"{}"
+"""The smallest safetensors file."""
+
+
+class DeskLink:
+    """Calls a desk of this process; `is_cut` breaks the link, and `change` alters bytes on their way here."""
+
+    def __init__(self, desk: JobDesk, user: str = USER) -> None:
+        self.desk = desk
+        self.user = user
+        self.is_cut = False
+        self.calls: list[object] = []
+        self.change: Callable[[object, bytes], bytes] = lambda _call, data: data
+
+    def call(self, call: bytes, payload: bytes = b"") -> tuple[bytes, bytes]:
+        if self.is_cut:
+            raise LinkLost("the cable is out")
+        said = decode_call(call)
+        self.calls.append(said)
+        answer, data = self.desk.handle(self.user, call, payload)
+        return answer, self.change(said, data)
+
+
+class MirrorThread(threading.Thread):
+    """The process of a mirror, in a thread; `exit_code` is `None` until it has ended."""
+
+    def __init__(self, folder: Path, link: DeskLink) -> None:
+        super().__init__(daemon=True)
+        self.mirror = RunMirror(folder, read_remote(folder).job, link)
+        self.exit_code: int | None = None
+        self.start()
+
+    def run(self) -> None:
+        self.exit_code = self.mirror.run()
+
+
+def remote_run(ws: Workspace, monkeypatch: pytest.MonkeyPatch, n_cases: int = 3) -> Path:
+    """A run folder that a server is to train; no process is started."""
+    monkeypatch.setattr(run_control, "start_training", lambda folder, since=None: _NoProcess())
+    for number in range(n_cases):
+        accepted(ws, number)
+    run: Run = retrain.start_run(ws, "lungs", budget_s=600.0, seed=3, changes=QUICK)
+    folder = run_control.get_run_folder(ws, run)
+    send_to_server(folder, "ws://127.0.0.1:1", ws.registry.user_dir)
+    return folder
+
+
+class _NoProcess:
+    pid = 1
+
+    def poll(self) -> int:
+        return 0
+
+
+def wait_for(what: Callable[[], object], at_most_s: float, why: Callable[[], object] = lambda: "") -> None:
+    began = time.monotonic()
+    while not what():
+        assert time.monotonic() - began < at_most_s, why()
+        time.sleep(0.05)
+
+
+def events_of(folder: Path) -> list[Event]:
+    return [event for event, _ in read_events(folder)]

@@ -1,0 +1,289 @@
+"""A run that trains on a server looks here as if it trained here, whatever breaks on the way."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from remote_phantoms import WEIGHTS, DeskLink, MirrorThread, events_of, remote_run, wait_for
+from workflow_phantoms import write_version
+
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.workflow.remote.mirror import RunMirror
+from napari_medseg.workflow.remote.remote_run import read_remote, send_to_server
+from napari_medseg.workflow.remote.run_files import collect_training
+from napari_medseg.workflow.serving.job_calls import Discard, Fetch, Send, encode
+from napari_medseg.workflow.serving.job_files import UserFiles, name_user_folder
+from napari_medseg.workflow.serving.jobs import JobDesk
+from napari_medseg.workflow.workspace import Workspace
+from training.run_folder import (
+    CANCEL_FILE,
+    EXIT_PAUSED,
+    PAUSE_FILE,
+    EpochEnded,
+    Failed,
+    Finished,
+    Notice,
+    Paused,
+    Started,
+    append_event,
+)
+
+
+def find_work(tmp_path: Path, folder: Path, user: str = "vera") -> Path:
+    files = UserFiles(tmp_path / "server" / name_user_folder(user), 0)
+    return files.get_work_folder(read_remote(folder).job)
+
+
+TRAINER = """
+import sys, time
+from pathlib import Path
+from training.run_folder import *
+work = Path(sys.argv[1])
+with hold_trainer_lock(work):
+    done = sum(isinstance(event, EpochEnded) for event, _ in read_events(work))
+    if not done:
+        append_event(work, Started(2, 0, 1, 0, "cpu", 600.0, time.time()))
+    for epoch in range(done + 1, 10_000):
+        append_event(work, EpochEnded(epoch, 10_000, 0.5, 0.5, True, 1.0, 1.0))
+        print("epoch", epoch, flush=True)
+        time.sleep(0.05)
+        if is_cancelled(work):
+            break
+    append_event(work, Finished(1, 0.9, True, 3.0))
+"""
+"""Writes what a training run writes, without torch: an epoch takes 50 ms, until it is cancelled."""
+
+
+def test_a_run_survives_a_cut_link_and_a_new_server(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", _train_epochs)
+    folder = remote_run(ws, monkeypatch)
+    first = JobDesk(tmp_path / "server")
+    link = DeskLink(first)
+    mirror = MirrorThread(folder, link)
+
+    def epochs() -> list[EpochEnded]:
+        return [event for event in events_of(folder) if isinstance(event, EpochEnded)]
+
+    wait_for(epochs, 30, lambda: events_of(folder))
+    link.is_cut = True
+    wait_for(lambda: any("cannot be reached" in getattr(event, "text", "") for event in events_of(folder)), 5)
+    first.close()
+    n_before = len(epochs())
+    link.desk = JobDesk(tmp_path / "server")
+    link.is_cut = False
+    wait_for(lambda: len(epochs()) > n_before + 5, 30, lambda: events_of(folder))
+    (folder / CANCEL_FILE).touch()
+    wait_for(lambda: mirror.exit_code is not None, 30, lambda: events_of(folder))
+    link.desk.close()
+    numbers = [event.epoch for event in epochs()]
+    assert numbers == list(range(1, len(numbers) + 1)), "no epoch is missing, and none came twice"
+    assert isinstance(events_of(folder)[-1], Finished)
+
+
+def test_a_mirror_goes_on_where_an_earlier_one_was_killed(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", _train_epochs)
+    folder, link = remote_run(ws, monkeypatch), DeskLink(desk)
+    killed = MirrorThread(folder, link)
+
+    def epochs() -> list[EpochEnded]:
+        return [event for event in events_of(folder) if isinstance(event, EpochEnded)]
+
+    wait_for(lambda: len(epochs()) > 3, 30)
+    killed.mirror._write_log = killed.mirror._take_event = None  # it ends with a fault at its next answer
+    wait_for(lambda: not killed.is_alive(), 10)
+    (folder / "events.jsonl").open("ab").write(b'{"event": "EpochEnded", "epo')  # a line that was not complete
+    mirror = MirrorThread(folder, link)
+    n_before = len(epochs())
+    wait_for(lambda: len(epochs()) > n_before + 3, 30)
+    (folder / CANCEL_FILE).touch()
+    wait_for(lambda: mirror.exit_code is not None, 30)
+    numbers = [event.epoch for event in epochs()]
+    assert numbers == list(range(1, len(numbers) + 1)), "no epoch is missing, and none came twice"
+    assert sum(isinstance(event, Started) for event in events_of(folder)) == 1
+    logged = [line for line in (folder / "log.txt").read_text().splitlines() if line.startswith("epoch")]
+    assert logged == [f"epoch {number}" for number in range(1, len(logged) + 1)]
+    assert mirror.exit_code == 0
+    assert not find_work(tmp_path, folder).exists(), "a job is deleted after it was fetched"
+
+
+def _train_epochs(work: Path) -> subprocess.Popen[bytes]:
+    write_version(work, version=2, weights=WEIGHTS, parent="lungs-unet@1")
+    log = (work / "log.txt").open("ab")
+    return subprocess.Popen([sys.executable, "-c", TRAINER, str(work)], stdout=log, stderr=log)
+
+
+def test_what_is_sent_names_no_one_and_no_folder_of_this_computer(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = remote_run(ws, monkeypatch)
+    run = collect_training(folder)
+    assert run.left_out == 0
+    names = [file.name for file in run.files]
+    assert all(name.isascii() and ".." not in name for name in names)
+    for content in run.contents.values():
+        data = content if isinstance(content, bytes) else content.read_bytes()
+        for secret in (str(tmp_path), 'patient 0"', "slice 0"):
+            assert secret.encode() not in data
+    assert len([name for name in names if name.startswith("labels/")]) >= 3
+
+
+def lay_out_ended_job(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> tuple[Path, Path, DeskLink]:
+    """A run whose training at the server has ended; the process did nothing but what this function writes."""
+    folder, link = remote_run(ws, monkeypatch), DeskLink(desk)
+    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", _train_at_once)
+    return folder, find_work(tmp_path, folder), link
+
+
+def _train_at_once(work: Path) -> subprocess.Popen[bytes]:
+    write_version(work, version=2, weights=WEIGHTS, parent="lungs-unet@1")
+    append_event(work, Started(2, 0, 1, 0, "cpu", 600.0, 1.0))
+    append_event(work, Finished(1, 0.9, False, 3.0))
+    return subprocess.Popen([sys.executable, "-c", "pass"])
+
+
+def test_results_come_before_the_event_that_the_run_has_finished(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    folder, _, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
+    assert RunMirror(folder, read_remote(folder).job, link).run() == 0
+    events = events_of(folder)
+    assert isinstance(events[-1], Finished)
+    assert abs(next(event.time for event in events if isinstance(event, Started)) - 1.0) < 1.0
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert any(isinstance(event, Notice) and "sending" in event.text for event in events)
+
+
+@pytest.mark.parametrize(("changed", "message"), [("model.safetensors", "another hash"), ("card.json", "another hash")])
+def test_a_result_with_another_hash_is_refused_and_nothing_of_it_is_used(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk, changed: str, message: str
+) -> None:
+    folder, _, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
+    link.change = lambda call, data: (
+        data[:-1] + bytes([data[-1] ^ 1]) if isinstance(call, Fetch) and call.name == changed else data
+    )
+    with pytest.raises(MedSegError, match=message):
+        RunMirror(folder, read_remote(folder).job, link).run()
+    assert not (folder / "model.safetensors").exists()
+    assert not (folder / "card.json").exists()
+    assert not any(isinstance(event, Finished) for event in events_of(folder))
+
+
+def test_weights_that_are_no_safetensors_are_refused(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    folder, _, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
+    monkeypatch.setitem(globals(), "WEIGHTS", b"\x80\x04pickle")
+    with pytest.raises(MedSegError, match="no safetensors"):
+        RunMirror(folder, read_remote(folder).job, link).run()
+    assert not (folder / "model.safetensors").exists()
+
+
+def test_an_image_that_was_damaged_on_its_way_is_refused_and_is_not_sent_twice(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    folder, _, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
+    original = link.call
+    damaged = []
+
+    def call(message: bytes, payload: bytes = b"") -> tuple[bytes, bytes]:
+        if payload and not damaged:
+            damaged.append(payload)
+            payload = bytes([payload[0] ^ 1]) + payload[1:]
+        return original(message, payload)
+
+    link.call = call
+    with pytest.raises(MedSegError, match="damaged on its way"):
+        RunMirror(folder, read_remote(folder).job, link).run()
+    assert RunMirror(folder, read_remote(folder).job, link).run() == 0
+    sent = [(one.sha256, one.offset) for one in link.calls if isinstance(one, Send)]
+    assert len(sent) == len(set(sent)) + 1, "only the damaged file is sent again"
+
+
+def test_a_second_run_sends_only_what_the_server_lacks(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    folder, _, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
+    assert RunMirror(folder, read_remote(folder).job, link).run() == 0
+    n_first = sum(isinstance(call, Send) for call in link.calls)
+    link.calls.clear()
+    (folder / "events.jsonl").unlink()
+    send_to_server(folder, "ws://127.0.0.1:1", tmp_path)
+    assert RunMirror(folder, read_remote(folder).job, link).run() == 0
+    assert n_first > 5
+    assert sum(isinstance(call, Send) for call in link.calls) == 0
+
+
+def test_a_run_that_waits_says_its_place_and_can_be_cancelled_or_paused(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    folder, _, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
+    desk._runner._choose_next = lambda purpose: None  # the processor is taken
+    mirror = MirrorThread(folder, link)
+    wait_for(lambda: any("place 1" in getattr(event, "text", "") for event in events_of(folder)), 5)
+    (folder / PAUSE_FILE).touch()
+    wait_for(lambda: mirror.exit_code is not None, 2)
+    assert mirror.exit_code == EXIT_PAUSED
+    assert isinstance(events_of(folder)[-1], Paused)
+    (folder / PAUSE_FILE).unlink()
+    mirror = MirrorThread(folder, link)
+    wait_for(lambda: sum("place 1" in getattr(event, "text", "") for event in events_of(folder)) > 1, 5)
+    (folder / CANCEL_FILE).touch()
+    wait_for(lambda: mirror.exit_code is not None, 2)
+    assert isinstance(events_of(folder)[-1], Failed)
+    assert "cancelled" in events_of(folder)[-1].message
+
+
+def test_cancel_reaches_the_server_within_half_a_second(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    folder, work, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
+    monkeypatch.setattr(
+        "napari_medseg.workflow.serving.job_runner.start_training",
+        lambda work: subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"]),
+    )
+    mirror = MirrorThread(folder, link)
+    key = (name_user_folder("vera"), read_remote(folder).job)
+    wait_for(lambda: key in desk._runner._processes, 5)
+    (folder / CANCEL_FILE).touch()
+    began = time.monotonic()
+    wait_for((work / CANCEL_FILE).exists, 2)
+    assert time.monotonic() - began < 0.5
+    desk._runner._processes[key].kill()
+    wait_for(lambda: mirror.exit_code is not None, 5)
+    assert isinstance(events_of(folder)[-1], Failed)
+
+
+def test_a_card_of_another_version_or_task_is_refused(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    folder, _, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
+
+    def train(work: Path) -> subprocess.Popen[bytes]:
+        process = _train_at_once(work)
+        write_version(work, version=7, weights=WEIGHTS)
+        return process
+
+    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", train)
+    with pytest.raises(MedSegError, match="not asked for"):
+        RunMirror(folder, read_remote(folder).job, link).run()
+    assert not (folder / "card.json").exists()
+
+
+def test_a_job_that_the_server_lost_ends_the_run(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", _train_epochs)
+    folder, link = remote_run(ws, monkeypatch), DeskLink(desk)
+    mirror = MirrorThread(folder, link)
+    wait_for(lambda: any(isinstance(event, EpochEnded) for event in events_of(folder)), 30)
+    DeskLink(desk).call(encode(Discard(job=read_remote(folder).job)))
+    wait_for(lambda: mirror.exit_code is not None, 10)
+    assert isinstance(events_of(folder)[-1], Failed)
