@@ -60,8 +60,15 @@ def open_both(network: nn.Module, with_features: bool = False) -> tuple[OpenVino
     return OpenVinoNetwork(convert_network(network.eval(), 1, with_features), exact), exact
 
 
-def test_one_converted_network_takes_planes_of_any_number_and_size() -> None:
-    fast, exact = open_both(WithEncoder())
+@pytest.fixture(scope="module")
+def both() -> tuple[OpenVinoNetwork, CompiledNetwork]:
+    return open_both(WithEncoder(), with_features=True)
+
+
+def test_one_converted_network_takes_planes_of_any_number_and_size(
+    both: tuple[OpenVinoNetwork, CompiledNetwork],
+) -> None:
+    fast, exact = both
     for shape in [(1, 1, 128, 160), (3, 1, 192, 128), (2, 1, 320, 512)]:
         batch = planes(*shape)
         answer, expected = fast.compute_logits(batch), exact.compute_logits(batch)
@@ -69,8 +76,10 @@ def test_one_converted_network_takes_planes_of_any_number_and_size() -> None:
         assert compute_label_agreement(answer, expected) >= 0.999
 
 
-def test_a_later_pass_does_not_change_the_logits_of_an_earlier_one() -> None:
-    fast, _ = open_both(WithEncoder())
+def test_a_later_pass_does_not_change_the_logits_of_an_earlier_one(
+    both: tuple[OpenVinoNetwork, CompiledNetwork],
+) -> None:
+    fast, _ = both
     first = fast.compute_logits(planes(1, 1, 128, 128))
     before = first.clone()
     fast.compute_logits(planes(1, 1, 128, 128) + 3)
@@ -84,9 +93,10 @@ def test_small_and_odd_planes_are_computed_by_torch() -> None:
         assert torch.equal(fast.compute_logits(planes(*shape)), exact.compute_logits(planes(*shape)))
 
 
-def test_features_are_those_of_torch() -> None:
-    fast, exact = open_both(WithEncoder(), with_features=True)
+def test_features_are_those_of_torch(both: tuple[OpenVinoNetwork, CompiledNetwork]) -> None:
+    fast, exact = both
     batch = planes(2, 1, 160, 192)
+    fast.take_features()
     fast.compute_logits(batch)
     found = fast.take_features()
     exact.compute_logits(batch)
@@ -117,7 +127,10 @@ def test_agreement_is_the_share_of_equal_labels_and_0_if_a_logit_is_not_finite()
 def test_a_converted_model_is_kept_and_a_damaged_one_is_not_read(tmp_path: Path) -> None:
     folder = ModelFolder(tmp_path / "cache")
     assert folder.read("abc", False) is None
-    folder.write(convert_network(WithEncoder().eval(), 1, False), "abc", False)
+    converted = convert_network(WithEncoder().eval(), 1, False)
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    ModelFolder(tmp_path / "file").write(converted, "abc", False)  # costs only the next conversion
+    folder.write(converted, "abc", False)
     exact = CompiledNetwork(WithEncoder().eval(), CPU, None)
     model = folder.read("abc", False)
     assert model is not None
@@ -134,14 +147,6 @@ def test_a_converted_model_is_kept_and_a_damaged_one_is_not_read(tmp_path: Path)
     assert folder.read("abc", False) is None
     assert folder.clear() == 1
     assert not list((tmp_path / "cache").iterdir())
-
-
-def test_a_folder_that_cannot_be_written_costs_only_the_next_conversion(tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.write_text("in the way", encoding="utf-8")
-    folder = ModelFolder(file)
-    folder.write(convert_network(WithEncoder().eval(), 1, False), "abc", False)
-    assert folder.read("abc", False) is None
 
 
 def test_an_ensemble_is_computed() -> None:
