@@ -29,6 +29,7 @@ from napari_medseg.cli.models import group as models
 from napari_medseg.cli.output import dataset, export, share
 from napari_medseg.cli.project import group as project
 from napari_medseg.cli.project import report
+from napari_medseg.cli.remote import serve
 from napari_medseg.cli.slides import group as slides
 from napari_medseg.cli.train import group as train
 from napari_medseg.cli.train.old_spelling import format_notice, translate_old_spelling
@@ -64,6 +65,7 @@ app.add_typer(project.app, name="project", rich_help_panel="Project")
 app.add_typer(video.app, name="video", rich_help_panel="Image files")
 app.add_typer(train.app, name="train", rich_help_panel="Training")
 app.command(rich_help_panel="Training")(benchmark.benchmark)
+app.add_typer(serve.app, name="serve", rich_help_panel="Other computers")
 app.add_typer(models.app, name="models", rich_help_panel="Models and tasks")
 app.add_typer(tasks.app, name="tasks", rich_help_panel="Models and tasks")
 

@@ -3,6 +3,8 @@
 Uncertainty of a voxel: probability that another label is right. Uncertainty of a case: see `case_uncertainty`.
 """
 
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Protocol
 
@@ -12,8 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_medseg.inference.case_uncertainty import PixelSums, compute_case_uncertainty, sum_sampled_uncertainty
+from napari_medseg.inference.events import PredictionPart
 from napari_medseg.inference.preprocess import PreparedImage, restore, restore_plane_labels
+from napari_medseg.inference.roi import Box, paste_into_image
 from napari_medseg.inference.watershed import CORE_DEPTH
+
+SECONDS_BETWEEN_PARTS = 0.5
 
 
 class LogitsObserver(Protocol):
@@ -152,6 +158,41 @@ class PredictionAccumulator:
         inside = self._padding[plane, rows]
         down, across = (np.arange(new) * old // new for new, old in zip(shape, inside.shape, strict=True))
         return torch.from_numpy(~inside[np.ix_(down, across)])
+
+
+class PartCutter:
+    """Gives labels of a series before all of them are predicted: those of the first batch, then twice a second.
+
+    Parameters
+    ----------
+    labels
+        (n, y, x) of the planes, filled from the first one on; inside `box`, if there is one.
+    shape
+        Of the whole image.
+    box
+        Rows and columns that `labels` cover; `None` for all.
+    is_wanted
+        Whether anybody looks at parts. An image of one plane has none.
+    """
+
+    def __init__(
+        self, labels: NDArray[np.uint8 | np.uint16], shape: tuple[int, ...], box: Box | None, is_wanted: bool
+    ) -> None:
+        self._labels = labels
+        self._shape = shape
+        self._box = box
+        self._is_wanted = is_wanted and len(labels) > 1
+        self._n_given = 0
+        self._next_at = 0.0
+
+    def cut(self, n_finished: int) -> Iterator[PredictionPart]:
+        """Yield the planes that were finished since the last part, unless that was just now or all are finished."""
+        now = time.monotonic()
+        if not self._is_wanted or now < self._next_at or n_finished >= len(self._labels):
+            return
+        first, self._n_given, self._next_at = self._n_given, n_finished, now + SECONDS_BETWEEN_PARTS
+        shape = (n_finished - first, *self._shape[-2:])
+        yield PredictionPart(first, paste_into_image(self._labels[first:n_finished].copy(), shape, self._box))
 
 
 def compute_expected_depth(logits: Tensor) -> Tensor:

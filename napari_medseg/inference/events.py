@@ -20,10 +20,12 @@ class PredictionOptions:
     """Options of a prediction.
 
     `probabilities_file` gets the probabilities of all classes, see `inference.probabilities`; `None` if not wanted.
+    With `with_parts`, the labels of a series also come in parts while it is predicted.
     """
 
     with_uncertainty_map: bool = False
     probabilities_file: Path | None = None
+    with_parts: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,17 @@ def make_notice(text: str) -> PredictionNotice:
     """Return a notice, which is logged, too."""
     logger.info(text)
     return PredictionNotice(text)
+
+
+@dataclass(frozen=True, eq=False)
+class PredictionPart:
+    """Labels of the first finished slices of a series, before clean-up: to look at while the rest is predicted.
+
+    `labels`, uint8 or uint16 (n, y, x), are of the slices from `first` on. The result replaces them.
+    """
+
+    first: int
+    labels: NDArray[np.uint8 | np.uint16]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +101,7 @@ class PredictionResult:
     is_like_training: bool = False
 
 
-PredictionEvent = PredictionProgress | PredictionNotice | PredictionResult
+PredictionEvent = PredictionProgress | PredictionNotice | PredictionPart | PredictionResult
 
 
 def get_result(events: Iterable[PredictionEvent], tell: Callable[[str], object]) -> PredictionResult:

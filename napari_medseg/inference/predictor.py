@@ -16,7 +16,7 @@ from torch import nn
 from napari_medseg.core.errors import MedSegError, get_reason, is_out_of_memory
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard
-from napari_medseg.inference.accumulator import LogitsObserver, PredictionAccumulator
+from napari_medseg.inference.accumulator import LogitsObserver, PartCutter, PredictionAccumulator
 from napari_medseg.inference.batch_limits import (
     DEVICE_LIMITS,
     BatchLimits,
@@ -30,6 +30,7 @@ from napari_medseg.inference.events import (
     PredictionEvent,
     PredictionNotice,
     PredictionOptions,
+    PredictionPart,
     PredictionProgress,
     PredictionResult,
     PredictionTimer,
@@ -40,11 +41,12 @@ from napari_medseg.inference.out_of_domain.statistics import DomainStatistics, l
 from napari_medseg.inference.postprocess import apply_postprocessing_step
 from napari_medseg.inference.preprocess import PreparedImage, get_planes_shape, prepare
 from napari_medseg.inference.probabilities.recorder import record_probabilities
-from napari_medseg.inference.roi import Box, compute_roi_box, crop_image, drop_outside_roi, paste_into_image
+from napari_medseg.inference.roi import Box, compute_roi_box, crop_image, drop_outside_roi, get_roi, paste_into_image
 from napari_medseg.inference.runtimes.openvino_network import PlaneNetwork
 from napari_medseg.inference.runtimes.plane_passes import PlanePasses
+from napari_medseg.inference.tuning.settings import TuningSettings
 from napari_medseg.inference.tuning.tuned_choice import TunedChoice
-from napari_medseg.inference.tuning.tuner import Tuner, TuningSettings
+from napari_medseg.inference.tuning.tuner import Tuner
 from napari_medseg.inference.watershed import separate_objects_in_planes
 from napari_medseg.networks import load_version
 
@@ -141,10 +143,19 @@ class Predictor:
         runtime = "" if self._compiled_network is self._torch_network else " (OpenVINO)"
         return describe_device(self.device) + runtime
 
-    def tune(self, *, at_once: bool = False) -> None:
-        """Measure if enough was predicted, or at once; the next prediction uses what is chosen. It takes about 1 s."""
-        if self.tuner is not None and (at_once or self.tuner.is_due):
-            text = self.tuner.decide(self._torch_network, self.limits.batch_px)
+    @property
+    def may_tune(self) -> bool:
+        """Whether nothing is measured yet."""
+        return self.tuner is not None and self.tuner.choice is None
+
+    def tune(self, image: Image | None = None, *, at_once: bool = False) -> None:
+        """Measure if enough was predicted, or at once; the next prediction uses what is chosen. It takes about 1 s.
+
+        If a person asked for a runtime, it is compared with torch before the first `image`.
+        """
+        if self.tuner is not None and (at_once or self.tuner.is_due or self.tuner.must_decide_first):
+            sample = None if image is None else prepare(image, self.card, 0, 1).planes
+            text = self.tuner.decide(self._torch_network, self.limits.batch_px, sample)
             self._notices += [make_notice(text)] if text else []
 
     def predict_labels(self, image: Image, tell: Callable[[str], object] = logger.debug) -> AnyLabels:
@@ -166,26 +177,33 @@ class Predictor:
         """
         options = options or PredictionOptions()
         timer = PredictionTimer()
-        self.tune()
+        self.tune(image)
+        self._adopt_choice()
         yield from self._notices
         self._notices.clear()
-        roi = None if self.roi_predictor is None else (yield from _predict_roi(self.roi_predictor, image))
+        finder = self.roi_predictor
+        roi = None if finder is None else (yield from get_roi(finder.predict(image), finder.card.task))
         box = None if roi is None or self.card.field is None else compute_roi_box(roi, self.card.field.margin)
-        cropped = image if box is None else crop_image(image, box)
         with record_probabilities(options.probabilities_file, image, self.card, box) as recorder:
-            accumulator = yield from self._predict_all_planes(cropped, options, timer, observer or recorder)
+            accumulator = yield from self._predict_all_planes(image, box, options, timer, observer or recorder)
         yield from self._postprocess(image, accumulator, timer, roi, box)
 
     def _predict_all_planes(
-        self, image: Image, options: PredictionOptions, timer: PredictionTimer, observer: LogitsObserver | None
-    ) -> Generator[PredictionProgress | PredictionNotice, None, PredictionAccumulator]:
+        self,
+        whole: Image,
+        box: Box | None,
+        options: PredictionOptions,
+        timer: PredictionTimer,
+        observer: LogitsObserver | None,
+    ) -> Generator[PredictionProgress | PredictionNotice | PredictionPart, None, PredictionAccumulator]:
         """Run all planes through the network; if memory runs out, continue with smaller batches or tiles."""
+        image = whole if box is None else crop_image(whole, box)
         shape, temperature = get_planes_shape(image), self.card.calibration.applied_temperature
         n_classes, with_depth = self.card.architecture.classes, self.card.instances is not None
         with_map, padding = options.with_uncertainty_map, image.find_padding()
-        yield from self._choose_way(image)
         accumulator = PredictionAccumulator(shape, n_classes, with_map, with_depth, temperature, observer, padding)
         observe = None if self.tuner is None else self.tuner.observe
+        parts = PartCutter(accumulator.labels, whole.spatial_shape, box, options.with_parts and not with_depth)
         self._compiled_network.take_features()  # those of a prediction that was cancelled
         first = 0
         while first < shape[0]:
@@ -208,15 +226,8 @@ class Predictor:
                 yield self._fall_back_to_cpu(failure)
             else:
                 first += len(prepared.planes)
+                yield from parts.cut(first)
         return accumulator
-
-    def _choose_way(self, image: Image) -> Iterator[PredictionNotice]:
-        """Before the first pass of an image: use what was chosen; one image never changes its way."""
-        if self.tuner is not None and self.tuner.must_decide_first:
-            sample = prepare(image, self.card, 0, 1).planes
-            if text := self.tuner.decide(self._torch_network, self.limits.batch_px, sample):
-                yield make_notice(text)
-        self._adopt_choice()
 
     def _adopt_choice(self) -> None:
         if self.tuner is None or self.tuner.choice is self._adopted:
@@ -296,13 +307,3 @@ def load_roi_predictor(
 ) -> Predictor | None:
     """Load the version that predicts a region of interest; `None` if no folder is given."""
     return None if roi_folder is None else Predictor.load(roi_folder, device, tuning=tuning)
-
-
-def _predict_roi(
-    predictor: Predictor, image: Image
-) -> Generator[PredictionProgress | PredictionNotice, None, AnyLabels]:
-    for event in predictor.predict(image):
-        if isinstance(event, PredictionResult):
-            return event.labels
-        yield replace(event, text=f"{predictor.card.task}: {event.text}")
-    raise AssertionError("a prediction ends with its result")

@@ -80,7 +80,8 @@ class Workspace:
         exists = (project_dir / DATABASE).is_file()
         project = Project.open(project_dir) if exists else Project.create(project_dir)
         registry = ModelRegistry(registry_dir, BUNDLED_MODELS)
-        return cls(project, registry, Engine(device_name=read_preferences(registry).device))
+        preferences = read_preferences(registry)
+        return cls(project, registry, Engine(device_name=preferences.device, runtime=preferences.runtime))
 
     def close(self) -> None:
         """Stop the engine and close the project. A training run continues, because it needs neither."""

@@ -13,13 +13,19 @@ from pathlib import Path
 
 from psygnal import Signal
 
-from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import CARD_FILE, read_card
 from napari_medseg.inference.device_status import DeviceStatus
-from napari_medseg.inference.engine.interface import EngineState, PredictionCancelled
+from napari_medseg.inference.engine.interface import EngineState, EngineUnavailable, PredictionCancelled
 from napari_medseg.inference.engine.process import CANCEL_SECONDS, EngineProcess
-from napari_medseg.inference.engine.protocol import EventReply, PredictRequest, ReadyReply, Reply, ResultReply
+from napari_medseg.inference.engine.protocol import (
+    EventReply,
+    PartWrittenReply,
+    PredictRequest,
+    ReadyReply,
+    Reply,
+    ResultReply,
+)
 from napari_medseg.inference.engine.shared_memory import SharedArray, SharedResult
 from napari_medseg.inference.events import PredictionEvent, PredictionProgress
 
@@ -39,13 +45,15 @@ class Engine:
         Path of the Python interpreter.
     device_name
         Name of the device to use, such as ``cuda:1``; empty for the fastest one that computes.
+    runtime
+        What a person asks for; see `runtime_names.RuntimeWish`.
     """
 
     state_changed = Signal(str)
     """Emitted with the new state, from any thread."""
 
-    def __init__(self, python: str = sys.executable, device_name: str = "") -> None:
-        self._python = python
+    def __init__(self, python: str = sys.executable, device_name: str = "", runtime: str = "auto") -> None:
+        self._python, self._runtime = python, runtime
         self._device_name = device_name
         self._ready = ReadyReply(device="")
         self._process: EngineProcess | None = None
@@ -92,7 +100,7 @@ class Engine:
         """Start the process if it is not running. Returns at once; `state` becomes ready after a few seconds."""
         with self._state_lock:
             if self._state in ("stopped", "crashed"):
-                self._process = EngineProcess(self._python, self._on_reply, self._device_name)
+                self._process = EngineProcess(self._python, self._on_reply, self._device_name, self._runtime)
                 self._set_state("starting")
 
     def close(self) -> None:
@@ -133,7 +141,7 @@ class Engine:
         Yields
         ------
         PredictionEvent
-            Progress and notices, and finally the `PredictionResult`.
+            Progress and notices, parts of a series, and finally the `PredictionResult`.
 
         Raises
         ------
@@ -153,7 +161,7 @@ class Engine:
             request = self._make_request(image, version_folder, roi_folder, pixels, shared)
             if probabilities_file is not None:
                 request = request.model_copy(update={"probabilities_file": str(probabilities_file.resolve())})
-            result = shared.read((yield from self._receive_events(process, request, ticket)))
+            result = shared.read((yield from self._receive_events(process, request, shared, ticket)))
         yield result
 
     def _cancel_within(self, seconds: float) -> None:
@@ -199,14 +207,14 @@ class Engine:
             if process is not None and state == "ready":
                 return process
             if process is not None and state == "crashed":
-                raise MedSegError(
+                raise EngineUnavailable(
                     f"the prediction process cannot start ({process.describe_exit()}). "
                     "Predict again; if that does not help, install the program again."
                 )
             time.sleep(POLL_SECONDS)
 
     def _receive_events(
-        self, process: EngineProcess, request: PredictRequest, ticket: int
+        self, process: EngineProcess, request: PredictRequest, shared: SharedResult, ticket: int
     ) -> Generator[PredictionEvent, None, ResultReply]:
         self._set_busy(process, True)
         try:
@@ -217,6 +225,8 @@ class Engine:
                 match next(conversation):
                     case EventReply(event=event):
                         yield event
+                    case PartWrittenReply() as written:
+                        yield shared.read_part(written)
                     case ResultReply() as reply:
                         return reply
         finally:

@@ -16,6 +16,10 @@ class PredictionCancelled(MedSegError):
     """The prediction was cancelled by the user."""
 
 
+class EngineUnavailable(MedSegError):
+    """The engine cannot serve now, whatever the image and the model: it crashed, or has too little memory."""
+
+
 class PredictionEngine(Protocol):
     """Interface of an engine for a workspace; `Engine` implements it."""
 
@@ -59,7 +63,9 @@ class PredictionEngine(Protocol):
         roi_folder: Path | None = None,
         probabilities_file: Path | None = None,
     ) -> Iterator[PredictionEvent]:
-        """Yield progress and notices, and last the `PredictionResult`, whose arrays are of `image.spatial_shape`.
+        """Yield progress, notices and parts of a series, and last the `PredictionResult`.
+
+        Its arrays are of `image.spatial_shape`.
 
         The probabilities are written to `probabilities_file`, if it is given and can be written.
         """

@@ -14,11 +14,13 @@ from collections.abc import Callable, Generator
 from typing import IO
 
 from napari_medseg.core.errors import MedSegError, get_reason
+from napari_medseg.inference.engine.interface import EngineUnavailable
 from napari_medseg.inference.engine.protocol import (
     CancelledReply,
     CancelRequest,
     ErrorReply,
     EventReply,
+    PartWrittenReply,
     PredictRequest,
     Reply,
     Request,
@@ -49,6 +51,8 @@ class EngineProcess:
         Called in the reader thread for every reply, and finally with `None` when the process has ended.
     device
         Name of the device, such as ``cuda:1``; empty for the fastest one that computes.
+    runtime
+        What a person asks for; see `runtime_names.RuntimeWish`.
 
     Attributes
     ----------
@@ -57,16 +61,22 @@ class EngineProcess:
     """
 
     def __init__(
-        self, python: str, on_reply: Callable[["EngineProcess", Reply | None], None], device: str = ""
+        self,
+        python: str,
+        on_reply: Callable[["EngineProcess", Reply | None], None],
+        device: str = "",
+        runtime: str = "auto",
     ) -> None:
         self._on_reply = on_reply
         self.is_dying = False
         self._stderr_lines: deque[str] = deque(maxlen=N_STDERR_LINES)
         self._replies: queue.SimpleQueue[Reply | None] = queue.SimpleQueue()
         try:
-            self._popen = _spawn(python, device)
+            self._popen = _spawn(python, device, runtime)
         except OSError as error:
-            raise MedSegError(f"cannot start {python}: {get_reason(error)}. Install the program again.") from error
+            raise EngineUnavailable(
+                f"cannot start {python}: {get_reason(error)}. Install the program again."
+            ) from error
         stdout, stderr = _require_pipe(self._popen.stdout), _require_pipe(self._popen.stderr)
         self._stderr_thread = threading.Thread(
             target=self._collect_stderr, args=(stderr,), name="engine stderr", daemon=True
@@ -81,7 +91,7 @@ class EngineProcess:
 
     def stream_replies(
         self, request: PredictRequest, raise_if_cancelled: Callable[[], None], get_cancel_timeout_s: Callable[[], float]
-    ) -> Generator[EventReply | ResultReply, None, None]:
+    ) -> Generator[EventReply | PartWrittenReply | ResultReply, None, None]:
         """Send a request and yield its replies; the last one is the result.
 
         `raise_if_cancelled` is called every few milliseconds. If it raises, or the caller closes the generator, the
@@ -98,12 +108,12 @@ class EngineProcess:
             while not stopped:
                 reply = self._next_reply(raise_if_cancelled)
                 stopped = reply is None or isinstance(reply, FINAL_REPLIES)
-                if isinstance(reply, EventReply | ResultReply):
+                if isinstance(reply, EventReply | PartWrittenReply | ResultReply):
                     yield reply
                 elif isinstance(reply, ErrorReply):
                     raise MedSegError(reply.text)
                 elif reply is None:
-                    raise MedSegError(
+                    raise EngineUnavailable(
                         f"the prediction process ended unexpectedly ({self.describe_exit()}). "
                         "It was restarted and nothing is lost: predict again."
                     )
@@ -177,9 +187,9 @@ class EngineProcess:
                     logger.debug("engine: %s", text)
 
 
-def _spawn(python: str, device: str) -> subprocess.Popen[bytes]:
+def _spawn(python: str, device: str, runtime: str) -> subprocess.Popen[bytes]:
     # -P: a file in the user's folder with the name of a package must not shadow it. utf8: its stderr is read as UTF-8.
-    command = [python, "-P", "-X", "utf8", "-m", "napari_medseg.inference.engine.server", *([device] if device else [])]
+    command = [python, "-P", "-X", "utf8", "-m", "napari_medseg.inference.engine.server", device, runtime]
     flags = 0
     if sys.platform == "win32":
         flags = subprocess.BELOW_NORMAL_PRIORITY_CLASS | subprocess.CREATE_NO_WINDOW

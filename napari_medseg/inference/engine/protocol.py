@@ -82,6 +82,15 @@ class EventReply(_Message):
     event: PredictionProgress | PredictionNotice = Field(union_mode="left_to_right")
 
 
+class PartWrittenReply(_Message):
+    """Engine to window: the labels of slices from `first` to `stop` (excluded) are written; see `PredictionPart`."""
+
+    kind: Literal["part written"] = "part written"
+    id: int
+    first: int
+    stop: int
+
+
 class ResultReply(_Message):
     """Engine to window: the prediction is finished and its arrays are written; see `PredictionResult`."""
 
@@ -110,7 +119,7 @@ class ErrorReply(_Message):
 
 
 Request = PredictRequest | CancelRequest
-Reply = ReadyReply | EventReply | ResultReply | CancelledReply | ErrorReply
+Reply = ReadyReply | EventReply | PartWrittenReply | ResultReply | CancelledReply | ErrorReply
 
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="kind")])
 _REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="kind")])

@@ -22,8 +22,9 @@ from numpy.typing import DTypeLike, NDArray
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard
-from napari_medseg.inference.engine.protocol import ArrayRef, PredictRequest, ResultReply
-from napari_medseg.inference.events import PredictionResult
+from napari_medseg.inference.engine.interface import EngineUnavailable
+from napari_medseg.inference.engine.protocol import ArrayRef, PartWrittenReply, PredictRequest, ResultReply
+from napari_medseg.inference.events import PredictionPart, PredictionResult
 
 LINUX_SHARED_MEMORY = Path("/dev/shm")
 
@@ -56,7 +57,7 @@ class SharedArray:
         try:
             memory = SharedMemory(name, create=True, size=max(1, ref.n_bytes))
         except (OSError, MemoryError) as error:  # Windows and macOS say only now that there is too little
-            raise MedSegError(
+            raise EngineUnavailable(
                 f"the image needs {ref.n_bytes / 1e6:.0f} MB of shared memory, but the system does not give them "
                 f"({get_reason(error)}). Close other programs and images, or predict fewer slices at once."
             ) from error
@@ -83,7 +84,7 @@ class SharedArray:
         except FileNotFoundError as error:
             raise MedSegError("The prediction was cancelled before it started. Run it again.") from error
         except (OSError, MemoryError) as error:
-            raise MedSegError(
+            raise EngineUnavailable(
                 f"the engine cannot map {ref.n_bytes / 1e6:.0f} MB of shared memory ({get_reason(error)}). Close other "
                 "programs and images, or predict fewer slices at once."
             ) from error
@@ -149,6 +150,10 @@ class SharedResult:
             roi=allocate(np.uint8) if with_roi else None,
         )
 
+    def read_part(self, reply: PartWrittenReply) -> PredictionPart:
+        """Return a copy of a part of the labels, while the engine works on the rest."""
+        return PredictionPart(reply.first, self.labels.view()[reply.first : reply.stop].copy())
+
     def read(self, reply: ResultReply) -> PredictionResult:
         """Return a copy of the result, after the engine's last reply."""
         return PredictionResult(
@@ -161,6 +166,14 @@ class SharedResult:
             domain_distance=reply.domain_distance,
             is_like_training=reply.is_like_training,
         )
+
+
+def write_part(request: PredictRequest, part: PredictionPart) -> PartWrittenReply:
+    """Write a part of the labels to the shared array of a request; raises as `write_result`."""
+    stop = part.first + len(part.labels)
+    with SharedArray.attach(request.labels) as segment:
+        segment.view()[part.first : stop] = part.labels
+    return PartWrittenReply(id=request.id, first=part.first, stop=stop)
 
 
 def write_result(request: PredictRequest, result: PredictionResult) -> ResultReply:
@@ -196,7 +209,7 @@ def _require_free_memory(n_bytes: int) -> None:
     if not LINUX_SHARED_MEMORY.is_dir():
         return
     if n_bytes > (free := shutil.disk_usage(LINUX_SHARED_MEMORY).free):
-        raise MedSegError(
+        raise EngineUnavailable(
             f"the image needs {n_bytes / 1e6:.0f} MB of shared memory, but only {free / 1e6:.0f} MB are free. "
             f"Enlarge {LINUX_SHARED_MEMORY} (in Docker: --shm-size), or predict fewer slices at once."
         )

@@ -2,9 +2,12 @@
 
 import importlib.metadata
 import importlib.util
+import logging
 from typing import Literal, get_args
 
 from napari_medseg.core.errors import MedSegError, look_up
+
+logger = logging.getLogger(__name__)
 
 Runtime = Literal["torch", "openvino"]
 """What computes."""
@@ -28,6 +31,15 @@ def parse_runtime(text: str) -> RuntimeWish:
     if wish == "openvino" and not has_openvino():
         raise MedSegError(INSTALL_OPENVINO)
     return wish
+
+
+def choose_runtime(text: str) -> RuntimeWish:
+    """Return the runtime that a person asked for in another session, or ``auto`` if it is not there any more."""
+    try:
+        return parse_runtime(text)
+    except MedSegError as error:
+        logger.warning("the runtime is chosen by measurement: %s", error)
+        return "auto"
 
 
 def has_openvino() -> bool:

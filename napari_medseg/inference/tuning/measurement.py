@@ -14,13 +14,12 @@ from napari_medseg.core.errors import is_out_of_memory
 from napari_medseg.inference.compiled_network import FAILURES
 from napari_medseg.inference.device import free_cached_memory
 from napari_medseg.inference.runtimes.openvino_network import PlaneNetwork
+from napari_medseg.inference.tuning.settings import BUDGET_S
 from napari_medseg.inference.tuning.tuned_choice import Trial
 from napari_medseg.networks.padding import ALIGNMENT_PX
 
 logger = logging.getLogger(__name__)
 
-BUDGET_S = 1.0
-"""Of one measurement, in the time of `read_clock`; a pass that began is finished."""
 LONGEST_PASS_S = 0.4
 """Cancel is noticed between passes."""
 CLEAR_GAIN = 0.05

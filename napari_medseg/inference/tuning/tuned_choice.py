@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_medseg.core.atomic_io import atomic_write_text, read_file
@@ -121,11 +120,6 @@ class TuningCache:
 
     def _list_files(self) -> list[Path]:
         return sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
-
-
-def get_cache_dir() -> Path:
-    """Return the folder of what this program can compute again."""
-    return platformdirs.user_cache_path(PACKAGE, appauthor=False)
 
 
 def get_program_version() -> str:

@@ -6,8 +6,6 @@ measurement takes a second. One image is predicted in one way; the next one may 
 
 import logging
 import platform
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,36 +20,22 @@ from napari_medseg.inference.device_status import query_nvidia_driver
 from napari_medseg.inference.runtimes.openvino_network import PlaneNetwork, accepts
 from napari_medseg.inference.runtimes.preparation import OpenVinoPreparation
 from napari_medseg.inference.runtimes.runtime_names import Runtime, RuntimeWish, get_openvino_version, has_openvino
-from napari_medseg.inference.tuning.measurement import BUDGET_S, CLEAR_GAIN, Measurement, crop_sample
+from napari_medseg.inference.tuning.measurement import CLEAR_GAIN, Measurement, crop_sample
+from napari_medseg.inference.tuning.settings import CHOICES_FOLDER, MODELS_FOLDER, TuningSettings
 from napari_medseg.inference.tuning.trials import MIN_AGREEMENT, choose_precision, measure_batches, try_openvino
 from napari_medseg.inference.tuning.tuned_choice import (
     TunedChoice,
     TuningCache,
     TuningKey,
-    get_cache_dir,
     get_program_version,
 )
 
 logger = logging.getLogger(__name__)
 
-WORK_BEFORE_TUNING_S = 3.0
-"""Seconds of forward passes before a version is measured or converted, about what the conversion costs."""
 LONGEST_COMPARED_PX = 320
 """Side of the part of a plane on which runtimes are compared."""
 LONGEST_SAMPLE_PX = 768
 """Side of the planes that batches are measured with; at most a tile."""
-CHOICES_FOLDER, MODELS_FOLDER = "tuning", "openvino"
-"""Folders in the cache."""
-
-
-@dataclass(frozen=True)
-class TuningSettings:
-    """How versions are tuned; `wish` is the runtime that a person asks for."""
-
-    wish: RuntimeWish = "auto"
-    folder: Path = field(default_factory=get_cache_dir)
-    work_before_s: float = WORK_BEFORE_TUNING_S
-    budget_s: float = BUDGET_S
 
 
 class Tuner:
@@ -137,9 +121,9 @@ class Tuner:
         usual_batch_px
             Pixels of a batch without a choice.
         sample
-            Planes (n, c, h, w) of an image of this version; `None` for those that were observed.
+            Planes (n, c, h, w) of an image of this version, if none was observed yet.
         """
-        sample = self._sample if sample is None else sample[:1]
+        sample = sample[:1] if sample is not None and self._sample is None else self._sample
         if sample is None:
             return ""
         whole, part = crop_sample(sample, LONGEST_SAMPLE_PX), crop_sample(sample, LONGEST_COMPARED_PX)

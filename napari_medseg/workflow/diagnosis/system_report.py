@@ -24,6 +24,7 @@ PACKAGES = (
     "torchvision",
     "monai",
     "segmentation-models-pytorch",
+    "openvino",
     "numpy",
     "pydicom",
 )

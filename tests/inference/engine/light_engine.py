@@ -13,7 +13,13 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 
 from napari_medseg.core.image import Image
-from napari_medseg.inference.events import PredictionEvent, PredictionOptions, PredictionProgress, PredictionResult
+from napari_medseg.inference.events import (
+    PredictionEvent,
+    PredictionOptions,
+    PredictionPart,
+    PredictionProgress,
+    PredictionResult,
+)
 
 SLICE_S = 0.02
 
@@ -22,9 +28,10 @@ class LightPredictor:
     """Finds the voxels above 0, slice by slice, and takes its time."""
 
     fell_back_at = None
+    may_tune = False
 
     @classmethod
-    def load(cls, folder: Path, device: str) -> "LightPredictor":
+    def load(cls, folder: Path, device: str, tuning: object = None) -> "LightPredictor":
         return cls()
 
     def predict(self, image: Image, options: PredictionOptions) -> Iterator[PredictionEvent]:
@@ -33,6 +40,8 @@ class LightPredictor:
         for number in range(n_slices):
             yield PredictionProgress(number, n_slices, f"slice {number + 1} of {n_slices}", 1.0)
             time.sleep(SLICE_S)
+            if options.with_parts and number == 0 and n_slices > 1:
+                yield PredictionPart(0, (image.pixels[:1] > 0).astype(np.uint8))
         doubt = np.zeros(image.spatial_shape, np.uint8) if options.with_uncertainty_map else None
         yield PredictionResult((image.pixels > 0).astype(np.uint8), 0.1, doubt, 1.0, "CPU")
 

@@ -19,7 +19,8 @@ from napari_medseg.inference.predictor import Predictor
 from napari_medseg.inference.runtimes.runtime_names import has_openvino
 from napari_medseg.inference.tuning import tuner as tuner_module
 from napari_medseg.inference.tuning.measurement import Measurement
-from napari_medseg.inference.tuning.tuner import Tuner, TuningSettings
+from napari_medseg.inference.tuning.settings import TuningSettings
+from napari_medseg.inference.tuning.tuner import Tuner
 
 needs_openvino = pytest.mark.skipif(not has_openvino(), reason="the extra `openvino` is not installed")
 

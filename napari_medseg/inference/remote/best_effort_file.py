@@ -1,0 +1,67 @@
+"""A file that is received although it is only a help: where it cannot be written, the rest goes on without it."""
+
+import contextlib
+import logging
+from pathlib import Path
+from typing import IO, Self
+
+from napari_medseg.core.atomic_io import make_temporary_path, replace_file
+from napari_medseg.core.errors import get_reason
+
+logger = logging.getLogger(__name__)
+
+
+class BestEffortFile:
+    """A file that appears if all of it could be written, and `keep` was called; a full disk is no error.
+
+    Parameters
+    ----------
+    path
+        Where it appears; `None` throws away what is written.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._unfinished = None if path is None else make_temporary_path(path)
+        self._file: IO[bytes] | None = None
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        """Take the next bytes."""
+        if self._file is not None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self._give_up(error)
+
+    def keep(self) -> None:
+        """Let it appear: it is complete."""
+        if self._file is None or self._unfinished is None or self._path is None:
+            return
+        try:
+            self._file.close()
+            replace_file(self._unfinished, self._path)
+        except OSError as error:
+            self._give_up(error)
+
+    def __enter__(self) -> Self:
+        if self._unfinished is not None:
+            try:
+                self._unfinished.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self._unfinished.open("wb")
+            except OSError as error:
+                self._give_up(error)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            if self._file is not None:
+                self._file.close()
+            if self._unfinished is not None:
+                self._unfinished.unlink(missing_ok=True)
+
+    def _give_up(self, error: OSError) -> None:
+        logger.info("the probabilities are not kept: %s", get_reason(error))
+        with contextlib.suppress(OSError):
+            if self._file is not None:
+                self._file.close()
+        self._file = None

@@ -1,0 +1,156 @@
+"""What one user, and all users together, may take of a server. Above it, the window predicts on its own computer."""
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from napari_medseg.inference.remote.messages import RemoteRefused
+
+
+@dataclass(frozen=True)
+class ServerLimits:
+    """Sizes in bytes, times in seconds.
+
+    Parameters
+    ----------
+    max_connections, max_connections_per_user
+        At the same time; further ones are refused with HTTP 503.
+    max_unproven
+        Connections that have not shown a token yet.
+    max_orders_per_minute
+        Of one user.
+    max_image_bytes, max_version_bytes
+        Of the pixels of one image, and of one file of a version.
+    max_memory_bytes
+        Of all images that are received or wait; who comes later is asked for pixels when there is room.
+    max_cache_bytes
+        Of the versions that are kept on the disk.
+    frame_timeout_s, handshake_timeout_s
+        For one frame of 1 MiB, and for a connection to show its token.
+    ping_s
+        Between two pings, and for the answer: a window that gives none is gone.
+    """
+
+    max_connections: int = 256
+    max_connections_per_user: int = 8
+    max_unproven: int = 64
+    max_orders_per_minute: int = 600
+    max_image_bytes: int = 4 * 2**30
+    max_version_bytes: int = 2 * 2**30
+    max_memory_bytes: int = 16 * 2**30
+    max_cache_bytes: int = 20 * 2**30
+    frame_timeout_s: float = 30.0
+    handshake_timeout_s: float = 10.0
+    ping_s: float = 10.0
+
+
+class OrderRate:
+    """Counts the orders of each user in the last minute."""
+
+    def __init__(self, max_per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max = max_per_minute
+        self._clock = clock
+        self._times: dict[str, deque[float]] = {}
+
+    def count(self, user: str) -> None:
+        """Count an order; raises `RemoteRefused` if there were too many."""
+        times, now = self._times.setdefault(user, deque()), self._clock()
+        while times and now - times[0] > 60.0:
+            times.popleft()
+        if len(times) >= self._max:
+            raise RemoteRefused(f"the server takes at most {self._max} requests a minute from one user")
+        times.append(now)
+
+
+class ConnectionCount:
+    """Counts the connections of each user."""
+
+    def __init__(self, limits: ServerLimits) -> None:
+        self._limits = limits
+        self._of_user: Counter[str] = Counter()
+
+    def may_enter(self, user: str) -> bool:
+        """Whether one more connection of a user is allowed."""
+        of_user = self._of_user[user] < self._limits.max_connections_per_user
+        return of_user and self._of_user.total() < self._limits.max_connections
+
+    def enter(self, user: str) -> None:
+        """Count a connection."""
+        self._of_user[user] += 1
+
+    def leave(self, user: str) -> None:
+        """Count a connection no more."""
+        self._of_user[user] -= 1
+        if not self._of_user[user]:
+            del self._of_user[user]
+
+
+class MemoryBudget:
+    """Lets images in as long as there is room for them; the first who waits comes first."""
+
+    def __init__(self, n_bytes: int) -> None:
+        self._total = self._left = n_bytes
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    def request(self, n_bytes: int) -> "Reservation":
+        """Ask for so many bytes.
+
+        Raises
+        ------
+        RemoteRefused
+            If there are never so many.
+        """
+        if n_bytes > self._total:
+            raise RemoteRefused(
+                f"the image needs {n_bytes / 1e6:,.0f} MB on the server, which gives {self._total / 1e6:,.0f}"
+            )
+        return Reservation(self, n_bytes)
+
+    async def take(self, n_bytes: int) -> None:
+        """Wait until there is room, and take it."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((n_bytes, turn))
+        self._let_in()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give_back(n_bytes)
+            raise
+        finally:
+            self._waiting = deque(one for one in self._waiting if one[1] is not turn)
+            self._let_in()
+
+    def give_back(self, n_bytes: int) -> None:
+        """Make room for others."""
+        self._left += n_bytes
+        self._let_in()
+
+    def _let_in(self) -> None:
+        while self._waiting and self._waiting[0][0] <= self._left:
+            n_bytes, turn = self._waiting.popleft()
+            if not turn.done():
+                self._left -= n_bytes
+                turn.set_result(None)
+
+
+class Reservation:
+    """A part of the `MemoryBudget`; to release it twice, or before it was given, does no harm."""
+
+    def __init__(self, budget: MemoryBudget, n_bytes: int) -> None:
+        self._budget = budget
+        self._n_bytes = n_bytes
+        self._is_held = False
+
+    async def wait(self) -> None:
+        """Wait until there is room."""
+        await self._budget.take(self._n_bytes)
+        self._is_held = True
+
+    def release(self) -> None:
+        """Make room for others."""
+        if self._is_held:
+            self._is_held = False
+            self._budget.give_back(self._n_bytes)

@@ -1,0 +1,114 @@
+"""One prediction in the engine of a lane, in a task of its own: the answer to a cancel need not wait for its end."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from napari_medseg.core.errors import MedSegError, translate_errors
+from napari_medseg.core.image import Image
+from napari_medseg.inference.engine.client import Engine
+from napari_medseg.inference.engine.interface import EngineUnavailable
+from napari_medseg.inference.events import PredictionEvent, PredictionProgress
+from napari_medseg.inference.remote.messages import PredictOrder, QueuedReply, RemoteRefused
+from napari_medseg.workflow.serving.session import Session
+
+Told = QueuedReply | PredictionEvent
+_ending: set["asyncio.Task[None]"] = set()
+"""Tasks that nobody waits for any more; asyncio itself keeps only weak references."""
+
+
+class RunningPrediction:
+    """Waits for a lane and predicts there.
+
+    Parameters
+    ----------
+    session, order, image
+        Whose order it is, and what is predicted.
+    probabilities_file
+        Gets the probabilities; `None` if they are not wanted.
+    """
+
+    def __init__(self, session: Session, order: PredictOrder, image: Image, probabilities_file: Path | None) -> None:
+        self._session = session
+        self._order = order
+        self._image = image
+        self._probabilities_file = probabilities_file
+        self._told: asyncio.Queue[Told | Exception | None] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        self._engine: Engine | None = None
+        self._is_stopped = False
+        self._task = self._loop.create_task(self._occupy_lane())
+        _ending.add(self._task)
+        self._task.add_done_callback(_ending.discard)
+
+    async def events(self) -> AsyncIterator[Told]:
+        """Yield the place in the queue and the events, last the result; progress that is overtaken is left out.
+
+        Raises
+        ------
+        MedSegError
+            If the prediction failed; `RemoteRefused` if that was not for the image or the model.
+        """
+        while True:
+            told = await self._told.get()
+            if told is None:
+                return
+            if isinstance(told, EngineUnavailable):
+                raise RemoteRefused(str(told)) from told
+            if isinstance(told, Exception):
+                raise told
+            if isinstance(told, PredictionProgress | QueuedReply) and not self._told.empty():
+                continue
+            yield told
+
+    def stop(self) -> None:
+        """Leave the queue, or stop the engine at its next step; returns at once. Does nothing after the end."""
+        self._is_stopped = True
+        if self._engine is not None:
+            self._engine.cancel_gracefully()
+        elif not self._task.done():
+            self._task.cancel()
+
+    async def _occupy_lane(self) -> None:
+        queue = self._session.server.queue
+        with contextlib.suppress(asyncio.CancelledError):
+            async with queue.take_turn(self._session.user, float(self._image.pixels.size), self._tell_place) as engine:
+                self._engine = engine
+                try:
+                    await self._run_in_thread(engine)
+                finally:
+                    self._engine = None
+
+    def _tell_place(self, place: int, seconds: float | None) -> None:
+        self._told.put_nowait(QueuedReply(id=self._order.id, place=place, seconds=seconds))
+
+    async def _run_in_thread(self, engine: Engine) -> None:
+        ended: asyncio.Future[None] = self._loop.create_future()
+        thread = threading.Thread(target=self._predict, args=(engine, ended), name="served prediction", daemon=True)
+        thread.start()
+        await ended
+
+    def _predict(self, engine: Engine, ended: "asyncio.Future[None]") -> None:
+        """Run the prediction; called in a thread of its own."""
+        last: Exception | None = None
+        try:
+            versions, order = self._session.server.versions, self._order
+            events = engine.predict(
+                self._image,
+                versions.find_folder(order.version),
+                with_uncertainty_map=order.with_uncertainty_map,
+                roi_folder=None if order.roi_version is None else versions.find_folder(order.roi_version),
+                probabilities_file=self._probabilities_file,
+            )
+            with translate_errors():
+                for event in events:
+                    if self._is_stopped:
+                        break
+                    self._loop.call_soon_threadsafe(self._told.put_nowait, event)
+        except MedSegError as error:
+            last = error
+        finally:
+            self._loop.call_soon_threadsafe(self._told.put_nowait, last)
+            self._loop.call_soon_threadsafe(ended.set_result, None)

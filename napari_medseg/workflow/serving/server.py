@@ -1,0 +1,278 @@
+"""The server: who may connect, and one task for each connection that serves its orders one after the other.
+
+Nothing that a connection sends is decoded before its token was found right: that is in the HTTP request which opens it.
+"""
+
+import asyncio
+import logging
+import secrets
+import shutil
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_medseg.core.errors import MedSegError, translate_errors
+from napari_medseg.inference.engine.client import Engine
+from napari_medseg.inference.engine.protocol import CancelledReply, CancelRequest, ErrorReply
+from napari_medseg.inference.remote.connecting import require_websockets
+from napari_medseg.inference.remote.conversation import Conversation, Message, OrderCancelled
+from napari_medseg.inference.remote.messages import (
+    ORDER_FRAME,
+    PROTOCOL,
+    LinkLost,
+    RefusedReply,
+    RemoteRefused,
+    WelcomeReply,
+    WireError,
+)
+from napari_medseg.inference.remote.payload import MAX_FRAME_BYTES
+from napari_medseg.workflow.serving.fair_queue import FairQueue
+from napari_medseg.workflow.serving.handlers import HANDLERS
+from napari_medseg.workflow.serving.limits import ConnectionCount, MemoryBudget, OrderRate, ServerLimits
+from napari_medseg.workflow.serving.session import ServerResources, Session
+from napari_medseg.workflow.serving.tokens import StoredToken, TokenFile
+from napari_medseg.workflow.serving.version_cache import VersionCache
+
+if TYPE_CHECKING:
+    from websockets.asyncio.server import ServerConnection
+    from websockets.http11 import Request, Response
+
+logger = logging.getLogger(__name__)
+
+HOUSEKEEPING_S = 1.0
+"""How often places are told, and tokens are looked at that were revoked meanwhile."""
+POLICY_VIOLATION, GOING_AWAY = 1008, 1001
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Where a server listens, and what it uses.
+
+    Parameters
+    ----------
+    folder
+        For versions and unfinished things; no other server may use it.
+    tokens
+        The file of tokens.
+    devices
+        Such as ``cuda:0``; one engine is started for each. Empty text: the fastest one.
+    python
+        Path of the Python interpreter that the engines run in.
+    tls
+        Certificate and key; `None` for an unencrypted connection.
+    """
+
+    folder: Path
+    tokens: TokenFile
+    host: str = "127.0.0.1"
+    port: int = 0
+    devices: tuple[str, ...] = ("",)
+    python: str = sys.executable
+    tls: ssl.SSLContext | None = None
+    limits: ServerLimits = field(default_factory=ServerLimits)
+
+
+class PredictionServer:
+    """Serves windows until its context ends; use `run_server`.
+
+    Attributes
+    ----------
+    port
+        Where it listens; that of the settings, or a free one if that is 0.
+    """
+
+    def __init__(self, settings: ServerSettings, resources: ServerResources) -> None:
+        self._settings = settings
+        self._resources = resources
+        self._counts = ConnectionCount(settings.limits)
+        self._users: dict[ServerConnection, StoredToken] = {}
+        self._unproven: set[ServerConnection] = set()
+        self.port = settings.port
+
+    @property
+    def users(self) -> list[str]:
+        """Names of the users of all open connections, sorted."""
+        return sorted(token.name for token in self._users.values())
+
+    def check_token(self, connection: "ServerConnection", request: "Request") -> "Response | None":
+        """Refuse a connection without a valid token, or above a limit; called before anything else is read."""
+        kind, _, text = request.headers.get("Authorization", "").partition(" ")
+        token = self._settings.tokens.find_user(text) if kind == "Bearer" else None
+        if token is None:
+            logger.warning("a connection from %s without a valid token was refused", _get_host(connection))
+            return connection.respond(HTTPStatus.UNAUTHORIZED, "a valid token is needed\n")
+        if not self._counts.may_enter(token.name):
+            logger.warning("%s has too many connections, or all together", token.name)
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections\n")
+        self._users[connection] = token
+        self._unproven.discard(connection)
+        self._counts.enter(token.name)
+        return None
+
+    def admit(self, connection: "ServerConnection") -> None:
+        """Count a connection that has yet to show its token; it is closed if there are too many."""
+        if len(self._unproven) >= self._settings.limits.max_unproven:
+            connection.transport.abort()
+        else:
+            self._unproven.add(connection)
+
+    def forget(self, connection: "ServerConnection") -> None:
+        """Count a connection that was closed no more."""
+        self._unproven.discard(connection)
+        if (token := self._users.pop(connection, None)) is not None:
+            self._counts.leave(token.name)
+
+    async def serve(self, connection: "ServerConnection") -> None:
+        """Serve the orders of one connection until it is closed."""
+        user = self._users[connection].name
+        logger.info("%s is connected", user)
+        timeout_s = self._settings.limits.frame_timeout_s
+        conversation = Conversation(connection, ORDER_FRAME, secrets.token_hex(8), timeout_s)
+        try:
+            await conversation.send(self._make_welcome(conversation.session))
+            session = Session(user, conversation, self._resources)
+            while True:
+                await self._serve_one(session, await conversation.receive_message())
+        except LinkLost as error:
+            logger.info("%s is gone: %s", user, error)
+        except WireError as error:
+            logger.warning("the connection of %s is closed: %s", user, error)
+            await conversation.close(POLICY_VIOLATION, str(error))
+
+    async def keep_house(self) -> None:
+        """Tell places and close the connections of revoked tokens, until cancelled."""
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_S)
+            self._resources.queue.tell_places()
+            try:
+                tokens = self._settings.tokens
+                revoked = [one for one, token in self._users.items() if not tokens.is_valid(token.id)]
+            except MedSegError as error:  # a damaged file: nobody new may come, and who is here stays
+                logger.warning("%s", error)
+                continue
+            closing = (one.close(POLICY_VIOLATION, "the token was revoked") for one in revoked)
+            await asyncio.gather(*closing, return_exceptions=True)
+
+    async def _serve_one(self, session: Session, order: Message) -> None:
+        if isinstance(order, CancelRequest):  # of an order that had just ended
+            return
+        handler = HANDLERS.get(type(order))
+        order_id = getattr(order, "id", None)
+        if handler is None or order_id is None:
+            raise WireError("an order was expected")
+        try:
+            with translate_errors():
+                self._resources.rate.count(session.user)
+                await handler(session, order)
+        except OrderCancelled:
+            await session.conversation.send(CancelledReply(id=order_id))
+        except (LinkLost, WireError):
+            raise
+        except RemoteRefused as error:
+            await session.conversation.send(RefusedReply(id=order_id, text=str(error)))
+        except MedSegError as error:
+            await session.conversation.send(ErrorReply(id=order_id, text=str(error)))
+
+    def _make_welcome(self, session: str) -> WelcomeReply:
+        engines, limits = self._resources.engines, self._settings.limits
+        return WelcomeReply(
+            session=session,
+            program=version("napari-medseg"),
+            device=", ".join(sorted({engine.device for engine in engines if engine.device})),
+            cpu_reason=next((engine.cpu_reason for engine in engines if engine.cpu_reason), ""),
+            max_image_bytes=limits.max_image_bytes,
+            max_version_bytes=limits.max_version_bytes,
+        )
+
+
+@asynccontextmanager
+async def run_server(settings: ServerSettings) -> AsyncIterator[PredictionServer]:
+    """Serve inside the context; the engines end with it.
+
+    Raises
+    ------
+    MedSegError
+        If websockets is missing.
+    OSError
+        If the port is taken.
+    """
+    require_websockets()
+    from websockets.asyncio.server import serve
+    from websockets.typing import Subprotocol
+
+    limits = settings.limits
+    engines = tuple(Engine(settings.python, device) for device in settings.devices)
+    resources = make_resources(settings, engines)
+    server = PredictionServer(settings, resources)
+    for engine in engines:
+        engine.start()
+    house = asyncio.create_task(server.keep_house())
+    try:
+        async with serve(
+            server.serve,
+            settings.host,
+            settings.port,
+            ssl=settings.tls,
+            process_request=server.check_token,
+            create_connection=make_connection_class(server),
+            subprotocols=[Subprotocol(PROTOCOL)],
+            origins=[None],  # no page in a browser
+            compression=None,
+            server_header=None,
+            max_size=MAX_FRAME_BYTES,
+            max_queue=4,
+            open_timeout=limits.handshake_timeout_s,
+            ping_interval=limits.ping_s,
+            ping_timeout=limits.ping_s,
+            close_timeout=1.0,
+        ) as listening:
+            server.port = next(iter(listening.sockets)).getsockname()[1]
+            yield server
+    finally:
+        house.cancel()
+        for engine in engines:
+            await asyncio.to_thread(engine.close)
+
+
+def make_connection_class(server: PredictionServer) -> "type[ServerConnection]":
+    """Return a class of connections that the server counts from their first byte to their last."""
+    from websockets.asyncio.server import ServerConnection
+
+    class CountedConnection(ServerConnection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            server.admit(self)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            server.forget(self)
+
+    return CountedConnection
+
+
+def make_resources(settings: ServerSettings, engines: tuple[Engine, ...]) -> ServerResources:
+    """Make what all connections share; call it in the event loop."""
+    limits = settings.limits
+    resources = ServerResources(
+        folder=settings.folder,
+        limits=limits,
+        engines=engines,
+        queue=FairQueue(list(engines)),
+        versions=VersionCache(settings.folder / "versions", limits.max_cache_bytes, limits.max_version_bytes),
+        memory=MemoryBudget(limits.max_memory_bytes),
+        rate=OrderRate(limits.max_orders_per_minute),
+    )
+    shutil.rmtree(resources.work_folder, ignore_errors=True)  # what a server left that was killed
+    resources.work_folder.mkdir(parents=True)
+    return resources
+
+
+def _get_host(connection: "ServerConnection") -> str:
+    address = connection.remote_address
+    return str(address[0]) if address else "an unknown address"
