@@ -69,10 +69,11 @@ class CompiledNetwork:
         torch.OutOfMemoryError
             Where the device has too little memory; `core.errors.is_out_of_memory` knows the other ways to say so.
         """
-        batch = torch.empty(planes.shape, memory_format=self._memory_format)
+        is_cuda = self._device.type == "cuda"  # from pinned memory it copies while it still computes the batch before
+        batch = torch.empty(planes.shape, memory_format=self._memory_format, pin_memory=is_cuda)
         batch.numpy()[...] = planes
         with torch.inference_mode(), torch.autocast(self._device.type, self.dtype, enabled=self.dtype is not None):
-            answer: Tensor = self._network(batch.to(self._device))
+            answer: Tensor = self._network(batch.to(self._device, non_blocking=is_cuda))
             return answer.float().contiguous()
 
     def take_features(self) -> NDArray[np.float32]:

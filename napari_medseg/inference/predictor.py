@@ -42,8 +42,9 @@ from napari_medseg.inference.postprocess import apply_postprocessing_step
 from napari_medseg.inference.preprocess import PreparedImage, get_planes_shape, prepare
 from napari_medseg.inference.probabilities.recorder import record_probabilities
 from napari_medseg.inference.roi import Box, compute_roi_box, crop_image, drop_outside_roi, get_roi, paste_into_image
-from napari_medseg.inference.runtimes.openvino_network import PlaneNetwork
+from napari_medseg.inference.runtimes.openvino_network import OpenVinoNetwork, PlaneNetwork
 from napari_medseg.inference.runtimes.plane_passes import PlanePasses
+from napari_medseg.inference.runtimes.prepared_batches import PreparedBatches
 from napari_medseg.inference.tuning.settings import TuningSettings
 from napari_medseg.inference.tuning.tuned_choice import TunedChoice
 from napari_medseg.inference.tuning.tuner import Tuner
@@ -114,8 +115,7 @@ class Predictor:
     ) -> "Predictor":
         """Load the version in a folder and, if it needs a region of interest, that in `roi_folder`, which finds it.
 
-        With `tuning`, runtime, precision and batch are chosen by measurement; without, torch computes with the usual
-        ones, so that versions are compared under equal conditions.
+        With `tuning`, runtime, precision and batch are chosen by measurement; without, torch computes as usual.
 
         Raises
         ------
@@ -133,30 +133,22 @@ class Predictor:
         return predictor
 
     def use_tuning(self, settings: TuningSettings) -> None:
-        """From now on, choose runtime, precision and batch by measurement."""
+        """Choose runtime, precision and batch by measurement from now on."""
         self.tuner = self._make_tuner(device=self.device, settings=settings)
         self._adopt_choice()
 
     @property
     def device_title(self) -> str:
         """Name of the device to show, with the runtime if that is not torch."""
-        runtime = "" if self._compiled_network is self._torch_network else " (OpenVINO)"
+        runtime = " (OpenVINO)" if isinstance(self._compiled_network, OpenVinoNetwork) else ""
         return describe_device(self.device) + runtime
 
-    @property
-    def may_tune(self) -> bool:
-        """Whether nothing is measured yet."""
-        return self.tuner is not None and self.tuner.choice is None
-
     def tune(self, image: Image | None = None, *, at_once: bool = False) -> None:
-        """Measure if enough was predicted, or at once; the next prediction uses what is chosen. It takes about 1 s.
-
-        If a person asked for a runtime, it is compared with torch before the first `image`.
-        """
+        """Measure in about 1 s, if due or `at_once`; before the first `image` where a person asked for a runtime."""
         if self.tuner is not None and (at_once or self.tuner.is_due or self.tuner.must_decide_first):
             sample = None if image is None else prepare(image, self.card, 0, 1).planes
-            text = self.tuner.decide(self._torch_network, self.limits.batch_px, sample)
-            self._notices += [make_notice(text)] if text else []
+            if text := self.tuner.decide(self._torch_network, self.limits.batch_px, sample):
+                self._notices.append(make_notice(text))
 
     def predict_labels(self, image: Image, tell: Callable[[str], object] = logger.debug) -> AnyLabels:
         """Predict and return the labels only, as of `predict`; `tell` takes the notices, which are also logged."""
@@ -202,23 +194,23 @@ class Predictor:
         n_classes, with_depth = self.card.architecture.classes, self.card.instances is not None
         with_map, padding = options.with_uncertainty_map, image.find_padding()
         accumulator = PredictionAccumulator(shape, n_classes, with_map, with_depth, temperature, observer, padding)
-        observe = None if self.tuner is None else self.tuner.observe
         parts = PartCutter(accumulator.labels, whole.spatial_shape, box, options.with_parts and not with_depth)
+        batches = PreparedBatches(image, self.card, is_ahead=self.device.type != "cpu")
         self._compiled_network.take_features()  # those of a prediction that was cancelled
         first = 0
         while first < shape[0]:
-            prepared = prepare(image, self.card, first, first + count_planes_per_batch(image, self.card, self.limits))
+            prepared = batches.get(first, count_planes_per_batch(image, self.card, self.limits))
             is_full, is_of_gpu, failure = False, False, ""  # handled below: in the block the error keeps the tensors
-            is_of_torch = self._compiled_network is self._torch_network
+            is_openvino = isinstance(self._compiled_network, OpenVinoNetwork)
             try:
-                passes = PlanePasses(self._compiled_network, self.device, self.limits, accumulator, timer, observe)
+                passes = PlanePasses(self._compiled_network, self.device, self.limits, accumulator, timer, self.tuner)
                 yield from passes.run(prepared, first)
             except FAILURES as error:
                 is_full, is_of_gpu = is_out_of_memory(error), can_fall_back(error, self.device)
                 failure = get_reason(error)
-                if not is_full and not is_of_gpu and is_of_torch:
+                if not is_full and not is_of_gpu and not is_openvino:
                     raise
-            if failure and not is_of_torch:
+            if failure and is_openvino:
                 yield self._return_to_torch(failure)
             elif is_full:
                 yield self._reduce_batch_or_tile(prepared, is_of_gpu)
@@ -230,12 +222,10 @@ class Predictor:
         return accumulator
 
     def _adopt_choice(self) -> None:
-        if self.tuner is None or self.tuner.choice is self._adopted:
-            return
-        self._adopted = self.tuner.choice
-        self._compiled_network = self.tuner.make_network(self._torch_network)
-        if self._adopted is not None and self._adopted.batch_px and self.limits == DEVICE_LIMITS[self.device.type]:
-            self.limits = replace(self.limits, batch_px=self._adopted.batch_px)
+        if self.tuner is not None and self.tuner.choice is not self._adopted:
+            self._compiled_network, self._adopted = self.tuner.make_network(self._torch_network), self.tuner.choice
+            if self._adopted is not None and self._adopted.batch_px and self.limits == DEVICE_LIMITS[self.device.type]:
+                self.limits = replace(self.limits, batch_px=self._adopted.batch_px)
 
     def _return_to_torch(self, reason: str) -> PredictionNotice:
         if self.tuner is not None:

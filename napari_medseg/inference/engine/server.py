@@ -152,7 +152,7 @@ class PredictorCache:
     @property
     def may_tune(self) -> bool:
         """Whether something is not measured yet."""
-        return any(predictor.may_tune for predictor in self._warm.values())
+        return any(one.tuner is not None and one.tuner.choice is None for one in self._warm.values())
 
     def tune(self) -> None:
         """Measure what is due; about a second for each version, once."""

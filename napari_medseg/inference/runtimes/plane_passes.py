@@ -1,8 +1,9 @@
 """Forward passes over planes: several whole planes at once, or the tiles of one large plane, blended."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,6 +18,13 @@ from napari_medseg.inference.runtimes.openvino_network import PlaneNetwork
 from napari_medseg.inference.tiling import TileSpan, compute_tile_spans
 
 
+class PassWatcher(Protocol):
+    """Learns from passes that are needed anyway; a `Tuner` does."""
+
+    def observe(self, planes: NDArray[np.float32], seconds: float) -> None:
+        """Take the planes (n, c, h, w) of a pass and the seconds of the call."""
+
+
 @dataclass(frozen=True, eq=False)
 class PlanePasses:
     """The passes of one prediction.
@@ -29,8 +37,8 @@ class PlanePasses:
         Takes the logits.
     timer
         Of the prediction.
-    observe
-        Is told the planes (n, c, h, w) of each pass and the seconds of the call; `None` if nobody needs them.
+    watcher
+        Is told of each pass; `None` if nobody needs it.
     """
 
     network: PlaneNetwork
@@ -38,7 +46,7 @@ class PlanePasses:
     limits: BatchLimits
     accumulator: PredictionAccumulator
     timer: PredictionTimer
-    observe: Callable[[NDArray[np.float32], float], object] | None = None
+    watcher: PassWatcher | None = None
 
     def run(self, prepared: PreparedImage, first: int) -> Iterator[PredictionProgress]:
         """Predict planes, the first of which has the index `first`; yield progress after each pass."""
@@ -92,6 +100,6 @@ class PlanePasses:
     def _compute(self, planes: NDArray[np.float32]) -> Tensor:
         began = time.perf_counter()
         logits = self.network.compute_logits(planes)
-        if self.observe is not None:
-            self.observe(planes, time.perf_counter() - began)
+        if self.watcher is not None:
+            self.watcher.observe(planes, time.perf_counter() - began)
         return logits

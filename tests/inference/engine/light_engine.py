@@ -28,7 +28,7 @@ class LightPredictor:
     """Finds the voxels above 0, slice by slice, and takes its time."""
 
     fell_back_at = None
-    may_tune = False
+    tuner = None
 
     @classmethod
     def load(cls, folder: Path, device: str, tuning: object = None) -> "LightPredictor":
