@@ -111,7 +111,7 @@ def measure_model(folder: Path, n_images: int) -> Iterator[tuple[str, ...]]:
     """Predict the images of a model in all ways, and yield a row for each."""
     network, card = load_version(folder)
     predictor = Predictor.load(folder, "cpu")
-    predictor.roi_predictor = None  # the same for all ways
+    predictor.roi_predictor = predictor.domain = None  # the same for all ways
     predictor.card = card.model_copy(update={"field": None})
     exact = CompiledNetwork(network, CPU, None)
     model = convert_network(fuse_conv_bn(network), card.architecture.in_channels, with_features=False)

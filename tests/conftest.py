@@ -6,12 +6,15 @@ Files of tests go to memory where there is enough of it, and a run ends with the
 import os
 import shutil
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import held_files
 import pytest
 from crash_traces import CrashTraces
 from leftover_processes import Watcher
+
+from napari_medseg.inference.tuning import settings
 
 TESTS = Path(__file__).resolve().parent
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -42,6 +45,15 @@ def is_memory_roomy() -> bool:
     if not MEMORY_FOLDER.is_dir() or os.statvfs(MEMORY_FOLDER).f_flag & os.ST_NOEXEC:
         return False
     return shutil.disk_usage(MEMORY_FOLDER).free > N_FREE_BYTES
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what predictors measure out of the user's cache, and what was measured there out of the tests."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "get_cache_dir", lambda: folder)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,8 @@ def _convert_trace(traced: object, shape: "openvino.PartialShape") -> "openvino.
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     frontend = FrontEndManager().load_by_framework("pytorch")
-    loaded = frontend.load(TorchScriptPythonDecoder(traced))
+    decoder = TorchScriptPythonDecoder(traced)  # a name of its own: it must live until the end of the conversion
+    loaded = frontend.load(decoder)
     planes = loaded.get_inputs()[-1]
     loaded.set_partial_shape(planes, shape)
     loaded.set_element_type(planes, Type.f32)

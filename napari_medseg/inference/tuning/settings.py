@@ -25,6 +25,6 @@ class TuningSettings:
     """How versions are tuned; `wish` is the runtime that a person asks for."""
 
     wish: RuntimeWish = "auto"
-    folder: Path = field(default_factory=get_cache_dir)
+    folder: Path = field(default_factory=lambda: get_cache_dir())
     work_before_s: float = WORK_BEFORE_TUNING_S
     budget_s: float = BUDGET_S

@@ -3,18 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-from napari_medseg.inference.tuning.settings import CHOICES_FOLDER, MODELS_FOLDER, get_cache_dir
+from napari_medseg.inference.tuning.settings import CHOICES_FOLDER, MODELS_FOLDER, TuningSettings
 from napari_medseg.inference.tuning.tuned_choice import TunedChoice, TuningCache
 
 
 def list_measured(cache_dir: Path | None = None) -> list[TunedChoice]:
     """Return all choices in the cache, the oldest first; by default in that of the user."""
-    return TuningCache((cache_dir or get_cache_dir()) / CHOICES_FOLDER).list_choices()
+    return TuningCache((cache_dir or TuningSettings().folder) / CHOICES_FOLDER).list_choices()
 
 
 def forget_measured(cache_dir: Path | None = None) -> int:
     """Delete the choices and the converted models; return how many choices there were. They are made again."""
-    folder = cache_dir or get_cache_dir()
+    folder = cache_dir or TuningSettings().folder
     for file in (folder / MODELS_FOLDER).glob("*"):
         file.unlink(missing_ok=True)
     return TuningCache(folder / CHOICES_FOLDER).clear()
