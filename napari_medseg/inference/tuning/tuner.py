@@ -104,8 +104,8 @@ class Tuner:
             return torch_network
 
     def give_up(self, reason: str) -> None:
-        """Stay with torch until the program ends, because OpenVINO failed."""
-        logger.warning("OpenVINO is not used for %s: %s", self._card.id, reason)
+        """Stay with torch as usual until the program ends, because OpenVINO or the measurement failed."""
+        logger.warning("%s is computed by torch as usual: %s", self._card.id, reason)
         self._openvino.give_up(reason)
         self.choice = TunedChoice(key=self._key, model=self._card.id, reason=reason)
 
@@ -126,6 +126,17 @@ class Tuner:
         sample = sample[:1] if sample is not None and self._sample is None else self._sample
         if sample is None:
             return ""
+        try:
+            self.choice = self._measure(torch_network, usual_batch_px, sample)
+        except FAILURES as error:  # the next prediction meets it, too, and knows what to do
+            self.give_up(get_reason(error))
+            return ""
+        if self._card.weights_sha256:
+            self._cache.write(self.choice)
+        logger.info("%s on %s: %s", self._card.id, self._key.device, self.choice)
+        return f"{self._card.id} stays with torch: {self.choice.reason}." if self._must_tell(self.choice) else ""
+
+    def _measure(self, torch_network: CompiledNetwork, usual_batch_px: int, sample: NDArray[np.float32]) -> TunedChoice:
         whole, part = crop_sample(sample, LONGEST_SAMPLE_PX), crop_sample(sample, LONGEST_COMPARED_PX)
         measured = Measurement(self._device, self.settings.budget_s)
         chosen, precision = choose_precision(measured, torch_network, lambda: self._make_exact(torch_network), part)
@@ -141,7 +152,7 @@ class Tuner:
             if found is not None and (gain > 1 + CLEAR_GAIN or self.settings.wish == "openvino"):
                 network, runtime, precision = found, "openvino", "fp32"
         batch_px = measure_batches(measured, network, f"{runtime} {precision}", whole, usual_batch_px)
-        self.choice = TunedChoice(
+        return TunedChoice(
             key=self._key,
             model=self._card.id,
             runtime=runtime,
@@ -151,10 +162,6 @@ class Tuner:
             reason=reason,
             trials=tuple(measured.trials),
         )
-        if self._card.weights_sha256:
-            self._cache.write(self.choice)
-        logger.info("%s on %s: %s in %s; %s", self._card.id, self._key.device, runtime, precision, reason)
-        return f"{self._card.id} stays with torch: {reason}." if self._must_tell(self.choice) else ""
 
     def _explain_torch(self) -> str:
         """Return why OpenVINO is not in question; empty if it is."""

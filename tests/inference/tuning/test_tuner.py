@@ -248,6 +248,21 @@ def test_fp32_is_used_where_it_is_faster_than_bf16(tmp_path: Path, speeds: dict[
     assert tuner.make_network(emulated) is emulated
 
 
+def test_a_device_that_fails_while_it_is_measured_changes_nothing(tmp_path: Path, speeds: dict[str, float]) -> None:
+    predictor = make_predictor(Small(), TuningSettings("torch", tmp_path, work_before_s=0))
+    run(predictor, picture())
+    fine = predictor._torch_network.compute_logits
+
+    def fail(planes: np.ndarray) -> Tensor:
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    predictor._torch_network.compute_logits = fail  # type: ignore[method-assign]
+    predictor.tune(at_once=True)
+    predictor._torch_network.compute_logits = fine  # type: ignore[method-assign]
+    assert run(predictor, picture())[0].device == "CPU"
+    assert not (tmp_path / "tuning").exists(), "the next start measures"
+
+
 def test_a_measurement_ends_when_its_budget_is_used_up(tmp_path: Path, speeds: dict[str, float]) -> None:
     speeds["torch fp32"] = 30.0
     calls: list[int] = []
