@@ -19,9 +19,21 @@ from torch import Tensor, nn
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.model_card import Architecture, ModelCard, PostprocessingStep, Preprocessing
+from napari_medseg.core.model_card import (
+    Architecture,
+    ModelCard,
+    PostprocessingStep,
+    Preprocessing,
+    RegionOfInterest,
+)
 from napari_medseg.inference.batch_limits import BatchLimits
-from napari_medseg.inference.events import PredictionNotice, PredictionOptions, PredictionProgress, PredictionResult
+from napari_medseg.inference.events import (
+    PredictionNotice,
+    PredictionOptions,
+    PredictionPart,
+    PredictionProgress,
+    PredictionResult,
+)
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import build_network, save_version
 
@@ -122,6 +134,40 @@ def test_a_stack_reports_each_batch_and_equals_its_slices(predictor: Predictor) 
     assert result.labels.shape == stack.shape
     for plane, labels in zip(stack, result.labels, strict=True):
         np.testing.assert_array_equal(predictor.predict_labels(Image(plane, "YX")), labels)
+
+
+def test_the_first_slices_of_a_series_come_as_soon_as_they_are_labelled(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_medseg.inference.accumulator.SECONDS_BETWEEN_PARTS", 0.0)
+    stack = Image(np.stack([np.roll(picture(160, 96), 7 * shift, axis=0) for shift in range(5)]), "ZYX")
+    options = PredictionOptions(with_parts=True)
+    events, result = run(predictor, stack, options)
+    parts = [event for event in events if isinstance(event, PredictionPart)]
+    assert [(part.first, len(part.labels)) for part in parts] == [(0, 2), (2, 2)], "the last come with the result"
+    for part in parts:
+        np.testing.assert_array_equal(part.labels, result.labels[part.first : part.first + len(part.labels)])
+    texts = [getattr(event, "text", "part") for event in events]
+    assert texts.index("part") < texts.index("slice 4 of 5")
+    assert not any(isinstance(event, PredictionPart) for event in run(predictor, stack)[0])
+    one = Image(stack.pixels[:1], "ZYX")
+    assert not any(isinstance(event, PredictionPart) for event in run(predictor, one, options)[0])
+
+
+def test_parts_inside_a_region_of_interest_are_whole_slices_and_none_of_the_region(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_medseg.inference.accumulator.SECONDS_BETWEEN_PARTS", 0.0)
+    hu = np.full((5, 200, 300), 0, np.int16)
+    hu[:, 60:90, 70:120] = 400
+    card = make_card().model_copy(update={"field": RegionOfInterest(task="lungs", margin=0.1)})
+    inside = Predictor(ByBrightness(), card, "cpu", SMALL, roi_predictor=predictor)
+    events, result = run(inside, Image(hu, "ZYX", units="HU"), PredictionOptions(with_parts=True))
+    parts = [event for event in events if isinstance(event, PredictionPart)]
+    assert parts
+    assert all(part.labels.shape[1:] == hu.shape[1:] for part in parts)
+    for part in parts:
+        np.testing.assert_array_equal(part.labels, result.labels[part.first : part.first + len(part.labels)])
 
 
 @pytest.mark.parametrize("shape", [(700, 1030), (1600, 300), (513, 999)])

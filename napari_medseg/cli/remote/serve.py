@@ -70,7 +70,7 @@ def serve(
         host=host,
         port=port,
         devices=tuple(device or [""]),
-        tls=_make_tls(cert, key),
+        tls=make_tls(cert, key),
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("websockets").setLevel(logging.WARNING)
@@ -132,7 +132,8 @@ def _refuse_open_listening(host: str, cert: Path | None, key: Path | None, witho
         )
 
 
-def _make_tls(cert: Path | None, key: Path | None) -> "ssl.SSLContext | None":
+def make_tls(cert: Path | None, key: Path | None) -> "ssl.SSLContext | None":
+    """Return the TLS of a server; `None` without a certificate. Raises `MedSegError` if the files are none."""
     import ssl
 
     if cert is None or key is None:

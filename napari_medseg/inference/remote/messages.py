@@ -8,7 +8,6 @@ Arrays and files go as payloads: a `PayloadHeader`, then binary frames with thei
 
 import math
 import re
-from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 import numpy as np
@@ -27,7 +26,8 @@ MAX_SIDE = 2**24
 SHA256 = r"^[0-9a-f]{64}$"
 _DTYPES = frozenset({"|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f4", "<u8", "<i8", "<f8"})
 ResultName = Literal["labels", "uncertainty_map", "roi"]
-_FORBIDDEN_PARTS = frozenset({"", ".", ".."})
+_SPECIAL_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*[. ]", re.IGNORECASE)
+"""Devices of Windows, this folder and the one above, and ends that Windows drops."""
 _ORDINARY_NAME = re.compile(r"[\w.,@+() -]{1,120}")
 
 
@@ -222,9 +222,6 @@ ANSWER_FRAME: TypeAdapter[AnswerFrame] = TypeAdapter(AnswerFrame)
 
 def check_relative_path(path: str) -> str:
     """Return a path with `/` that stays inside its folder on any system; raise `ValueError` if it does not."""
-    parts = path.split("/")
-    if any(part in _FORBIDDEN_PARTS or not _ORDINARY_NAME.fullmatch(part) for part in parts):
-        raise ValueError(f"{path[:80]!r} is not a path inside a folder")
-    if PurePosixPath(path).is_absolute() or any(part.endswith((".", " ")) for part in parts):
+    if not all(_ORDINARY_NAME.fullmatch(part) and not _SPECIAL_NAME.fullmatch(part) for part in path.split("/")):
         raise ValueError(f"{path[:80]!r} is not a path inside a folder")
     return path

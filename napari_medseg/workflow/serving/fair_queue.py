@@ -93,21 +93,18 @@ class FairQueue(Generic[Lane]):
         try:
             await ticket.turn
         except asyncio.CancelledError:
-            if ticket.turn.done() and not ticket.turn.cancelled():  # it had just been called
-                self._pass_on()
-            raise
-        finally:
             self._leave(ticket)
+            self._pass_on()  # it may just have been called
+            raise
+        self._leave(ticket)
 
     def _pass_on(self) -> None:
         """Call the next one for a free lane. It takes the lane itself, before anybody else can."""
-        n_called = sum(ticket.turn.done() for tickets in self._waiting.values() for ticket in tickets)
-        for ticket in self.list_order():
-            if n_called >= len(self._free):
-                break
-            if not ticket.turn.done():
-                ticket.turn.set_result(None)
-                n_called += 1
+        order = [ticket for ticket in self.list_order() if not ticket.turn.cancelled()]
+        called = [ticket for ticket in order if ticket.turn.done()]
+        waiting = [ticket for ticket in order if not ticket.turn.done()]
+        for ticket in waiting[: max(0, len(self._free) - len(called))]:
+            ticket.turn.set_result(None)
         self.tell_places()
 
     def _leave(self, ticket: Ticket) -> None:

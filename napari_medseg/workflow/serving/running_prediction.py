@@ -104,11 +104,17 @@ class RunningPrediction:
             )
             with translate_errors():
                 for event in events:
-                    if self._is_stopped:
+                    if self._is_stopped or self._loop.is_closed():
                         break
                     self._loop.call_soon_threadsafe(self._told.put_nowait, event)
         except MedSegError as error:
             last = error
         finally:
-            self._loop.call_soon_threadsafe(self._told.put_nowait, last)
-            self._loop.call_soon_threadsafe(ended.set_result, None)
+            with contextlib.suppress(RuntimeError):  # the server has ended
+                self._loop.call_soon_threadsafe(self._told.put_nowait, last)
+                self._loop.call_soon_threadsafe(_end, ended)
+
+
+def _end(waited_for: "asyncio.Future[None]") -> None:
+    if not waited_for.done():
+        waited_for.set_result(None)

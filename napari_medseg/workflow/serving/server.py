@@ -9,7 +9,7 @@ import secrets
 import shutil
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -47,7 +47,8 @@ logger = logging.getLogger(__name__)
 
 HOUSEKEEPING_S = 1.0
 """How often places are told, and tokens are looked at that were revoked meanwhile."""
-POLICY_VIOLATION, GOING_AWAY = 1008, 1001
+POLL_S = 0.02
+POLICY_VIOLATION = 1008
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,10 @@ class PredictionServer:
     ----------
     port
         Where it listens; that of the settings, or a free one if that is 0.
+    engines
+        One for each device.
+    n_open_orders
+        How many orders are served or wait.
     """
 
     def __init__(self, settings: ServerSettings, resources: ServerResources) -> None:
@@ -93,7 +98,9 @@ class PredictionServer:
         self._counts = ConnectionCount(settings.limits)
         self._users: dict[ServerConnection, StoredToken] = {}
         self._unproven: set[ServerConnection] = set()
+        self.n_open_orders = 0
         self.port = settings.port
+        self.engines = resources.engines
 
     @property
     def users(self) -> list[str]:
@@ -141,6 +148,7 @@ class PredictionServer:
                 await self._serve_one(session, await conversation.receive_message())
         except LinkLost as error:
             logger.info("%s is gone: %s", user, error)
+            conversation.abort()
         except WireError as error:
             logger.warning("the connection of %s is closed: %s", user, error)
             await conversation.close(POLICY_VIOLATION, str(error))
@@ -166,6 +174,7 @@ class PredictionServer:
         order_id = getattr(order, "id", None)
         if handler is None or order_id is None:
             raise WireError("an order was expected")
+        self.n_open_orders += 1
         try:
             with translate_errors():
                 self._resources.rate.count(session.user)
@@ -178,6 +187,8 @@ class PredictionServer:
             await session.conversation.send(RefusedReply(id=order_id, text=str(error)))
         except MedSegError as error:
             await session.conversation.send(ErrorReply(id=order_id, text=str(error)))
+        finally:
+            self.n_open_orders -= 1
 
     def _make_welcome(self, session: str) -> WelcomeReply:
         engines, limits = self._resources.engines, self._settings.limits
@@ -198,7 +209,7 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[PredictionServer
     Raises
     ------
     MedSegError
-        If websockets is missing.
+        If websockets is missing, or an engine cannot start.
     OSError
         If the port is taken.
     """
@@ -210,8 +221,7 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[PredictionServer
     engines = tuple(Engine(settings.python, device) for device in settings.devices)
     resources = make_resources(settings, engines)
     server = PredictionServer(settings, resources)
-    for engine in engines:
-        engine.start()
+    await _start(engines)
     house = asyncio.create_task(server.keep_house())
     try:
         async with serve(
@@ -238,6 +248,18 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[PredictionServer
         house.cancel()
         for engine in engines:
             await asyncio.to_thread(engine.close)
+
+
+async def _start(engines: Sequence[Engine]) -> None:
+    """Start all engines and wait until they are ready: then their devices are known, and no window waits for them."""
+    for engine in engines:
+        engine.start()
+    while any(engine.state == "starting" for engine in engines):
+        await asyncio.sleep(POLL_S)
+    if any(engine.state == "crashed" for engine in engines):
+        for engine in engines:
+            engine.close()
+        raise MedSegError("the prediction process cannot start. Run medseg doctor, or install the program again.")
 
 
 def make_connection_class(server: PredictionServer) -> "type[ServerConnection]":

@@ -19,7 +19,7 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, ModelCard, PostprocessingStep, Preprocessing
 from napari_medseg.inference.engine.client import Engine
 from napari_medseg.inference.engine.interface import PredictionCancelled
-from napari_medseg.inference.events import PredictionOptions, PredictionProgress, PredictionResult
+from napari_medseg.inference.events import PredictionOptions, PredictionPart, PredictionProgress, PredictionResult
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.networks import build_network, save_version
 from napari_medseg.workflow.workspace import Workspace
@@ -123,6 +123,18 @@ def test_the_engine_answers_what_the_predictor_answers(engine: Engine, version: 
     assert result.device == engine.device != ""
     assert "slice 3 of 3" in [event.text for event in events if isinstance(event, PredictionProgress)]
     assert engine.state == "ready"
+
+
+def test_the_first_labels_of_a_series_come_before_the_last(light_engine: Engine, version: Path) -> None:
+    image = noise(10, 64, 64)
+    events = list(light_engine.predict(image, version))
+    parts = [number for number, event in enumerate(events) if isinstance(event, PredictionPart)]
+    progress = [number for number, event in enumerate(events) if isinstance(event, PredictionProgress)]
+    assert parts
+    assert parts[0] < progress[-1]
+    part = events[parts[0]]
+    assert isinstance(part, PredictionPart)
+    np.testing.assert_array_equal(part.labels, image.pixels[part.first : part.first + len(part.labels)] > 0)
 
 
 def test_pixels_may_lie_in_any_order_and_type(engine: Engine, version: Path) -> None:

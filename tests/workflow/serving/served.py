@@ -1,6 +1,7 @@
 """Not a test: a real server on loopback with the light engine, windows of users, and clients that misbehave."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from napari_medseg.core.image import Image
@@ -192,14 +194,10 @@ class RawWindow:
 
     def wait_closed(self) -> tuple[int, str]:
         """Return code and reason with which the server closes the connection."""
-        from websockets.exceptions import ConnectionClosed
-
-        try:
+        with contextlib.suppress(ConnectionClosed):
             while True:
                 self.connection.recv(TIMEOUT_S)
-        except ConnectionClosed as closed:
-            assert closed.rcvd is not None
-            return closed.rcvd.code, closed.rcvd.reason
+        return self.connection.close_code or 0, self.connection.close_reason or ""
 
 
 QUICK = replace(ServerLimits(), max_connections_per_user=300)
