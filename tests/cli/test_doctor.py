@@ -47,4 +47,3 @@ def test_what_is_fastest_is_measured_again_on_demand(medseg: Call, tmp_path: Pat
     (measured,) = report["measured"]
     assert measured["model"] == "lungs-unet@4"
     assert measured["trials"]
-    assert "measured\n  lungs-unet@4 on CPU" in medseg("doctor", *places)[1]
