@@ -18,7 +18,11 @@ READER_TOOLTIP = (
     "It stays here and in one table of the project; exports say 'reader 2'.\n"
     "Another name is another person, who may have second readings to do"
 )
-RUNTIME_CHOICES = [("the fastest that was measured", "auto"), ("torch", "torch"), ("OpenVINO", "openvino")]
+RUNTIME_WIDGET = {
+    "label": "On a CPU",
+    "choices": [("the fastest that was measured", "auto"), ("torch", "torch"), ("OpenVINO", "openvino")],
+    "tooltip": "What predicts without a GPU, from the next start. `medseg doctor` shows what was measured",
+}
 FASTEST_DEVICE = ("the fastest one that computes", "")
 
 
@@ -69,12 +73,7 @@ def make_preferences_form(
             "value": preferences.device,
             "tooltip": "Predicts and retrains. `medseg doctor` tests every device",
         },
-        runtime={
-            "label": "On a CPU",
-            "choices": RUNTIME_CHOICES,
-            "value": preferences.runtime,
-            "tooltip": "What predicts without a GPU, from the next start. `medseg doctor` shows what was measured",
-        },
+        runtime={**RUNTIME_WIDGET, "value": preferences.runtime},
         reader={"label": "Who corrects", "value": preferences.reader, "tooltip": READER_TOOLTIP},
         max_memory_gb={
             "label": "Largest image (GB)",
