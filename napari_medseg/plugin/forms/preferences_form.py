@@ -18,6 +18,7 @@ READER_TOOLTIP = (
     "It stays here and in one table of the project; exports say 'reader 2'.\n"
     "Another name is another person, who may have second readings to do"
 )
+DEVICE_WIDGET = {"label": "Device", "tooltip": "Predicts and retrains. `medseg doctor` tests every device"}
 RUNTIME_WIDGET = {
     "label": "On a CPU",
     "choices": [("the fastest that was measured", "auto"), ("torch", "torch"), ("OpenVINO", "openvino")],
@@ -67,12 +68,7 @@ def make_preferences_form(
             "value": preferences.read_medical_files,
             "tooltip": "Only if napari has no other preference for these files (Preferences > Plugins)",
         },
-        device={
-            "label": "Device",
-            "choices": _list_choices(devices, preferences.device),
-            "value": preferences.device,
-            "tooltip": "Predicts and retrains. `medseg doctor` tests every device",
-        },
+        device={**DEVICE_WIDGET, "choices": _list_choices(devices, preferences.device), "value": preferences.device},
         runtime={**RUNTIME_WIDGET, "value": preferences.runtime},
         reader={"label": "Who corrects", "value": preferences.reader, "tooltip": READER_TOOLTIP},
         max_memory_gb={
