@@ -15,6 +15,8 @@ from crash_traces import CrashTraces
 from leftover_processes import Watcher
 from warm_starter import WarmStarter, start_trainings_with
 
+from napari_medseg.inference.tuning import settings
+
 TESTS = Path(__file__).resolve().parent
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 MEMORY_FOLDER = Path("/dev/shm")
@@ -44,6 +46,15 @@ def is_memory_roomy() -> bool:
     if not MEMORY_FOLDER.is_dir() or os.statvfs(MEMORY_FOLDER).f_flag & os.ST_NOEXEC:
         return False
     return shutil.disk_usage(MEMORY_FOLDER).free > N_FREE_BYTES
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what predictors measure out of the user's cache, and what was measured there out of the tests."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "get_cache_dir", lambda: folder)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -15,16 +15,31 @@ from napari_medseg.cli.options import (
     get_project_dir,
     open_registry,
 )
+from napari_medseg.inference.tuning.tuned_choice import TunedChoice
+from napari_medseg.workflow.diagnosis.measured_speed import (
+    describe_choice,
+    describe_choices,
+    forget_measured,
+    list_measured,
+)
 from napari_medseg.workflow.diagnosis.system_report import SystemReport, examine_system, shorten_home
+from napari_medseg.workflow.diagnosis.trial_prediction import try_measured_prediction, try_prediction
 
 PathsOption = Annotated[
     bool, typer.Option("--paths", help="Show whole paths; by default the home folder, which may name you, is ~.")
 ]
 
 
+MeasureOption = Annotated[
+    bool,
+    typer.Option("--measure-again", help="Forget what was measured to be the fastest on this computer, and measure."),
+]
+
+
 def doctor(
     device: DeviceOption = None,
     paths: PathsOption = False,
+    measure_again: MeasureOption = False,
     as_json: JsonOption = False,
     project: ProjectOption = None,
     registry: RegistryOption = None,
@@ -32,23 +47,31 @@ def doctor(
     """Examine this computer, and predict a bundled slice on every device that computes.
 
     It prints versions, devices with the reason why one cannot be used, free memory and disk, encodings and models.
-    It needs no display and changes nothing. The exit code is 1 if a prediction fails.
+    It also prints what was measured to be the fastest way to compute each model. It needs no display, and changes
+    nothing without --measure-again. The exit code is 1 if a prediction fails.
     """
-    report = examine_system(open_registry(registry), get_project_dir(project), device)
+    if measure_again:
+        forget_measured()
+    try_on = try_measured_prediction if measure_again else try_prediction
+    report = examine_system(open_registry(registry), get_project_dir(project), device, try_on)
+    measured = list_measured()
     show = (lambda text: text) if paths else shorten_home
     if as_json:
-        echo_json(_shorten_all({**asdict(report), "healthy": report.is_healthy}, show))
+        echo_json(
+            _shorten_all({**asdict(report), "measured": describe_choices(measured), "healthy": report.is_healthy}, show)
+        )
     else:
-        for line in _format_report(report):
+        for line in _format_report(report, measured):
             echo(show(line))
     if not report.is_healthy:
         raise typer.Exit(1)
 
 
-def _format_report(report: SystemReport) -> list[str]:
+def _format_report(report: SystemReport, measured: list[TunedChoice]) -> list[str]:
     lines = []
     for title, values in report.sections.items():
         lines += [title, *(f"  {name}: {value}" for name, value in values.items())]
+    lines += ["measured", *(f"  {describe_choice(choice)}" for choice in measured)] if measured else []
     lines.append("test prediction of a CT slice of 512 x 512 px")
     for trial in report.trials:
         times = f"model loaded in {trial.load_s:.2f} s, first {trial.first_s:.2f} s, then {trial.second_s:.2f} s"

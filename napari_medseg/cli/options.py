@@ -19,6 +19,9 @@ from napari_medseg.core.label_files.registry import LABEL_FORMATS, LabelFormat
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.records import Case
+from napari_medseg.inference.runtimes.runtime_names import choose_runtime, parse_runtime
+from napari_medseg.inference.tuning.settings import TuningSettings
+from napari_medseg.workflow.preferences import read_preferences
 from napari_medseg.workflow.remote.remote_predictor import is_server, load_remote_predictor
 from napari_medseg.workflow.workspace import Workspace, get_user_data_dir
 
@@ -74,6 +77,14 @@ DeviceOption = Annotated[
         "--device",
         help="cpu, cuda, cuda:1 or mps; see medseg doctor. Where a command predicts, also remote or wss://HOST:PORT.",
         show_default="the fastest one that computes",
+    ),
+]
+RuntimeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--runtime",
+        help="auto (the fastest that was measured), torch or openvino; for CPUs.",
+        show_default="that of the preferences",
     ),
 ]
 LabelFormatOption = Annotated[
@@ -212,13 +223,18 @@ def choose_model_card(models: ModelRegistry, task: str, model: str | None) -> Mo
     return card
 
 
-def load_predictor(models: ModelRegistry, model: str, device: str | None) -> "Predictor":
-    """Load a version, and the model that finds its region of interest if it needs one; or let a server predict."""
+def load_predictor(models: ModelRegistry, model: str, device: str | None, runtime: str | None = None) -> "Predictor":
+    """Load a version, and the model that finds its region of interest if it needs one; or let a server predict.
+
+    Without a runtime, that of the preferences is used.
+    """
     if device is not None and is_server(device):
         return cast("Predictor", load_remote_predictor(models, model, device))
     from napari_medseg.inference.predictor import Predictor
 
-    return Predictor.load(models.get_folder(model), device, models.find_roi_folder(models.get_card(model)))
+    wish = choose_runtime(read_preferences(models).runtime) if runtime is None else parse_runtime(runtime)
+    roi_folder = models.find_roi_folder(models.get_card(model))
+    return Predictor.load(models.get_folder(model), device, roi_folder, TuningSettings(wish))
 
 
 def agree_to_identity(wanted: LabelFormat, agreed: bool) -> None:

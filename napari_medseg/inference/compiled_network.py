@@ -31,18 +31,25 @@ class CompiledNetwork:
         Type of the computation with autocast; `None` for fp32.
     with_features
         Whether `take_features` is used.
+
+    Attributes
+    ----------
+    pool
+        Collects the features; `None` if they are not used, or the network has no encoder.
+    dtype
+        As given.
     """
 
     def __init__(
         self, network: nn.Module, device: torch.device, dtype: torch.dtype | None, with_features: bool = False
     ) -> None:
         self._device = device
-        self._dtype = dtype
+        self.dtype = dtype
         twin = fuse_conv_bn(network).to(device)
         self._memory_format = choose_memory_format(device)
         twin.to(memory_format=self._memory_format)  # type: ignore[call-overload]
         self._network = twin
-        self._pool = FeaturePool(twin) if with_features and find_encoder(twin) is not None else None
+        self.pool = FeaturePool(twin) if with_features and find_encoder(twin) is not None else None
 
     def compute_logits(self, planes: NDArray[np.float32]) -> Tensor:
         """Run planes through the network.
@@ -62,15 +69,16 @@ class CompiledNetwork:
         torch.OutOfMemoryError
             Where the device has too little memory; `core.errors.is_out_of_memory` knows the other ways to say so.
         """
-        batch = torch.empty(planes.shape, memory_format=self._memory_format)
+        is_cuda = self._device.type == "cuda"  # from pinned memory it copies while it still computes the batch before
+        batch = torch.empty(planes.shape, memory_format=self._memory_format, pin_memory=is_cuda)
         batch.numpy()[...] = planes
-        with torch.inference_mode(), torch.autocast(self._device.type, self._dtype, enabled=self._dtype is not None):
-            answer: Tensor = self._network(batch.to(self._device))
+        with torch.inference_mode(), torch.autocast(self._device.type, self.dtype, enabled=self.dtype is not None):
+            answer: Tensor = self._network(batch.to(self._device, non_blocking=is_cuda))
             return answer.float().contiguous()
 
     def take_features(self) -> NDArray[np.float32]:
         """Return the features (n, features) of the planes and tiles since the last call; see `FeaturePool`."""
-        return np.zeros((0, 0), np.float32) if self._pool is None else self._pool.take()
+        return np.zeros((0, 0), np.float32) if self.pool is None else self.pool.take()
 
 
 def compile_network(

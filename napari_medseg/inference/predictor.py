@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch import nn
 from napari_medseg.core.errors import MedSegError, get_reason, is_out_of_memory
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard
-from napari_medseg.inference.accumulator import LogitsObserver, PartCutter, PredictionAccumulator, RowBlender
+from napari_medseg.inference.accumulator import LogitsObserver, PartCutter, PredictionAccumulator
 from napari_medseg.inference.batch_limits import (
     DEVICE_LIMITS,
     BatchLimits,
@@ -41,7 +42,12 @@ from napari_medseg.inference.postprocess import apply_postprocessing_step
 from napari_medseg.inference.preprocess import PreparedImage, get_planes_shape, prepare
 from napari_medseg.inference.probabilities.recorder import record_probabilities
 from napari_medseg.inference.roi import Box, compute_roi_box, crop_image, drop_outside_roi, get_roi, paste_into_image
-from napari_medseg.inference.tiling import TileSpan, compute_tile_spans
+from napari_medseg.inference.runtimes.openvino_network import OpenVinoNetwork, PlaneNetwork
+from napari_medseg.inference.runtimes.plane_passes import PlanePasses
+from napari_medseg.inference.runtimes.prepared_batches import PreparedBatches
+from napari_medseg.inference.tuning.settings import TuningSettings
+from napari_medseg.inference.tuning.tuned_choice import TunedChoice
+from napari_medseg.inference.tuning.tuner import Tuner
 from napari_medseg.inference.watershed import separate_objects_in_planes
 from napari_medseg.networks import load_version
 
@@ -90,16 +96,26 @@ class Predictor:
         self.limits = limits or DEVICE_LIMITS[self.device.type]
         self.fell_back_at: float | None = None
         self._compile = partial(compile_network, network, precision=card.precision, with_features=domain is not None)
+        self._make_tuner = partial(Tuner, network, card, with_features=domain is not None)
+        self.tuner: Tuner | None = None
+        self._adopted: TunedChoice | None = None
         self._notices: list[PredictionNotice] = []
-        self._compiled_network, failure = self._compile(self.device)
+        self._torch_network, failure = self._compile(self.device)
+        self._compiled_network: PlaneNetwork = self._torch_network
         if failure:
             self._notices.append(self._fall_back_to_cpu(failure))
 
     @classmethod
     def load(
-        cls, folder: Path, device: str | torch.device | None = None, roi_folder: Path | None = None
+        cls,
+        folder: Path,
+        device: str | torch.device | None = None,
+        roi_folder: Path | None = None,
+        tuning: TuningSettings | None = None,
     ) -> "Predictor":
         """Load the version in a folder and, if it needs a region of interest, that in `roi_folder`, which finds it.
+
+        With `tuning`, runtime, precision and batch are chosen by measurement; without, torch computes as usual.
 
         Raises
         ------
@@ -107,17 +123,32 @@ class Predictor:
             If files are missing or damaged.
         """
         network, card = load_version(folder)
-        roi_predictor = load_roi_predictor(roi_folder, device) if card.field is not None else None
+        roi_predictor = load_roi_predictor(roi_folder, device, tuning) if card.field is not None else None
         domain, problem = load_statistics(folder, card)
         predictor = cls(network, card, device, roi_predictor=roi_predictor, domain=domain)
         if problem:
             predictor._notices.append(make_notice(problem))
+        if tuning is not None:
+            predictor.use_tuning(tuning)
         return predictor
+
+    def use_tuning(self, settings: TuningSettings) -> None:
+        """Choose runtime, precision and batch by measurement from now on."""
+        self.tuner = self._make_tuner(device=self.device, settings=settings)
+        self._adopt_choice()
 
     @property
     def device_title(self) -> str:
-        """Name of the device to show."""
-        return describe_device(self.device)
+        """Name of the device to show, with the runtime if that is not torch."""
+        runtime = " (OpenVINO)" if isinstance(self._compiled_network, OpenVinoNetwork) else ""
+        return describe_device(self.device) + runtime
+
+    def tune(self, image: Image | None = None, *, at_once: bool = False) -> None:
+        """Measure in about 1 s, if due or `at_once`; before the first `image` where a person asked for a runtime."""
+        if self.tuner is not None and (at_once or self.tuner.is_due or self.tuner.must_decide_first):
+            sample = None if image is None else prepare(image, self.card, 0, 1).planes
+            if text := self.tuner.decide(self._torch_network, self.limits.batch_px, sample):
+                self._notices.append(make_notice(text))
 
     def predict_labels(self, image: Image, tell: Callable[[str], object] = logger.debug) -> AnyLabels:
         """Predict and return the labels only, as of `predict`; `tell` takes the notices, which are also logged."""
@@ -138,6 +169,8 @@ class Predictor:
         """
         options = options or PredictionOptions()
         timer = PredictionTimer()
+        self.tune(image)
+        self._adopt_choice()
         yield from self._notices
         self._notices.clear()
         finder = self.roi_predictor
@@ -162,19 +195,24 @@ class Predictor:
         with_map, padding = options.with_uncertainty_map, image.find_padding()
         accumulator = PredictionAccumulator(shape, n_classes, with_map, with_depth, temperature, observer, padding)
         parts = PartCutter(accumulator.labels, whole.spatial_shape, box, options.with_parts and not with_depth)
+        batches = PreparedBatches(image, self.card, is_ahead=self.device.type != "cpu")
         self._compiled_network.take_features()  # those of a prediction that was cancelled
         first = 0
         while first < shape[0]:
-            prepared = prepare(image, self.card, first, first + count_planes_per_batch(image, self.card, self.limits))
+            prepared = batches.get(first, count_planes_per_batch(image, self.card, self.limits))
             is_full, is_of_gpu, failure = False, False, ""  # handled below: in the block the error keeps the tensors
+            is_openvino = isinstance(self._compiled_network, OpenVinoNetwork)
             try:
-                yield from self._predict_planes(prepared, first, accumulator, timer)
+                passes = PlanePasses(self._compiled_network, self.device, self.limits, accumulator, timer, self.tuner)
+                yield from passes.run(prepared, first)
             except FAILURES as error:
                 is_full, is_of_gpu = is_out_of_memory(error), can_fall_back(error, self.device)
                 failure = get_reason(error)
-                if not is_full and not is_of_gpu:
+                if not is_full and not is_of_gpu and not is_openvino:
                     raise
-            if is_full:
+            if failure and is_openvino:
+                yield self._return_to_torch(failure)
+            elif is_full:
                 yield self._reduce_batch_or_tile(prepared, is_of_gpu)
             elif failure:
                 yield self._fall_back_to_cpu(failure)
@@ -183,57 +221,17 @@ class Predictor:
                 yield from parts.cut(first)
         return accumulator
 
-    def _predict_planes(
-        self, prepared: PreparedImage, first: int, accumulator: PredictionAccumulator, timer: PredictionTimer
-    ) -> Iterator[PredictionProgress]:
-        n_planes = len(accumulator.labels)
-        if prepared.planes[0, 0].size > self.limits.max_untiled_px:
-            yield from self._predict_tiles(prepared, first, accumulator, timer)
-            return
-        logits = self._compiled_network.compute_logits(prepared.planes)
-        for index in range(len(logits)):
-            accumulator.put_plane(first + index, logits[index : index + 1], prepared)
-        done = first + len(logits)
-        yield timer.make_progress(done, n_planes, f"slice {done} of {n_planes}" if n_planes > 1 else "1 slice")
+    def _adopt_choice(self) -> None:
+        if self.tuner is not None and self.tuner.choice is not self._adopted:
+            self._compiled_network, self._adopted = self.tuner.make_network(self._torch_network), self.tuner.choice
+            if self._adopted is not None and self._adopted.batch_px and self.limits == DEVICE_LIMITS[self.device.type]:
+                self.limits = replace(self.limits, batch_px=self._adopted.batch_px)
 
-    def _predict_tiles(
-        self, prepared: PreparedImage, plane: int, accumulator: PredictionAccumulator, timer: PredictionTimer
-    ) -> Iterator[PredictionProgress]:
-        pixels = prepared.planes[0]
-        limits, n_planes = self.limits, len(accumulator.labels)
-        rows, columns = (compute_tile_spans(side, limits.tile_px, limits.overlap_px) for side in pixels.shape[-2:])
-        n_tiles = len(rows) * len(columns)
-        resampled = prepared.plane_shape != prepared.native_plane_shape
-        whole = torch.empty((1, accumulator.n_classes, *pixels.shape[-2:]), dtype=torch.float16) if resampled else None
-        bands = RowBlender(accumulator.n_classes, rows[0].stop, pixels.shape[-1], self.device)
-        accumulator.reset_plane(plane)
-        for index, row in enumerate(rows):
-            for done in self._blend_row(pixels, row, columns, bands):
-                tile = index * len(columns) + done
-                text = f"tile {tile} of {n_tiles}" + (f", slice {plane + 1} of {n_planes}" if n_planes > 1 else "")
-                yield timer.make_progress(plane * n_tiles + tile, n_planes * n_tiles, text)
-            top = bands.first_row
-            finished = bands.pop_rows(rows[index + 1].start if index + 1 < len(rows) else row.stop)
-            if whole is None:
-                accumulator.put_rows(plane, top, finished, prepared)
-            else:
-                whole[:, :, top : bands.first_row] = finished
-        if whole is not None:
-            accumulator.put_plane(plane, whole.float(), prepared)
-
-    def _blend_row(
-        self, pixels: NDArray[np.float32], row: TileSpan, columns: list[TileSpan], bands: RowBlender
-    ) -> Iterator[int]:
-        """Predict one row of tiles, several at once if the device allows it; yield how many are done."""
-        height, width = row.stop - row.start, columns[0].stop - columns[0].start
-        at_once = max(1, self.limits.batch_px // (height * width))
-        down = torch.from_numpy(row.weights).to(self.device)[:, None]
-        for first in range(0, len(columns), at_once):
-            group = columns[first : first + at_once]
-            tiles = np.stack([pixels[:, row.start : row.stop, column.start : column.stop] for column in group])
-            for column, logits in zip(group, self._compiled_network.compute_logits(tiles), strict=True):
-                bands.add_tile(logits, column.start, down * torch.from_numpy(column.weights).to(self.device))
-            yield first + len(group)
+    def _return_to_torch(self, reason: str) -> PredictionNotice:
+        if self.tuner is not None:
+            self.tuner.give_up(reason)
+        self._compiled_network = self._torch_network
+        return make_notice(f"OpenVINO cannot predict ({reason}); torch goes on.")
 
     def _reduce_batch_or_tile(self, prepared: PreparedImage, is_of_gpu: bool) -> PredictionNotice:
         """Use fewer planes per batch, then tiles, then smaller ones, also for the next image; for a GPU the CPU."""
@@ -256,7 +254,10 @@ class Predictor:
         notice = make_notice(f"{self.device_title} cannot predict ({reason}); the CPU goes on, more slowly.")
         free_cached_memory(self.device)
         self.device, self.limits, self.fell_back_at = CPU, DEVICE_LIMITS["cpu"], time.monotonic()
-        self._compiled_network, _ = self._compile(CPU)
+        self._torch_network, _ = self._compile(CPU)
+        self._compiled_network = self._torch_network
+        if self.tuner is not None:
+            self.use_tuning(self.tuner.settings)
         return notice
 
     def _postprocess(
@@ -291,6 +292,8 @@ class Predictor:
         )
 
 
-def load_roi_predictor(roi_folder: Path | None, device: str | torch.device | None = None) -> Predictor | None:
+def load_roi_predictor(
+    roi_folder: Path | None, device: str | torch.device | None = None, tuning: TuningSettings | None = None
+) -> Predictor | None:
     """Load the version that predicts a region of interest; `None` if no folder is given."""
-    return None if roi_folder is None else Predictor.load(roi_folder, device)
+    return None if roi_folder is None else Predictor.load(roi_folder, device, tuning=tuning)

@@ -9,6 +9,7 @@ from napari_medseg.core.atomic_io import atomic_write_text, read_file, set_aside
 from napari_medseg.core.errors import MedSegError, get_reason, report_damage
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.core.project.lock import lock_shared_folder
+from napari_medseg.inference.runtimes.runtime_names import RuntimeWish
 from napari_medseg.workflow.case_list.order import CaseOrder
 
 PREFERENCES_FILE = "preferences.json"
@@ -33,6 +34,7 @@ class Preferences(BaseModel):
 
     `budget_s` is the time budget of a retrain in seconds. With `read_medical_files`, DICOM and NIfTI files open with
     our reader if napari has no other preference. `device`, as ``cuda:1``, predicts and retrains; empty: the fastest.
+    `runtime` computes on the CPU; ``auto`` is what was measured to be the fastest.
     `max_memory_gb` is what the pixels of one image may take, in units of 10^9 bytes; 0 means what
     `core.decoded_size.limit` computes. `display_windows` holds, for each kind of image, the name of a preset of
     `core.tasks.display_windows`, or the grey values shown black and white. `shows_planes` tells whether the slices in
@@ -51,6 +53,7 @@ class Preferences(BaseModel):
     export_with_images: bool = False
     read_medical_files: bool = True
     device: str = ""
+    runtime: RuntimeWish = "auto"
     max_memory_gb: float = Field(0.0, ge=0, le=MAX_MEMORY_GB)
     display_windows: dict[str, str | tuple[float, float]] = {}
     shows_planes: bool = False

@@ -38,3 +38,12 @@ def test_the_exit_code_is_1_if_a_prediction_fails(
     code, out, _ = medseg("doctor", *places)
     assert code == 1
     assert "cpu: failed: " in out
+
+
+def test_what_is_fastest_is_measured_again_on_demand(medseg: Call, tmp_path: Path) -> None:
+    places = ("--registry", tmp_path / "registry", "--project", tmp_path / "project", "--device", "cpu")
+    report = json.loads(medseg("doctor", "--json", "--measure-again", *places)[1])
+    assert report["healthy"]
+    (measured,) = report["measured"]
+    assert measured["model"] == "lungs-unet@4"
+    assert measured["trials"]

@@ -73,7 +73,8 @@ class _OnCpu(TorchFunctionMode):
 
         if function is torch.device:
             return torch.device(*args, **(kwargs or {}))
-        return function(*map(stay, args), **{name: stay(value) for name, value in (kwargs or {}).items()})
+        meant = {name: stay(value) for name, value in (kwargs or {}).items() if name != "pin_memory"}  # for CUDA only
+        return function(*map(stay, args), **meant)
 
 
 class _PoolOnCpu(ThreadPoolExecutor):

@@ -45,13 +45,15 @@ class Engine:
         Path of the Python interpreter.
     device_name
         Name of the device to use, such as ``cuda:1``; empty for the fastest one that computes.
+    runtime
+        What a person asks for; see `runtime_names.RuntimeWish`.
     """
 
     state_changed = Signal(str)
     """Emitted with the new state, from any thread."""
 
-    def __init__(self, python: str = sys.executable, device_name: str = "") -> None:
-        self._python = python
+    def __init__(self, python: str = sys.executable, device_name: str = "", runtime: str = "auto") -> None:
+        self._python, self._runtime = python, runtime
         self._device_name = device_name
         self._ready = ReadyReply(device="")
         self._process: EngineProcess | None = None
@@ -98,7 +100,7 @@ class Engine:
         """Start the process if it is not running. Returns at once; `state` becomes ready after a few seconds."""
         with self._state_lock:
             if self._state in ("stopped", "crashed"):
-                self._process = EngineProcess(self._python, self._on_reply, self._device_name)
+                self._process = EngineProcess(self._python, self._on_reply, self._device_name, self._runtime)
                 self._set_state("starting")
 
     def close(self) -> None:

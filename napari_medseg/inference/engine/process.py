@@ -51,6 +51,8 @@ class EngineProcess:
         Called in the reader thread for every reply, and finally with `None` when the process has ended.
     device
         Name of the device, such as ``cuda:1``; empty for the fastest one that computes.
+    runtime
+        What a person asks for; see `runtime_names.RuntimeWish`.
 
     Attributes
     ----------
@@ -59,14 +61,18 @@ class EngineProcess:
     """
 
     def __init__(
-        self, python: str, on_reply: Callable[["EngineProcess", Reply | None], None], device: str = ""
+        self,
+        python: str,
+        on_reply: Callable[["EngineProcess", Reply | None], None],
+        device: str = "",
+        runtime: str = "auto",
     ) -> None:
         self._on_reply = on_reply
         self.is_dying = False
         self._stderr_lines: deque[str] = deque(maxlen=N_STDERR_LINES)
         self._replies: queue.SimpleQueue[Reply | None] = queue.SimpleQueue()
         try:
-            self._popen = _spawn(python, device)
+            self._popen = _spawn(python, device, runtime)
         except OSError as error:
             raise EngineUnavailable(
                 f"cannot start {python}: {get_reason(error)}. Install the program again."
@@ -181,9 +187,9 @@ class EngineProcess:
                     logger.debug("engine: %s", text)
 
 
-def _spawn(python: str, device: str) -> subprocess.Popen[bytes]:
+def _spawn(python: str, device: str, runtime: str) -> subprocess.Popen[bytes]:
     # -P: a file in the user's folder with the name of a package must not shadow it. utf8: its stderr is read as UTF-8.
-    command = [python, "-P", "-X", "utf8", "-m", "napari_medseg.inference.engine.server", *([device] if device else [])]
+    command = [python, "-P", "-X", "utf8", "-m", "napari_medseg.inference.engine.server", device, runtime]
     flags = 0
     if sys.platform == "win32":
         flags = subprocess.BELOW_NORMAL_PRIORITY_CLASS | subprocess.CREATE_NO_WINDOW

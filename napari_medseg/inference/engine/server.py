@@ -1,4 +1,4 @@
-"""The engine process, which keeps networks loaded: ``python -P -m napari_medseg.inference.engine.server [DEVICE]``.
+"""The engine process, which keeps networks loaded: ``... -m napari_medseg.inference.engine.server [DEVICE [RUNTIME]]``.
 
 It reads requests from stdin and writes replies to stdout (see `protocol`); arrays are in shared memory. It ends when
 stdin is closed, so it never runs longer than its window. After an unexpected error it ends with a traceback on stderr,
@@ -42,6 +42,8 @@ from napari_medseg.inference.engine.protocol import (
 from napari_medseg.inference.engine.shared_memory import SharedArray, write_part, write_result
 from napari_medseg.inference.events import PredictionOptions, PredictionPart, PredictionResult
 from napari_medseg.inference.predictor import Predictor
+from napari_medseg.inference.runtimes.runtime_names import choose_runtime
+from napari_medseg.inference.tuning.settings import TuningSettings
 
 if TYPE_CHECKING:
     import torch
@@ -53,11 +55,14 @@ NICENESS = 10
 
 GPU_RETRY_S = 60.0
 
+IDLE_S = 1.0
+"""Pause after which the engine measures what is fastest: nobody waits then."""
+
 MAX_WARM_VERSIONS = 2
 """The live version and one version for comparison."""
 
 
-def main(device_name: str = "") -> None:
+def main(device_name: str = "", runtime: str = "auto") -> None:
     """Serve requests until stdin ends, on a device such as ``cuda:1`` or on the fastest one that computes."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     sys.excepthook = _exit_on_uncaught_error
@@ -71,10 +76,14 @@ def main(device_name: str = "") -> None:
         replies.write(encode_message(message))
         replies.flush()
 
-    predictors = PredictorCache(device)
+    predictors = PredictorCache(device, TuningSettings(choose_runtime(runtime)))
     reply(ReadyReply(device=describe_device(device), devices=tuple(name_devices()), cpu_reason=cpu_reason))
     while True:
-        handle_request(request_queue.wait_for_request(), request_queue, predictors, reply)
+        request = request_queue.wait_for_request(IDLE_S if predictors.may_tune else None)
+        if request is None:
+            predictors.tune()
+            continue
+        handle_request(request, request_queue, predictors, reply)
         if request_queue.is_empty:
             free_cached_memory(device)  # a training on the same GPU needs it now, and the next request takes it again
 
@@ -99,9 +108,12 @@ class RequestQueue:
         self._cancelled: set[int] = set()
         threading.Thread(target=self._read_requests, name="requests", daemon=True).start()
 
-    def wait_for_request(self) -> PredictRequest:
-        """Wait for the next request."""
-        return self._requests.get()
+    def wait_for_request(self, timeout_s: float | None = None) -> PredictRequest | None:
+        """Wait for the next request; return `None` if none comes in time."""
+        try:
+            return self._requests.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
 
     @property
     def is_empty(self) -> bool:
@@ -123,11 +135,29 @@ class RequestQueue:
 
 
 class PredictorCache:
-    """Predictors by version; the most recently used ones stay loaded."""
+    """Predictors by version; the most recently used ones stay loaded.
 
-    def __init__(self, device: "torch.device") -> None:
-        self._device = device
+    Parameters
+    ----------
+    device
+        Where they compute.
+    tuning
+        How the fastest way is chosen; `None` for torch and the usual batches.
+    """
+
+    def __init__(self, device: "torch.device", tuning: TuningSettings | None = None) -> None:
+        self._device, self._tuning = device, tuning
         self._warm: OrderedDict[tuple[str, str], Predictor] = OrderedDict()
+
+    @property
+    def may_tune(self) -> bool:
+        """Whether something is not measured yet."""
+        return any(one.tuner is not None and one.tuner.choice is None for one in self._warm.values())
+
+    def tune(self) -> None:
+        """Measure what is due; about a second for each version, once."""
+        for predictor in self._warm.values():
+            predictor.tune()
 
     def get(self, folder: Path, roi_folder: Path | None = None) -> Predictor:
         """Return the predictor of a version's folder; it is loaded again if the weights changed."""
@@ -138,7 +168,7 @@ class PredictorCache:
         if key not in self._warm:
             while len(self._warm) >= MAX_WARM_VERSIONS:
                 self._warm.popitem(last=False)
-            self._warm[key] = Predictor.load(folder, self._device)
+            self._warm[key] = Predictor.load(folder, self._device, tuning=self._tuning)
         self._warm.move_to_end(key)
         predictor = self._warm[key]
         predictor.roi_predictor = roi_predictor

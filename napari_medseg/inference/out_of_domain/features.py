@@ -54,11 +54,15 @@ class FeaturePool:
         """Stop listening."""
         self._handle.remove()
 
-    def _add(self, encoder: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
-        groups = [pool_feature_maps(maps) for maps in _group_maps(output, inputs[0].shape[-2]) if maps]
+    def add_maps(self, maps: list[Tensor], height: int) -> None:
+        """Add the features of planes with this height whose maps another runtime computed; see `list_feature_maps`."""
+        groups = [pool_feature_maps(group) for group in _group_maps(maps, height) if group]
         if groups:
             self.n_fine = groups[0].shape[1]
             self._pooled.append(torch.cat(groups, dim=1))
+
+    def _add(self, encoder: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
+        self.add_maps(list_feature_maps(output), inputs[0].shape[-2])
 
 
 def find_encoder(network: nn.Module) -> nn.Module | None:
@@ -92,12 +96,13 @@ def pool_feature_maps(maps: list[Tensor]) -> Tensor:
     return torch.cat([*means, *deviations], dim=1)
 
 
-def _group_maps(output: object, height: int) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the fine and the coarse maps that an encoder makes of planes with this height.
-
-    The output of an encoder is a list, a dictionary or one tensor.
-    """
+def list_feature_maps(output: object) -> list[Tensor]:
+    """Return the maps (n, channels, h, w) in the output of an encoder: a list, a dictionary or one tensor."""
     values = output.values() if isinstance(output, dict) else output if isinstance(output, list | tuple) else [output]
-    maps = [value for value in values if isinstance(value, Tensor) and value.ndim == 4 and value.numel()]
+    return [value for value in values if isinstance(value, Tensor) and value.ndim == 4 and value.numel()]
+
+
+def _group_maps(maps: list[Tensor], height: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the fine and the coarse maps of planes with this height."""
     fine = [value for value in maps if value.shape[-2] * FINE_STRIDE >= height]
     return fine, [value for value in maps if value.shape[-2] * FINE_STRIDE < height]

@@ -7,6 +7,7 @@ from magicgui.widgets import FunctionGui
 from qtpy.QtWidgets import QAbstractSpinBox
 
 from napari_medseg.inference.device_status import DeviceStatus
+from napari_medseg.inference.runtimes.runtime_names import RuntimeWish
 from napari_medseg.plugin.forms.export_form import EXPORT_FORMATS
 from napari_medseg.plugin.forms.retrain_form import TIME_BUDGETS
 from napari_medseg.workflow.preferences import MAX_MEMORY_GB, Preferences
@@ -17,6 +18,12 @@ READER_TOOLTIP = (
     "It stays here and in one table of the project; exports say 'reader 2'.\n"
     "Another name is another person, who may have second readings to do"
 )
+DEVICE_WIDGET = {"label": "Device", "tooltip": "Predicts and retrains. `medseg doctor` tests every device"}
+RUNTIME_WIDGET = {
+    "label": "On a CPU",
+    "choices": [("the fastest that was measured", "auto"), ("torch", "torch"), ("OpenVINO", "openvino")],
+    "tooltip": "What predicts without a GPU, from the next start. `medseg doctor` shows what was measured",
+}
 FASTEST_DEVICE = ("the fastest one that computes", "")
 
 
@@ -32,6 +39,7 @@ def make_preferences_form(
         export_with_images: bool,
         read_files: bool,
         device: str,
+        runtime: RuntimeWish,
         max_memory_gb: float,
         reader: str = "",
     ) -> None:
@@ -42,6 +50,7 @@ def make_preferences_form(
             "export_with_images": export_with_images,
             "read_medical_files": read_files,
             "device": device,
+            "runtime": runtime,
             "max_memory_gb": max_memory_gb,
         }
         others = preferences.model_dump()  # they are set elsewhere
@@ -59,12 +68,8 @@ def make_preferences_form(
             "value": preferences.read_medical_files,
             "tooltip": "Only if napari has no other preference for these files (Preferences > Plugins)",
         },
-        device={
-            "label": "Device",
-            "choices": _list_choices(devices, preferences.device),
-            "value": preferences.device,
-            "tooltip": "Predicts and retrains. `medseg doctor` tests every device",
-        },
+        device={**DEVICE_WIDGET, "choices": _list_choices(devices, preferences.device), "value": preferences.device},
+        runtime={**RUNTIME_WIDGET, "value": preferences.runtime},
         reader={"label": "Who corrects", "value": preferences.reader, "tooltip": READER_TOOLTIP},
         max_memory_gb={
             "label": "Largest image (GB)",

@@ -25,6 +25,7 @@ PACKAGES = (
     "torchvision",
     "monai",
     "segmentation-models-pytorch",
+    "openvino",
     "numpy",
     "pydicom",
 )

@@ -18,7 +18,8 @@ def choose_engine(registry: ModelRegistry) -> PredictionEngine:
 
     A server that cannot be used, because websockets or its token is missing, is reported; then this computer predicts.
     """
-    local = Engine(device_name=read_preferences(registry).device) if can_compute() else None
+    preferences = read_preferences(registry)
+    local = Engine(device_name=preferences.device, runtime=preferences.runtime) if can_compute() else None
     engine: PredictionEngine | None = local
     server = read_server(registry.user_dir)
     if server is not None and server.is_used:

@@ -28,9 +28,10 @@ class LightPredictor:
     """Finds the voxels above 0, slice by slice, and takes its time."""
 
     fell_back_at = None
+    tuner = None
 
     @classmethod
-    def load(cls, folder: Path, device: str) -> "LightPredictor":
+    def load(cls, folder: Path, device: str, tuning: object = None) -> "LightPredictor":
         return cls()
 
     def predict(self, image: Image, options: PredictionOptions) -> Iterator[PredictionEvent]:

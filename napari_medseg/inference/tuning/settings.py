@@ -1,0 +1,30 @@
+"""How versions are tuned, and where what was found is kept. No torch here."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import platformdirs
+
+from napari_medseg.inference.runtimes.runtime_names import RuntimeWish
+
+BUDGET_S = 1.0
+"""Of one measurement, in the time of `measurement.read_clock`; a pass that began is finished."""
+WORK_BEFORE_TUNING_S = 3.0
+"""Seconds of forward passes before a version is measured or converted, about what the conversion costs."""
+CHOICES_FOLDER, MODELS_FOLDER = "tuning", "openvino"
+"""Folders in the cache."""
+
+
+def get_cache_dir() -> Path:
+    """Return the folder of what this program can compute again."""
+    return platformdirs.user_cache_path("napari-medseg", appauthor=False)
+
+
+@dataclass(frozen=True)
+class TuningSettings:
+    """How versions are tuned; `wish` is the runtime that a person asks for."""
+
+    wish: RuntimeWish = "auto"
+    folder: Path = field(default_factory=lambda: get_cache_dir())
+    work_before_s: float = WORK_BEFORE_TUNING_S
+    budget_s: float = BUDGET_S

@@ -1,0 +1,280 @@
+"""The choice of runtime, precision and batch. Speeds are given, so that they do not depend on the computer."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from napari_medseg.core.image import Image
+from napari_medseg.core.model_card import Architecture, ModelCard, Preprocessing
+from napari_medseg.inference.batch_limits import DEVICE_LIMITS
+from napari_medseg.inference.compiled_network import CompiledNetwork
+from napari_medseg.inference.device import CPU
+from napari_medseg.inference.events import PredictionNotice, PredictionResult
+from napari_medseg.inference.predictor import Predictor
+from napari_medseg.inference.runtimes.runtime_names import has_openvino
+from napari_medseg.inference.tuning import tuner as tuner_module
+from napari_medseg.inference.tuning.measurement import Measurement
+from napari_medseg.inference.tuning.settings import TuningSettings
+from napari_medseg.inference.tuning.tuner import Tuner
+
+needs_openvino = pytest.mark.skipif(not has_openvino(), reason="the extra `openvino` is not installed")
+
+CARD = ModelCard(
+    name="tiny",
+    version=1,
+    task="lungs",
+    architecture=Architecture(name="unet", encoder="mobilenet_v2", in_channels=1, classes=3),
+    preprocessing=Preprocessing(min_side_px=128, max_side_px=256),
+    precision="fp32",
+    weights_sha256="a" * 64,
+)
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.layers = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1))
+
+    def forward(self, planes: Tensor) -> Tensor:
+        return self.layers(planes)
+
+
+class OtherWhenTraced(Small):
+    """A network that OpenVINO computes otherwise."""
+
+    def forward(self, planes: Tensor) -> Tensor:
+        return self.layers(planes if not torch.jit.is_tracing() else planes.flip(-1))
+
+
+class FailsWhenTraced(Small):
+    def forward(self, planes: Tensor) -> Tensor:
+        if torch.jit.is_tracing():
+            raise RuntimeError("it cannot be traced")
+        return self.layers(planes)
+
+
+@pytest.fixture
+def speeds(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Seconds per million pixels of the ways; a test sets them."""
+    given = {"torch fp32": 2.0, "openvino fp32": 1.0}
+
+    class Given(Measurement):
+        def time_pass(self, way: str, network: object, planes: np.ndarray) -> Tensor | None:
+            logits = super().time_pass(way, network, planes)  # type: ignore[arg-type]
+            self.trials = [trial for trial in self.trials if trial.way != way]
+            pixels = planes.shape[0] * planes.shape[-1] * planes.shape[-2] / 1e6
+            self._note(way, given.get(way, given[way.partition(",")[0]]))
+            self.spent_s += given[way.partition(",")[0]] * pixels
+            return logits
+
+    monkeypatch.setattr(tuner_module, "Measurement", Given)
+    return given
+
+
+def make_predictor(network: nn.Module, settings: TuningSettings, card: ModelCard = CARD) -> Predictor:
+    predictor = Predictor(network.eval(), card, "cpu")
+    predictor.use_tuning(settings)
+    return predictor
+
+
+def picture(seed: int = 0) -> Image:
+    return Image(np.random.default_rng(seed).normal(size=(256, 192)).astype(np.float32), "YX")
+
+
+def run(predictor: Predictor, image: Image) -> tuple[PredictionResult, list[str]]:
+    events = list(predictor.predict(image))
+    assert isinstance(events[-1], PredictionResult)
+    return events[-1], [event.text for event in events if isinstance(event, PredictionNotice)]
+
+
+def tune_fully(predictor: Predictor) -> None:
+    """Predict until the choice is made: the conversion runs in a thread."""
+    for seed in range(200):
+        run(predictor, picture(seed))
+        if predictor.tuner is not None and predictor.tuner.choice is not None:
+            return
+        time.sleep(0.02)
+    raise AssertionError("nothing was chosen")
+
+
+@needs_openvino
+def test_the_faster_runtime_is_used_from_the_next_image_on_with_the_same_labels(
+    tmp_path: Path, speeds: dict[str, float]
+) -> None:
+    predictor = make_predictor(Small(), TuningSettings(folder=tmp_path, work_before_s=0))
+    first, _ = run(predictor, picture())
+    assert first.device == "CPU"
+    tune_fully(predictor)
+    later, notices = run(predictor, picture())
+    assert later.device == "CPU (OpenVINO)"
+    assert not notices
+    assert np.mean(later.labels == first.labels) >= 0.999
+    choice = predictor.tuner and predictor.tuner.choice
+    assert choice is not None
+    assert (choice.runtime, choice.agreement) == ("openvino", pytest.approx(1, abs=1e-3))
+    assert choice.reason == "OpenVINO is 2.00 times as fast as torch in fp32"
+
+
+@needs_openvino
+def test_a_choice_is_kept_for_the_next_start_and_not_for_other_weights(
+    tmp_path: Path, speeds: dict[str, float]
+) -> None:
+    settings = TuningSettings(folder=tmp_path, work_before_s=0)
+    tune_fully(make_predictor(Small(), settings))
+    again = make_predictor(Small(), settings)
+    assert again.device_title == "CPU (OpenVINO)"
+    assert run(again, picture())[0].device == "CPU (OpenVINO)"
+    other = CARD.model_copy(update={"weights_sha256": "b" * 64})
+    assert make_predictor(Small(), settings, other).device_title == "CPU"
+    assert make_predictor(Small(), replace(settings, wish="torch")).device_title == "CPU"
+
+
+@needs_openvino
+def test_a_damaged_cache_file_is_measured_again(tmp_path: Path, speeds: dict[str, float]) -> None:
+    settings = TuningSettings(folder=tmp_path, work_before_s=0)
+    tune_fully(make_predictor(Small(), settings))
+    (file,) = (tmp_path / "tuning").glob("*.json")
+    for damage in [b"", b"{}", b'{"key": 3}', b"\xff\xfe\x00"]:
+        file.write_bytes(damage)
+        again = make_predictor(Small(), settings)
+        assert again.device_title == "CPU"
+        tune_fully(again)
+        assert b'"runtime": "openvino"' in file.read_bytes()
+
+
+@needs_openvino
+def test_a_runtime_that_is_not_faster_is_not_used(tmp_path: Path, speeds: dict[str, float]) -> None:
+    speeds["openvino fp32"] = 1.95
+    predictor = make_predictor(Small(), TuningSettings(folder=tmp_path, work_before_s=0))
+    tune_fully(predictor)
+    result, notices = run(predictor, picture())
+    assert (result.device, notices) == ("CPU", [])
+    forced = make_predictor(Small(), TuningSettings("openvino", tmp_path))
+    assert run(forced, picture())[0].device == "CPU (OpenVINO)", "a person asked for it, for the first image too"
+
+
+@needs_openvino
+@pytest.mark.parametrize("wish", ["auto", "openvino"])
+def test_a_version_with_other_labels_stays_with_torch_and_says_so(
+    tmp_path: Path, speeds: dict[str, float], wish: str
+) -> None:
+    predictor = make_predictor(OtherWhenTraced(), TuningSettings(wish, tmp_path, work_before_s=0))  # type: ignore[arg-type]
+    notices: list[str] = []
+    for _ in range(200):
+        result, told = run(predictor, picture())
+        notices += told
+        if notices:
+            break
+    assert result.device == "CPU"
+    (notice,) = notices
+    assert notice.startswith("tiny@1 stays with torch: OpenVINO gives ")
+    assert notice.endswith("% other labels (at most 0.1%).")
+
+
+@needs_openvino
+def test_a_network_that_cannot_be_converted_stays_with_torch(tmp_path: Path, speeds: dict[str, float]) -> None:
+    predictor = make_predictor(FailsWhenTraced(), TuningSettings(folder=tmp_path, work_before_s=0))
+    tune_fully(predictor)
+    result, notices = run(predictor, picture())
+    assert (result.device, notices) == ("CPU", []), "auto: nobody asked for it"
+    forced = make_predictor(FailsWhenTraced(), TuningSettings("openvino", tmp_path))
+    result, (notice,) = run(forced, picture())
+    assert result.device == "CPU"
+    assert "it cannot be traced" in notice
+
+
+@needs_openvino
+def test_torch_goes_on_if_openvino_fails_in_the_middle(tmp_path: Path, speeds: dict[str, float]) -> None:
+    predictor = make_predictor(Small(), TuningSettings("openvino", tmp_path))
+    expected, _ = run(predictor, picture())
+
+    def fail(planes: np.ndarray) -> Tensor:
+        raise RuntimeError("the plugin failed")
+
+    predictor._compiled_network.compute_logits = fail  # type: ignore[method-assign]
+    result, (notice,) = run(predictor, picture())
+    assert notice == "OpenVINO cannot predict (the plugin failed); torch goes on."
+    assert result.device == "CPU"
+    assert np.mean(result.labels == expected.labels) >= 0.999
+    assert run(predictor, picture(1))[0].device == "CPU"
+
+
+def test_little_work_is_not_measured_and_no_settings_tune_nothing(tmp_path: Path) -> None:
+    predictor = make_predictor(Small(), TuningSettings(folder=tmp_path))
+    for seed in range(3):
+        run(predictor, picture(seed))
+    assert predictor.tuner is not None
+    assert predictor.tuner.choice is None
+    assert not list(tmp_path.iterdir())
+    usual = Predictor(Small().eval(), CARD, "cpu")
+    usual.tune(at_once=True)
+    assert usual.tuner is None
+
+
+def test_the_fastest_batch_is_used_and_labels_do_not_depend_on_it(tmp_path: Path, speeds: dict[str, float]) -> None:
+    settings = TuningSettings("torch", tmp_path, work_before_s=0, budget_s=100)
+    speeds |= {"torch fp32, 12 x 256 x 192 px": 2.0, "torch fp32, 6 x 256 x 192 px": 1.0}
+    predictor = make_predictor(Small(), settings)
+    stack = Image(np.random.default_rng(0).normal(size=(15, 256, 192)).astype(np.float32), "ZYX")
+    before, _ = run(predictor, stack)
+    after, _ = run(predictor, stack)
+    assert predictor.tuner is not None
+    assert predictor.tuner.choice is not None
+    assert predictor.tuner.choice.batch_px == 6 * 256 * 192 == predictor.limits.batch_px
+    np.testing.assert_array_equal(before.labels, after.labels)
+    assert predictor.limits.tile_px == DEVICE_LIMITS["cpu"].tile_px, "tiles change labels"
+
+
+def test_fp32_is_used_where_it_is_faster_than_bf16(tmp_path: Path, speeds: dict[str, float]) -> None:
+    speeds |= {"torch bf16": 3.0}
+    network = Small().eval()
+    emulated = CompiledNetwork(network, CPU, torch.bfloat16)
+    tuner = Tuner(network, CARD, CPU, TuningSettings("torch", tmp_path), with_features=False)
+    sample = np.random.default_rng(0).normal(size=(1, 1, 128, 128)).astype(np.float32)
+    tuner.decide(emulated, 10_000, sample)
+    assert tuner.choice is not None
+    assert tuner.choice.precision == "fp32"
+    exact = CompiledNetwork(network, CPU, None)
+    assert torch.equal(tuner.make_network(emulated).compute_logits(sample), exact.compute_logits(sample))
+    speeds["torch bf16"] = 1.0
+    tuner.decide(emulated, 10_000, sample)
+    assert tuner.choice.precision == "bf16"
+    assert tuner.make_network(emulated) is emulated
+
+
+def test_a_device_that_fails_while_it_is_measured_changes_nothing(tmp_path: Path, speeds: dict[str, float]) -> None:
+    predictor = make_predictor(Small(), TuningSettings("torch", tmp_path, work_before_s=0))
+    run(predictor, picture())
+    fine = predictor._torch_network.compute_logits
+
+    def fail(planes: np.ndarray) -> Tensor:
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    predictor._torch_network.compute_logits = fail  # type: ignore[method-assign]
+    predictor.tune(at_once=True)
+    predictor._torch_network.compute_logits = fine  # type: ignore[method-assign]
+    assert run(predictor, picture())[0].device == "CPU"
+    assert not (tmp_path / "tuning").exists(), "the next start measures"
+
+
+def test_a_measurement_ends_when_its_budget_is_used_up(tmp_path: Path, speeds: dict[str, float]) -> None:
+    speeds["torch fp32"] = 30.0
+    calls: list[int] = []
+
+    class Counting(Small):
+        def forward(self, planes: Tensor) -> Tensor:
+            calls.append(len(planes))
+            return super().forward(planes)
+
+    network = Counting().eval()
+    tuner = Tuner(network, CARD, CPU, TuningSettings("torch", tmp_path), with_features=False)
+    tuner.decide(CompiledNetwork(network, CPU, None), 600_000, np.zeros((1, 1, 256, 256), np.float32))
+    assert len(calls) == 2, "the two turns of the usual way"
+    assert tuner.choice is not None
+    assert tuner.choice.batch_px == 0
