@@ -124,9 +124,10 @@ def load_image(ws: Workspace, case: Case) -> Image:
     try:
         image = _load_image(ws, case)
     except (MedSegError, OSError) as error:
-        is_there = all(exists(Path(use_slashes(source))) for source in case.sources)
-        fault = ImageFault.UNREADABLE if is_there and case.sources else ImageFault.MISSING
-        ws.image_problems.put(case, ImageProblem(fault, str(explain(error) or error)))
+        if case.sources:  # without any, the window may have the image in memory
+            is_there = all(exists(Path(use_slashes(source))) for source in case.sources)
+            fault = ImageFault.UNREADABLE if is_there else ImageFault.MISSING
+            ws.image_problems.put(case, ImageProblem(fault, str(explain(error) or error)))
         raise
     ws.image_problems.put(case, None)
     return image

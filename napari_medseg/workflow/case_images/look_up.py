@@ -24,7 +24,8 @@ MAX_NAMED = 3
 def find_image_problems(folder: Path, cases: Sequence[Case]) -> Generator[list[tuple[Case, ImageProblem | None]]]:
     """Yield, some cases at a time, whether their image is there; `None` if it is. It may run in a thread.
 
-    A case whose files are missing has its image as long as the project has a copy. Addresses on the web are not asked.
+    A case whose files are missing has its image as long as the project has a copy. Addresses on the web are not asked,
+    and an image that came from no file may be in the memory of the window.
 
     Parameters
     ----------
@@ -53,9 +54,9 @@ def has_image_copy(folder: Path, case: Case) -> bool:
 
 def _find_problem(folder: Path, case: Case, places: "_Places") -> ImageProblem | None:
     lost = [path for path in (Path(use_slashes(source)) for source in case.sources) if not places.has(path)]
-    if (not lost and case.sources) or has_image_copy(folder, case):
+    if not lost or has_image_copy(folder, case):
         return None
-    named = ", ".join(str(path) for path in lost[:MAX_NAMED]) or "no file is known"
+    named = ", ".join(str(path) for path in lost[:MAX_NAMED])
     more = f" and {len(lost) - MAX_NAMED:,} more" if len(lost) > MAX_NAMED else ""
     return ImageProblem(
         ImageFault.MISSING,

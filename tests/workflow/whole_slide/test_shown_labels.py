@@ -1,5 +1,6 @@
 """Labels of a slide as a viewer takes them: with corrected fields in place, at every level."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +70,25 @@ def test_what_changed_is_read_again_and_the_rest_is_kept(tmp_path: Path) -> None
     assert not levels[0][:10, :10].any()
     blocks.forget(None)
     assert (levels[0][:10, :10] == 6).all()
+
+
+def test_many_fields_take_little_memory_and_coarse_levels_unpack_none(tmp_path: Path) -> None:
+    task, grid = get_task("nuclei"), ModelGrid(0, 1.0, 20_000, 20_000, 1.0, 0.25)
+    pyramid = create_pyramid(tmp_path / "l.zarr", grid, choose_dtype(task), task, "nuclei")
+    random = np.random.default_rng(0)
+    expected = np.zeros((20_000 // 16, 20_000 // 16), np.int64)
+    fields = []
+    for number, (y, x) in enumerate([(3, 5), (2016, 31), (4003, 7009), (16_777, 12_345)]):
+        drawn = np.repeat(np.repeat(random.integers(0, 3, (25, 25)), 40, 0), 40, 1).astype(np.uint16)
+        fields.append(CorrectedField(y, x, 1.0, drawn))
+        whole = np.where(drawn > 0, drawn.astype(np.int64) + FIRST_SHOWN_ID + number * 1_000_003, 0)
+        rows, columns = np.arange(-(-y // 16), -(-(y + 1000) // 16)), np.arange(-(-x // 16), -(-(x + 1000) // 16))
+        expected[np.ix_(rows, columns)] = whole[np.ix_(rows * 16 - y, columns * 16 - x)]
+    tracemalloc.start()
+    levels = make_shown_levels(LabelBlocks(pyramid), grid, fields, are_objects=True)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < len(fields) * 200_000, "of 5 MB that each field has unpacked"
+    assert np.array_equal(np.asarray(levels[4]), expected)
+    assert not levels[4]._unpacked._kept
+    assert np.array_equal(levels[0][4003:5003, 7009:8009] > 0, fields[2].labels > 0)
