@@ -99,6 +99,11 @@ class ListPanel(QWidget):
         self._move.setText("into the dock" if is_in_window else "window")
         self._move.setToolTip("Show the list in the dock" if is_in_window else "Show the list in a window of its own")
 
+    def close_down(self) -> None:
+        """Read and look for no more images."""
+        self.thumbnails.close()
+        self.images.close()
+
     def filter_by_group(self, group: str) -> None:
         """List only the cases of a patient, slide or video; empty for all."""
         self._group.setText(f"{get_group_label(group)}  ×" if group else "")

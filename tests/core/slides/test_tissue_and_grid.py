@@ -116,9 +116,9 @@ def test_a_field_that_is_there_is_known_by_its_place(slide: Slide) -> None:
 
 
 def damage_tile(path: Path, number: int) -> None:
-    """Overwrite the beginning of a tile of the reduced level."""
+    """Overwrite the beginning of a tile of level 0, whose tissue is searched: nine in a row."""
     with tifffile.TiffFile(path) as tiff:
-        offset = tiff.pages.first.pages[0].dataoffsets[number]
+        offset = tiff.pages.first.dataoffsets[number]
     with path.open("r+b") as file:
         file.seek(offset)
         file.write(b"\0" * 64)
@@ -128,20 +128,18 @@ def test_a_damaged_tile_of_the_overview_counts_as_tissue_and_is_told(tmp_path: P
     path = write_pyramid(tmp_path / "a.tif", make_picture(), 4)
     with contextlib.closing(open_slide(path)) as whole:
         expected = find_tissue(whole).mask
-    damage_tile(path, 1)  # of three in a row
+    damage_tile(path, 8)  # the last of the first row: glass
     with contextlib.closing(open_slide(path)) as damaged, collect_damage() as said:
         found = find_tissue(damaged).mask
     assert len(said) == 1
     assert "overview of a.tif is damaged" in said[0]
-    rows, columns = np.nonzero(found != expected)
-    assert found[rows, columns].mean() > 0, "what is unknown is predicted"
-    assert found[:150, 300:450].all(), "inside the damaged tile"
-    assert np.array_equal(found[:, :240], expected[:, :240])
+    expected[:128, 1024:] = True  # at half the size; what is unknown is predicted
+    assert (found == expected).mean() > 0.999
 
 
 def test_an_overview_without_any_tile_is_refused(tmp_path: Path) -> None:
     path = write_pyramid(tmp_path / "a.tif", make_picture(), 4)
-    for number in range(6):
+    for number in range(54):
         damage_tile(path, number)
     with contextlib.closing(open_slide(path)) as damaged, pytest.raises(MedSegError, match="no part of the overview"):
         find_tissue(damaged)
