@@ -80,7 +80,7 @@ class ListPanel(QWidget):
         n_shown, n_cases = len(case_list.shown_ids), case_list.n_cases
         counted = f"{n_shown:,} of {n_cases:,} listed; " if n_shown != n_cases else ""
         n_lost = case_list.counts.n_without_image
-        lost = f"; {n_lost:,} without an image, see the filter" if n_lost else ""
+        lost = f"; {n_lost:,} without image" if n_lost else ""
         self._progress.setText(
             f"{counted}{case_list.counts.progress.text}{lost}" if case_list.is_complete else "reading the list"
         )
@@ -141,6 +141,7 @@ class ListPanel(QWidget):
         self._move = theme.make_tool_button("window", "")
         self._progress = QLabel()
         self._progress.setObjectName("medseg-muted")
+        self._progress.setToolTip("The filter 'no image' lists cases whose image is missing or damaged")
         self._progress.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

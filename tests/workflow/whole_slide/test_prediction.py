@@ -272,7 +272,7 @@ def test_options_that_a_begun_prediction_cannot_follow_are_refused(tmp_path: Pat
     assert begun is not None
     for same in (None, begun):
         plans.refuse_other_choice(tmp_path / "out", slide, same, everywhere=False)
-    with pytest.raises(MedSegError, match="not 1.5. Choose another folder for a new one"):
+    with pytest.raises(MedSegError, match=r"not 1\.5\. Choose another folder for a new one"):
         plans.refuse_other_choice(tmp_path / "out", slide, 1.5, everywhere=False)
 
 
