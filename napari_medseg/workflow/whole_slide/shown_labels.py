@@ -2,7 +2,7 @@
 
 import zlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +80,7 @@ class LabelBlocks:
 
 
 @dataclass(frozen=True, eq=False)
-class _Placed:
+class PackedField:
     """A field in place; its labels, and what was reviewed of it, are compressed.
 
     `small` has those pixels that coarse levels show, so that a view of the whole slide unpacks no field.
@@ -92,12 +92,14 @@ class _Placed:
     small: tuple[NDArray[Any], NDArray[np.bool_]]
 
     @classmethod
-    def pack(cls, box: Box, labels: NDArray[Any], reviewed: NDArray[np.bool_]) -> "_Placed":
+    def pack(cls, box: Box, labels: NDArray[Any], reviewed: NDArray[np.bool_]) -> "PackedField":
+        """Compress labels that lie in a box of the grid."""
         of_small = tuple(slice(-side.start % SMALL_STEP, None, SMALL_STEP) for side in box)
         small = (labels[of_small].copy(), reviewed[of_small].copy())
         return cls(box, zlib.compress(labels.tobytes() + reviewed.tobytes(), 1), labels.dtype, small)
 
     def unpack(self) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return labels and what was reviewed, both of the shape of the box."""
         shape = (self.box[0].stop - self.box[0].start, self.box[1].stop - self.box[1].start)
         n_pixels = shape[0] * shape[1]
         content = zlib.decompress(self.packed)
@@ -112,7 +114,7 @@ class _UnpackedFields:
     def __init__(self) -> None:
         self._kept: OrderedDict[int, tuple[NDArray[Any], NDArray[np.bool_]]] = OrderedDict()
 
-    def get(self, field: _Placed) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def get(self, field: PackedField) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Return labels and what was reviewed of a field."""
         arrays = self._kept.pop(id(field), None) or field.unpack()
         self._kept[id(field)] = arrays
@@ -126,7 +128,9 @@ class ShownLabels:
 
     ndim = 2
 
-    def __init__(self, blocks: LabelBlocks, level: int, fields: Sequence[_Placed], unpacked: _UnpackedFields) -> None:
+    def __init__(
+        self, blocks: LabelBlocks, level: int, fields: Sequence[PackedField], unpacked: _UnpackedFields
+    ) -> None:
         self._blocks, self._level, self._fields, self._unpacked = blocks, level, fields, unpacked
         height, width = blocks.pyramid.levels[level].shape
         self.shape = (int(height), int(width))
@@ -152,23 +156,38 @@ class ShownLabels:
         return np.asarray(self[:], dtype=dtype)
 
 
-def make_shown_levels(
-    blocks: LabelBlocks, grid: ModelGrid, fields: Sequence[CorrectedField], *, are_objects: bool
-) -> list[ShownLabels]:
-    """Return the levels of labels with corrected fields in place; later ones lie on top."""
-    placed = []
+def pack_fields(
+    fields: Iterable[CorrectedField], grid: ModelGrid, dtype: np.dtype[Any], *, are_objects: bool
+) -> list[PackedField]:
+    """Put corrected fields on the grid and compress them, one by one; it may run in a thread.
+
+    Parameters
+    ----------
+    fields
+        Later ones lie on top.
+    grid, dtype
+        Those of the labels of the slide.
+    are_objects
+        Whether labels are numbers of objects; then each field gets numbers of its own.
+    """
+    packed = []
     for number, field in enumerate(fields):
         place = place_on_grid(field, grid)
         if place is not None:
             box, labels, reviewed = place
             first = FIRST_SHOWN_ID + number * 1_000_003 if are_objects else 0
-            shown = np.where(labels > 0, labels.astype(np.int64) + first, 0).astype(blocks.pyramid.dtype)
-            placed.append(_Placed.pack(box, shown, reviewed))
+            shown = np.where(labels > 0, labels.astype(np.int64) + first, 0).astype(dtype)
+            packed.append(PackedField.pack(box, shown, reviewed))
+    return packed
+
+
+def make_shown_levels(blocks: LabelBlocks, fields: Sequence[PackedField]) -> list[ShownLabels]:
+    """Return the levels of labels with corrected fields in place; later ones lie on top."""
     unpacked = _UnpackedFields()
-    return [ShownLabels(blocks, level, placed, unpacked) for level in range(len(blocks.pyramid.levels))]
+    return [ShownLabels(blocks, level, fields, unpacked) for level in range(len(blocks.pyramid.levels))]
 
 
-def _paste(field: _Placed, labels: NDArray[Any], piece: Box, step: int, unpacked: _UnpackedFields) -> None:
+def _paste(field: PackedField, labels: NDArray[Any], piece: Box, step: int, unpacked: _UnpackedFields) -> None:
     """Draw a field into a piece of a level that holds every `step`-th pixel."""
     kept = SMALL_STEP if step % SMALL_STEP == 0 else 1
     targets, sources = [], []

@@ -10,7 +10,13 @@ from napari_medseg.core.tasks.bundled_tasks import get_task
 from napari_medseg.workflow.whole_slide.corrections import CorrectedField
 from napari_medseg.workflow.whole_slide.grid import ModelGrid
 from napari_medseg.workflow.whole_slide.label_pyramid import choose_dtype, create_pyramid
-from napari_medseg.workflow.whole_slide.shown_labels import FIRST_SHOWN_ID, LabelBlocks, ShownLabels, make_shown_levels
+from napari_medseg.workflow.whole_slide.shown_labels import (
+    FIRST_SHOWN_ID,
+    LabelBlocks,
+    ShownLabels,
+    make_shown_levels,
+    pack_fields,
+)
 
 GRID = ModelGrid(0, 1.0, 2100, 1500, 1.0, 0.25)
 
@@ -24,9 +30,8 @@ def levels(tmp_path: Path) -> list[ShownLabels]:
     drawn[10:, 20:] = 4
     reviewed = np.ones((90, 70), bool)
     reviewed[:, 60:] = False
-    return make_shown_levels(
-        LabelBlocks(pyramid), GRID, [CorrectedField(151, 211, 1.0, drawn, reviewed)], are_objects=True
-    )
+    fields = pack_fields([CorrectedField(151, 211, 1.0, drawn, reviewed)], GRID, pyramid.dtype, are_objects=True)
+    return make_shown_levels(LabelBlocks(pyramid), fields)
 
 
 def test_every_level_shows_the_field_in_place(levels: list[ShownLabels]) -> None:
@@ -58,7 +63,7 @@ def test_what_changed_is_read_again_and_the_rest_is_kept(tmp_path: Path) -> None
     task = get_task("nuclei")
     pyramid = create_pyramid(tmp_path / "l.zarr", GRID, choose_dtype(task), task, "nuclei")
     blocks = LabelBlocks(pyramid)
-    levels = make_shown_levels(blocks, GRID, [], are_objects=True)
+    levels = make_shown_levels(blocks, [])
     assert not levels[0][:].any()
     box = (slice(600, 700), slice(600, 700))
     pyramid.write(np.full((100, 100), 5, np.uint32), box)
@@ -85,9 +90,10 @@ def test_many_fields_take_little_memory_and_coarse_levels_unpack_none(tmp_path: 
         rows, columns = np.arange(-(-y // 16), -(-(y + 1000) // 16)), np.arange(-(-x // 16), -(-(x + 1000) // 16))
         expected[np.ix_(rows, columns)] = whole[np.ix_(rows * 16 - y, columns * 16 - x)]
     tracemalloc.start()
-    levels = make_shown_levels(LabelBlocks(pyramid), grid, fields, are_objects=True)
+    packed = pack_fields(fields, grid, pyramid.dtype, are_objects=True)
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
+    levels = make_shown_levels(LabelBlocks(pyramid), packed)
     assert kept < len(fields) * 200_000, "of 5 MB that each field has unpacked"
     assert np.array_equal(np.asarray(levels[4]), expected)
     assert not levels[4]._unpacked._kept
