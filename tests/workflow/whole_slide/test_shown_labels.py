@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from napari_medseg.core.tasks.bundled_tasks import get_task
+from napari_medseg.workflow.whole_slide import label_pyramid
 from napari_medseg.workflow.whole_slide.corrections import CorrectedField
 from napari_medseg.workflow.whole_slide.grid import ModelGrid
 from napari_medseg.workflow.whole_slide.label_pyramid import choose_dtype, create_pyramid
@@ -98,3 +99,21 @@ def test_many_fields_take_little_memory_and_coarse_levels_unpack_none(tmp_path: 
     assert np.array_equal(np.asarray(levels[4]), expected)
     assert not levels[4]._unpacked._kept
     assert np.array_equal(levels[0][4003:5003, 7009:8009] > 0, fields[2].labels > 0)
+
+
+def test_the_number_of_a_huge_object_is_replaced_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_pyramid, "REPLACED_PX", 512)
+    task = get_task("nuclei")
+    pyramid = create_pyramid(tmp_path / "l.zarr", GRID, choose_dtype(task), task, "nuclei")
+    whole = np.zeros((2100, 1500), np.uint32)
+    whole[101:2000, 150:160], whole[1401:1413, 151:1490], whole[1500:1600, 500:600] = 5, 5, 6
+    everything = (slice(0, 2100), slice(0, 1500))
+    pyramid.write(whole, everything)
+    tracemalloc.start()
+    pyramid.replace(5, 9, (slice(99, 2001), slice(149, 1491)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < whole.nbytes / 2
+    whole[whole == 5] = 9
+    for number in range(3):
+        assert np.array_equal(pyramid.read(everything, number), whole[:: 2**number, :: 2**number])
