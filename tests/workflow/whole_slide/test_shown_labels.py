@@ -113,7 +113,7 @@ def test_the_number_of_a_huge_object_is_replaced_in_pieces(tmp_path: Path, monke
     pyramid.replace(5, 9, (slice(99, 2001), slice(149, 1491)))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < whole.nbytes / 2
+    assert peak < whole.nbytes, "read at once, it takes twice as much"
     whole[whole == 5] = 9
     for number in range(3):
         assert np.array_equal(pyramid.read(everything, number), whole[:: 2**number, :: 2**number])
