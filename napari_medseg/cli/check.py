@@ -19,6 +19,8 @@ from napari_medseg.cli.options import (
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import Case
 from napari_medseg.workflow import retrain
+from napari_medseg.workflow.case_images.look_up import mark_lost_images
+from napari_medseg.workflow.cases import CaseRow, list_cases
 from napari_medseg.workflow.data_checks import check_corrections
 from napari_medseg.workflow.findings.case_finding import CaseFinding, hide_blind
 from napari_medseg.workflow.hold_out.held_out_groups import describe_hold_out_shortage
@@ -35,12 +37,13 @@ def check(
 ) -> None:
     """Check accepted labels before training.
 
-    Lists label errors, cases that were accepted without being viewed, and training images that repeat a hold-out image.
-    The exit code is 1 if a finding blocks training.
+    Lists label errors, cases that were accepted without being viewed, and training images that repeat a hold-out image,
+    then cases whose image is missing. The exit code is 1 if a finding blocks training.
     """
     with open_workspace(project, registry) as ws:
+        lost = [row for row in mark_lost_images(ws, list_cases(ws, task)) if row.image_problem is not None]
         found = hide_blind(ws, check_corrections(ws, task))
-        lines = format_findings(ws, task, found)
+        lines = format_findings(ws, task, found) + [_describe_lost(row, clear_names) for row in lost]
         n_judging = retrain.count_hold_out_groups(ws, task)
     if as_json:
         entries = [
@@ -48,7 +51,9 @@ def check(
             | {"kind": one.finding.kind, "text": one.finding.text, "blocking": one.finding.blocking}
             for one in found
         ]
-        echo_json({"findings": entries, "hold_out_groups": n_judging, "hold_out_groups_needed": MIN_GROUPS})
+        images = [_describe_case(row.case, clear_names) | {"text": _describe_lost(row, clear_names)} for row in lost]
+        held_out = {"hold_out_groups": n_judging, "hold_out_groups_needed": MIN_GROUPS}
+        echo_json({"findings": entries} | held_out | {"images": images})
     else:
         for line in lines:
             echo(line)
@@ -63,6 +68,13 @@ def _describe_case(case: Case | None, clear_names: bool) -> dict[str, object]:
     if case is None:
         return {"case": None, "name": ""}
     return {"case": case.id, "name": case.name} | (describe_identity(case) if clear_names else {})
+
+
+def _describe_lost(row: CaseRow, clear_names: bool) -> str:
+    """Return a line about an image that is missing; files are named only where clear names are asked for."""
+    if row.image_problem is None:
+        return ""
+    return f"look  {row.case.name}: {row.image_problem.text if clear_names else row.image_problem.short_text}"
 
 
 def format_findings(ws: Workspace, task: str, found: Sequence[CaseFinding]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Literal
 from napari_medseg.core import formats
 from napari_medseg.core.containers.addresses import format_source
 from napari_medseg.core.containers.part_paths import exists
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, explain
 from napari_medseg.core.file_names import use_slashes
 from napari_medseg.core.grouping.keyed_groups import choose_group_noun
 from napari_medseg.core.image import Image
@@ -23,6 +23,7 @@ from napari_medseg.core.records import NO_NOTE, Case, CaseNote, Correction, Pred
 from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.core.tasks.detection import check_axes_fit_task, check_image_fits_task
 from napari_medseg.core.video.frame_paths import parse_frame_path
+from napari_medseg.workflow.case_images.problems import ImageFault, ImageProblem
 from napari_medseg.workflow.case_notes.notes import CaseNotes, list_other_notes, select_note
 from napari_medseg.workflow.hold_out.groups import choose_groups
 from napari_medseg.workflow.hold_out.held_out_groups import assign_sides
@@ -40,6 +41,7 @@ class CaseRow:
 
     Of a second reading (`reading` 2), correction, reviews and note are those of the person who works now: it is blind.
     `is_read_twice` tells that a second person reads the case, or has read it. `other_notes` are of second readers.
+    `image_problem` is what is known in this session of an image that cannot be shown.
     """
 
     case: Case
@@ -51,6 +53,7 @@ class CaseRow:
     note: CaseNote = NO_NOTE
     is_read_twice: bool = False
     other_notes: CaseNotes = ()
+    image_problem: ImageProblem | None = None
 
     @property
     def is_flagged(self) -> bool:
@@ -111,13 +114,26 @@ def load_image(ws: Workspace, case: Case) -> Image:
     """Read the image of a case from its files, or from the copy in the project if they are missing or changed.
 
     A frame of a video is read from the copy if there is one: for one frame, a video of hours is read to its end.
-    It only reads files, so it may run in a worker thread.
+    It only reads files, so it may run in a worker thread. Whether it can be read is remembered in `ws.image_problems`.
 
     Raises
     ------
     MedSegError
         If neither is available.
     """
+    try:
+        image = _load_image(ws, case)
+    except (MedSegError, OSError) as error:
+        if case.sources:  # without any, the window may have the image in memory
+            is_there = all(exists(Path(use_slashes(source))) for source in case.sources)
+            fault = ImageFault.UNREADABLE if is_there else ImageFault.MISSING
+            ws.image_problems.put(case, ImageProblem(fault, str(explain(error) or error)))
+        raise
+    ws.image_problems.put(case, None)
+    return image
+
+
+def _load_image(ws: Workspace, case: Case) -> Image:
     reason, problem = "its files are missing", ""
     sources = [Path(use_slashes(source)) for source in case.sources]
     has_copy = get_image_copy_path(ws.project.folder, case.content_hash).exists()
@@ -235,6 +251,7 @@ def _make_case_row(ws: Workspace, history: CaseHistory, notes: Sequence[CaseNote
         select_note(notes, ws.reader.label, history.reading) if notes else NO_NOTE,
         ws.second_readings.is_selected(history.case),
         list_other_notes(notes, history.reading) if notes else (),
+        ws.image_problems.get(history.case),
     )
 
 

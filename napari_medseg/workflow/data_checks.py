@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.grouping.keyed_groups import find_group_noun
 from napari_medseg.core.project.case_files import read_case_labels, read_image_copy
 from napari_medseg.core.project.review_region import read_reviewed_pixels
@@ -37,6 +38,8 @@ from napari_medseg.workflow.workspace import Workspace
 UNSEEN_S = 2.0
 
 LABEL_MIXUP = "mixed"
+DAMAGED_FILE = "file"
+"""Kind of a finding: the labels, or the image beside them, are missing or damaged."""
 
 CHECKS_VERSION = "3"
 """In the names of kept results; a change of what is a finding needs another one."""
@@ -69,12 +72,7 @@ def check_corrections(ws: Workspace, task: str, checked: CheckedCorrections | No
     """Check the corrections of a task; findings that block training come first.
 
     What a person said to be right is left out. `checked` is a check that was made before: it is used if the corrections
-    are still the same.
-
-    Raises
-    ------
-    MedSegError
-        If a file of the project is missing or damaged.
+    are still the same. A missing or damaged file of the project is a finding of its case.
     """
     pieces = list_corrections_to_check(ws, task)
     if checked is None or checked.corrections != pieces:
@@ -83,7 +81,7 @@ def check_corrections(ws: Workspace, task: str, checked: CheckedCorrections | No
 
 
 def find_problems(ws: Workspace, task: str) -> CheckedCorrections:
-    """Check the corrections of a task, also for what a person said to be right; raise as `check_corrections`."""
+    """Check the corrections of a task, also for what a person said to be right."""
     pieces, replayed = list_corrections_to_check(ws, task), list_replayed_images(ws, task)
     found = [one for some in iter_findings(ws.project.folder, pieces, replayed) for one in some]
     return CheckedCorrections(pieces, tuple(found))
@@ -101,6 +99,8 @@ def iter_findings(
 ) -> Generator[list[CaseFinding]]:
     """Yield the findings of each correction, then the findings from comparisons between corrections.
 
+    A correction whose files are missing or damaged is a blocking finding, and is not compared with others.
+
     Parameters
     ----------
     folder
@@ -112,20 +112,26 @@ def iter_findings(
     """
     sketches: list[EdgeThumbnail] = []
     contents: list[tuple[Role, LabelContent]] = []
+    sound: list[CorrectionToCheck] = []
     with KeptChecks(folder) as kept:
         for piece in corrections:
-            look = read_correction_check(folder, kept, piece)
+            try:
+                look = read_correction_check(folder, kept, piece)
+            except MedSegError as error:
+                yield [_add_case(piece, Finding(DAMAGED_FILE, str(error), blocking=True))]
+                continue
+            sound.append(piece)
             sketches.append(look.sketch)
             contents.append((Role.HOLD_OUT if piece.case.held_out else Role.TRAIN, look.content))
             yield [_add_case(piece, finding) for finding in [*look.findings, *_check_unseen(piece.correction)]]
-    if not any(piece.task.field for piece in corrections):  # label edges inside an ROI often have low contrast
-        yield _check_mixups(corrections, sketches)
-    if corrections:
-        yield _check_whole_set(corrections[0].task, contents)
-    held_out = [piece.case for piece in corrections if piece.case.held_out]
-    learnt = [piece for piece in corrections if not piece.case.held_out]
+    if not any(piece.task.field for piece in sound):  # label edges inside an ROI often have low contrast
+        yield _check_mixups(sound, sketches)
+    if sound:
+        yield _check_whole_set(sound[0].task, contents)
+    held_out = [piece.case for piece in sound if piece.case.held_out]
+    learnt = [piece for piece in sound if not piece.case.held_out]
     yield from _check_copies(folder, learnt, held_out)
-    labels_of = {piece.case.id: piece for piece in corrections}
+    labels_of = {piece.case.id: piece for piece in sound}
     for item in replayed:
         yield _check_replayed(folder, item, held_out, labels_of)
 

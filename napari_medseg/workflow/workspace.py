@@ -11,6 +11,7 @@ from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.project.database import DATABASE, Project
 from napari_medseg.core.tasks.catalog import TASKS_FOLDER, TaskCatalog
 from napari_medseg.inference.engine.interface import PredictionEngine
+from napari_medseg.workflow.case_images.problems import ImageProblems
 from napari_medseg.workflow.learning.states import AdaptedStates
 from napari_medseg.workflow.remote.engine_choice import choose_engine
 from napari_medseg.workflow.second_reader.current_reader import CurrentReader
@@ -40,6 +41,7 @@ class Workspace:
     Notes
     -----
     `reader` is the person who works now, and `second_readings` decides what that person may see of a case.
+    `image_problems` are the cases whose image is known to be missing or damaged.
     `adapted` holds the adapted states of learning at Accept, which are off until a window turns them on.
     `tasks` is the catalog of all tasks; `workflow.tasks.custom_tasks.reload_tasks` replaces it.
     """
@@ -58,6 +60,7 @@ class Workspace:
         self.second_readings = SecondReadings(project, self.reader)
         self.samples = samples
         self.adapted = AdaptedStates(project.folder)
+        self.image_problems = ImageProblems()
         self.tasks: TaskCatalog = registry.read_task_catalog(project.folder / TASKS_FOLDER)
         # Child processes: an ended child stays visible as a process until its parent polls it.
         self.child_processes: dict[str, subprocess.Popen[bytes]] = {}

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from workflow_phantoms import accepted, phantom, phantom_labels, predicted
 
+from napari_medseg.core import formats
 from napari_medseg.inference.events import PredictionResult
+from napari_medseg.workflow.cases import add_cases
 from napari_medseg.workflow.review import record_prediction
 from napari_medseg.workflow.workspace import Workspace
 
@@ -45,3 +47,26 @@ def test_the_queue_says_which_images_are_unlike_the_training_images(
     first, second = medseg("queue", *place)[1].splitlines()
     assert "! unlike the images this model learnt from" in first
     assert "unlike" not in second
+
+
+def test_cases_without_an_image_come_last_and_no_file_is_named_unasked(
+    medseg: Call, ws: Workspace, tmp_path: Path
+) -> None:
+    for number in range(2):
+        formats.write_image(tmp_path / f"Ute{number}.png", phantom(number))
+    add_cases(ws, [formats.read(tmp_path / f"Ute{number}.png") for number in range(2)], "lungs")
+    (tmp_path / "Ute0.png").unlink()
+    ws.close()
+    place = ("--project", ws.project.folder, "--registry", tmp_path / "registry")
+    lines = medseg("queue", *place)[1].splitlines()
+    assert [line.endswith("! image is missing") for line in lines] == [False, True]
+    assert [entry["image"] for entry in json.loads(medseg("queue", "--json", *place)[1])] == ["", "missing"]
+    code, out, _ = medseg("check", *place)
+    assert code == 0
+    assert out.count("image is missing") == 1
+    assert "Ute" not in out
+    assert "Ute0.png" in medseg("check", "--clear-names", *place)[1]
+    code, out, _ = medseg("project", "check", ws.project.folder, "--registry", tmp_path / "registry")
+    assert code == 1
+    assert "its image is missing, and the project has no copy" in out
+    assert "Ute" not in out

@@ -8,10 +8,12 @@ from workflow_phantoms import accepted, phantom, phantom_labels, predicted
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
+from napari_medseg.core.project.case_files import get_image_copy_path
 from napari_medseg.core.project.review_region import RegionOutline, ReviewRegion
-from napari_medseg.core.records import Case
+from napari_medseg.core.records import Case, Correction
 from napari_medseg.workflow import retrain
 from napari_medseg.workflow.data_checks import (
+    DAMAGED_FILE,
     check_corrections,
     describe_label_mixups,
     list_corrections_to_check,
@@ -177,3 +179,18 @@ def test_corrections_without_any_label_are_not_trained_on_alone(ws: Workspace) -
     assert not [one for one in check_corrections(ws, "lungs") if one.finding.blocking]
     with pytest.raises(MedSegError, match="there is nothing to learn: nothing is labelled in all 2 training images"):
         retrain.start_run(ws, "lungs", changes=RecipeOverrides(weights="none"))
+
+
+def test_a_damaged_file_is_a_finding_of_its_case_and_the_others_are_checked(ws: Workspace) -> None:
+    broken = [accepted(ws, number) for number in range(3)]
+    unseen = accepted_as(ws, phantom(7), phantom_labels(), seconds=0.1)
+    image = get_image_copy_path(ws.project.folder, broken[0].content_hash)
+    image.write_bytes(image.read_bytes()[:100])
+    (correction,) = ws.project.read_records(Correction, "case_id", broken[1].id)
+    (ws.project.folder / correction.labels_file).unlink()
+    results = check_corrections(ws, "lungs")
+    files = {one.case.id: one.finding for one in results if one.case and one.finding.kind == DAMAGED_FILE}
+    assert set(files) == {broken[0].id, broken[1].id}
+    assert all(finding.blocking for finding in files.values())
+    assert "missing" in files[broken[1].id].text
+    assert unseen.id in {one.case.id for one in results if one.case and one.finding.kind == "unseen"}

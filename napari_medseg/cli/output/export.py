@@ -22,6 +22,7 @@ from napari_medseg.cli.options import (
     open_workspace,
 )
 from napari_medseg.cli.output.accepted_rows import WithBlindOption, list_rows_to_write
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.label_files.registry import find_label_format
 from napari_medseg.workflow.output.export import export_corrections, read_export_items
 from napari_medseg.workflow.output.image_names import make_namer
@@ -53,7 +54,8 @@ def export(
 ) -> None:
     """Write the accepted labels of a project.
 
-    With them come provenance.json and measurements.csv.
+    With them come provenance.json and measurements.csv. A case whose files are missing or damaged is left out and
+    named; then the exit code is 1.
     """
     agree_to_identity(find_label_format(suffix), with_identity)
     with open_workspace(project, registry) as ws:
@@ -65,8 +67,10 @@ def export(
         list_rejected_cases(output, notes)
     if as_json:
         echo_json([str(path) for path in paths])
-        return
-    for path in paths:
-        echo(str(path))
-    if find_label_format(suffix).names_patient:
+    else:
+        for path in paths:
+            echo(str(path))
+    if find_label_format(suffix).names_patient and not as_json:
         echo_notice("these labels hold the name and ID of the patient, as their DICOM series does")
+    if items.left_out:
+        raise MedSegError(items.left_out_text)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from napari_medseg.cli.console import echo, echo_json
+from napari_medseg.cli.console import echo, echo_json, echo_notice
 from napari_medseg.cli.options import (
     JsonOption,
     RegistryOption,
@@ -90,4 +90,6 @@ def _write_fields(
         if folder is not None and rows:
             items = read_export_items(ws, [(case, correction, "") for case, correction, _ in rows])
             written = export_corrections(items, folder / "fields", ".tif", with_images=True)
+            if items.left_out:
+                echo_notice(items.left_out_text)
         return read_corrected_fields(ws, opened, rows), written

@@ -26,7 +26,7 @@ from napari_medseg.core.slides.open_slide import open_slide
 from napari_medseg.core.slides.slide import Slide
 from napari_medseg.core.slides.tissue import find_tissue
 from napari_medseg.workflow.whole_slide.density import compute_density
-from napari_medseg.workflow.whole_slide.plan import SlidePlan, make_plan
+from napari_medseg.workflow.whole_slide.plan import SlidePlan, make_plan, refuse_other_choice
 from napari_medseg.workflow.whole_slide.prediction import (
     SlideProgress,
     WholeSlide,
@@ -80,6 +80,8 @@ def predict(
                 return
             echo_notice(plan.text)
             begin_prediction(output, plan).close()
+        else:
+            refuse_other_choice(output, opened, um_per_pixel, everywhere=everywhere)
         with continue_prediction(output, opened, (card.id, card.weights_sha256)) as whole:
             _predict(whole, opened, card, load_predictor(models, card.id, device), quiet=as_json)
             _echo_result(whole, as_json=as_json)

@@ -29,9 +29,9 @@ class Finding:
     `kind` is ``"shape"``, ``"values"``, ``"sides"``, ``"empty"``, ``"full"``, ``"tiny"`` (a few pixels), ``"specks"``,
     ``"holes"``, ``"off"`` (on the empty frame around the image content) or ``"joined"`` (several objects with one
     number); for corrections also ``"unseen"``, ``"duplicate"`` (of a hold-out image), ``"mixed"`` (labels of another
-    case) and the kinds of `label_set_checks`. Labels with a `blocking` finding must not be used as ground truth; other
-    findings should be checked by a person. `places` are where it is, at most `MAX_PLACES`; empty if it is nowhere in
-    particular. `label` is the value that it is about; 0 for none.
+    case), ``"file"`` (missing or damaged) and the kinds of `label_set_checks`. Labels with a `blocking` finding must
+    not be used as ground truth; other findings should be checked by a person. `places` are where it is, at most
+    `MAX_PLACES`; empty if it is nowhere in particular. `label` is the value that it is about; 0 for none.
     """
 
     kind: str

@@ -12,8 +12,9 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 from skimage.morphology import disk
 
+from napari_medseg.core.errors import MedSegError, report_damage
 from napari_medseg.core.slides.shown_levels import reduce_pixels
-from napari_medseg.core.slides.slide import Slide
+from napari_medseg.core.slides.slide import DamagedPartError, Slide
 
 SEARCH_PX = 2048
 """Tissue is searched in a picture of at most so many pixels in height and width."""
@@ -26,6 +27,8 @@ MIN_PIECE_PX = 12
 BLACK = 25
 """What is darker in all colours is the edge of a scan or a cover, not tissue."""
 _STRIP_PX = 4096
+_LEAST_PART_PX = 128
+"""Parts are divided down to this size around what is damaged; tiles are rarely smaller."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,20 +80,36 @@ class Tissue:
 def find_tissue(slide: Slide) -> Tissue:
     """Find the tissue of a slide in its smallest picture that is not too small; other threads may run meanwhile.
 
+    A damaged part of that picture counts as tissue, because finer levels may be whole there; it is reported.
+
     Raises
     ------
     MedSegError
-        If the slide cannot be read there.
+        If nothing of the slide can be read there.
     """
-    picture, downsample = read_overview(slide, SEARCH_PX)
-    return Tissue(find_tissue_in_picture(picture), downsample)
+    picture, damaged, downsample = _read_parts(slide, SEARCH_PX)
+    if damaged.all():
+        raise MedSegError(f"no part of the overview of {slide.name} can be read. Copy or export the slide again.")
+    if damaged.any():
+        report_damage(
+            f"{damaged.mean():.1%} of the overview of {slide.name} is damaged; it counts as tissue, because full "
+            "resolution may be whole there."
+        )
+        picture[damaged] = np.percentile(picture[~damaged], 90, axis=0)
+    return Tissue(find_tissue_in_picture(picture) | damaged, downsample)
 
 
 def read_overview(slide: Slide, max_px: int) -> tuple[NDArray[np.uint8], float]:
     """Return the whole slide, (height, width, 3), reduced to at most `max_px`, and its downsample.
 
-    The coarsest level that is at least half as large is read, strip by strip.
+    The coarsest level that is at least half as large is read, strip by strip. What is damaged is white.
     """
+    picture, _, downsample = _read_parts(slide, max_px)
+    return picture, downsample
+
+
+def _read_parts(slide: Slide, max_px: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_], float]:
+    """Return the picture, where it is damaged, and its downsample."""
     whole = slide.levels[0]
     wanted = max(whole.height, whole.width) / max_px
     fine = [n for n, level in enumerate(slide.levels) if level.downsample <= max(1.0, wanted) * 1.001]
@@ -102,14 +121,24 @@ def read_overview(slide: Slide, max_px: int) -> tuple[NDArray[np.uint8], float]:
     while max(level.height, level.width) > max_px * factor:
         factor *= 2
     rows, columns = -(-level.height // factor), -(-level.width // factor)
-    picture = np.empty((rows, columns, 3), np.uint8)
+    picture, damaged = np.full((rows, columns, 3), 255, np.uint8), np.zeros((rows, columns), bool)
     step = max(factor, _STRIP_PX // factor * factor)
-    for y in range(0, level.height, step):
-        for x in range(0, level.width, step):
-            height, width = min(step, level.height - y), min(step, level.width - x)
-            part = reduce_pixels(slide.read(number, y, x, height, width), factor)
-            picture[y // factor : y // factor + part.shape[0], x // factor : x // factor + part.shape[1]] = part
-    return picture, level.downsample * factor
+    waiting = [(y, x, step) for y in range(0, level.height, step) for x in range(0, level.width, step)]
+    while waiting:
+        y, x, side = waiting.pop()
+        height, width = min(side, level.height - y), min(side, level.width - x)
+        if height <= 0 or width <= 0:
+            continue
+        place = (slice(y // factor, -(-(y + height) // factor)), slice(x // factor, -(-(x + width) // factor)))
+        try:
+            picture[place] = reduce_pixels(slide.read(number, y, x, height, width), factor)
+        except DamagedPartError:
+            half = max(factor, -(-side // 2 // factor) * factor)
+            if half == side or side <= _LEAST_PART_PX:
+                damaged[place] = True
+            else:  # a part has many tiles, and one of them is damaged
+                waiting += [(y + down, x + right, half) for down in (0, half) for right in (0, half)]
+    return picture, damaged, level.downsample * factor
 
 
 def find_tissue_in_picture(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:

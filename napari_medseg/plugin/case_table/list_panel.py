@@ -4,6 +4,7 @@ from qtpy.QtCore import QPoint, QSignalBlocker, Qt, QTimer, Signal
 from qtpy.QtWidgets import QLabel, QLineEdit, QVBoxLayout, QWidget
 
 from napari_medseg.core.grouping.keyed_groups import get_group_label
+from napari_medseg.plugin.case_table.image_watch import ImageWatch
 from napari_medseg.plugin.case_table.table_model import CaseTableModel
 from napari_medseg.plugin.case_table.table_view import CaseTableView
 from napari_medseg.plugin.case_table.thumbnails import Thumbnails
@@ -51,6 +52,7 @@ class ListPanel(QWidget):
         self._open_id: int | None = None
         self._is_in_window = False
         self.thumbnails = Thumbnails(workspace, self)
+        self.images = ImageWatch(workspace, worklist, self)
         self.model = CaseTableModel(worklist.case_list, self.thumbnails)
         self.table = CaseTableView(self.model)
         self._make_widgets()
@@ -77,8 +79,10 @@ class ListPanel(QWidget):
             self._show_order(case_list.order)
         n_shown, n_cases = len(case_list.shown_ids), case_list.n_cases
         counted = f"{n_shown:,} of {n_cases:,} listed; " if n_shown != n_cases else ""
+        n_lost = case_list.counts.n_without_image
+        lost = f"; {n_lost:,} without image" if n_lost else ""
         self._progress.setText(
-            f"{counted}{case_list.counts.progress.text}" if case_list.is_complete else "reading the list"
+            f"{counted}{case_list.counts.progress.text}{lost}" if case_list.is_complete else "reading the list"
         )
 
     def set_in_window(self, is_in_window: bool) -> None:
@@ -94,6 +98,11 @@ class ListPanel(QWidget):
             self._fit_height()
         self._move.setText("into the dock" if is_in_window else "window")
         self._move.setToolTip("Show the list in the dock" if is_in_window else "Show the list in a window of its own")
+
+    def close_down(self) -> None:
+        """Read and look for no more images."""
+        self.thumbnails.close()
+        self.images.close()
 
     def filter_by_group(self, group: str) -> None:
         """List only the cases of a patient, slide or video; empty for all."""
@@ -132,6 +141,7 @@ class ListPanel(QWidget):
         self._move = theme.make_tool_button("window", "")
         self._progress = QLabel()
         self._progress.setObjectName("medseg-muted")
+        self._progress.setToolTip("The filter 'no image' lists cases whose image is missing or damaged")
         self._progress.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -154,6 +164,7 @@ class ListPanel(QWidget):
         self.table.menu_requested.connect(self._on_menu)
         self.table.remove_requested.connect(lambda: self.remove_requested.emit(self.table.list_selected()))
         self._worklist.changed.connect(self.refresh)
+        self.images.changed.connect(self.thumbnails.retry)
         self._worklist.image_loaded.connect(self.thumbnails.add_image)
 
     def _apply_filter(self) -> None:

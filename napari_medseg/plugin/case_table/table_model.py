@@ -151,11 +151,14 @@ def _describe(row: CaseRow, name: str) -> str:
     said = describe_notes(row.note, row.other_notes, is_rejected=row.state == "rejected")
     if name in ("flag", "note", "reason"):
         return said
+    if name == "image":
+        return COLUMNS[name].tooltip if row.image_problem is None else row.image_problem.text
     if name == "second":
         return SECOND_READING_EXPLANATION if row.is_read_twice else ""
     held = explain_hold_out(get_group_noun(row.case.group)) if row.case.held_out else ""
     second = SECOND_READING_EXPLANATION if row.is_read_twice else ""
-    return "\n".join(filter(None, (row.case.name, row.case.file_name, said, held, second)))
+    problem = "" if row.image_problem is None else row.image_problem.text
+    return "\n".join(filter(None, (row.case.name, row.case.file_name, problem, said, held, second)))
 
 
 def _choose_colour(row: CaseRow, name: str) -> str:
@@ -163,4 +166,5 @@ def _choose_colour(row: CaseRow, name: str) -> str:
         return "draft"
     if name == "state":
         return STATE_COLOURS.get(row.state, "")
-    return "bad" if name in ("unsure", "unlike") and row.is_unlike else ""
+    is_bad = row.is_unlike if name in ("unsure", "unlike") else row.image_problem is not None and name == "image"
+    return "bad" if is_bad else ""

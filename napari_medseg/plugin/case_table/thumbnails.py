@@ -2,14 +2,14 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from math import prod
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QObject, Signal
-from qtpy.QtGui import QColor, QImage, QPixmap
+from qtpy.QtCore import QObject, QPointF, Signal
+from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPixmap
 
 from napari_medseg.core.atomic_io import atomic_write
 from napari_medseg.core.errors import MedSegError
@@ -19,6 +19,8 @@ from napari_medseg.core.records import Case
 from napari_medseg.plugin.layers import compute_contrast_limits
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow import cases
+from napari_medseg.workflow.case_images.middle_plane import read_middle_plane
+from napari_medseg.workflow.case_images.problems import ImageFault, ImageProblem
 from napari_medseg.workflow.guidance.probability_cache import CACHE_FOLDER
 from napari_medseg.workflow.workspace import Workspace
 
@@ -49,17 +51,19 @@ class Thumbnails(QObject):
         self._waiting: OrderedDict[int, tuple[Case, Image | None]] = OrderedDict()
         self._failed: set[int] = set()
         self._worker: Worker | None = None
-        self._empty = QPixmap(MAX_THUMBNAIL_PX, MAX_THUMBNAIL_PX)
-        self._empty.fill(QColor(128, 128, 128, 60))
-        self._empty.setDevicePixelRatio(MAX_THUMBNAIL_PX / SHOWN_PX)
+        self._empty, self._broken = _make_grey_square(), _make_broken_picture()
 
     def get(self, case: Case) -> QPixmap:
-        """Return the picture of a case; an empty one if it is not made yet, which is then done."""
+        """Return the picture of a case; an empty one if it is not made yet, which is then done; crossed out without."""
         if (known := self._pictures.get(case.id)) is not None:
             return known
         if case.id not in self._failed and case.id not in self._waiting:
             self._ask(case, None)
-        return self._empty
+        return self._empty if self._workspace.image_problems.get(case) is None else self._broken
+
+    def retry(self, case_ids: Iterable[int]) -> None:
+        """Make the pictures of cases whose image failed, but may be there now."""
+        self._failed.difference_update(case_ids)
 
     def add_image(self, case: Case, image: Image) -> None:
         """Make the picture of a case whose image is in memory."""
@@ -96,6 +100,7 @@ class Thumbnails(QObject):
         case_id, grey = item
         if grey is None:
             self._failed.add(case_id)
+            self.made.emit()  # it may be crossed out now
             return
         self._failed.discard(case_id)
         self._pictures[case_id] = _make_picture(grey)
@@ -116,9 +121,10 @@ def load_thumbnail(workspace: Workspace, case: Case, image: Image | None) -> NDA
     if (known := _read_thumbnail(path)) is not None:
         return known
     try:
-        if image is None and prod(case.shape) > MAX_READ_VOXELS:
+        image = image or _read_least(workspace, case)
+        if image is None:
             return None
-        made = make_thumbnail(image or cases.load_image(workspace, case))
+        made = make_thumbnail(image)
     except (MedSegError, OSError, ValueError, MemoryError) as error:
         logger.info("no thumbnail of case %d: %s", case.id, type(error).__name__)  # not the error, which names the file
         return None
@@ -129,6 +135,18 @@ def load_thumbnail(workspace: Workspace, case: Case, image: Image | None) -> NDA
     except OSError as error:  # such as a full disk: it is made again next time
         logger.info("%s is not written: %s", path.name, type(error).__name__)
     return made
+
+
+def _read_least(workspace: Workspace, case: Case) -> Image | None:
+    """Read the plane that is shown, or the whole image if it is small; `None` if too much would have to be read."""
+    try:
+        plane = read_middle_plane(workspace.project.folder, case)
+    except MedSegError as error:
+        workspace.image_problems.put(case, ImageProblem(ImageFault.UNREADABLE, str(error)))
+        raise
+    if plane is None and prod(case.shape) <= MAX_READ_VOXELS:
+        return cases.load_image(workspace, case)
+    return plane
 
 
 def get_thumbnail_path(folder: Path, case: Case) -> Path:
@@ -164,4 +182,24 @@ def _make_picture(grey: NDArray[np.uint8]) -> QPixmap:
     square[top : top + grey.shape[0], left : left + grey.shape[1]] = grey
     picture = QPixmap.fromImage(QImage(square.data, side, side, side, QImage.Format.Format_Grayscale8).copy())
     picture.setDevicePixelRatio(side / SHOWN_PX)
+    return picture
+
+
+def _make_grey_square() -> QPixmap:
+    picture = QPixmap(MAX_THUMBNAIL_PX, MAX_THUMBNAIL_PX)
+    picture.fill(QColor(128, 128, 128, 60))
+    picture.setDevicePixelRatio(MAX_THUMBNAIL_PX / SHOWN_PX)
+    return picture
+
+
+def _make_broken_picture() -> QPixmap:
+    """Return the picture of a case whose image is missing or damaged: a cross."""
+    picture = _make_grey_square()
+    painter = QPainter(picture)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(QPen(QColor(200, 90, 80), 2))
+    near, far = SHOWN_PX * 0.3, SHOWN_PX * 0.7
+    painter.drawLine(QPointF(near, near), QPointF(far, far))
+    painter.drawLine(QPointF(near, far), QPointF(far, near))
+    painter.end()
     return picture

@@ -23,6 +23,7 @@ from napari_medseg.plugin.widgets.notifications import settle_messages, show_err
 from napari_medseg.workflow import cases
 from napari_medseg.workflow.case_list.case_list import CaseList
 from napari_medseg.workflow.case_list.predict_ahead import choose_number_ahead
+from napari_medseg.workflow.case_list.progress import describe_lost
 from napari_medseg.workflow.cases import CaseRow
 from napari_medseg.workflow.guidance.probability_cache import MAX_CACHE_BYTES
 from napari_medseg.workflow.preferences import read_preferences
@@ -215,7 +216,7 @@ class Worklist(QObject):
             text = f"All cases that the filter shows are done; {hidden:,} others are not. Clear it to go on."
             show_result(text, topic=DONE_TOPIC)
         else:
-            show_result(ALL_DONE, topic=DONE_TOPIC)
+            show_result(describe_lost(self.case_list.counts.n_left_without_image) or ALL_DONE, topic=DONE_TOPIC)
 
     def open_last_accepted(self) -> None:
         """Open the case that was accepted last; from that one, the one accepted before it."""

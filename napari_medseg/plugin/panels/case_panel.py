@@ -113,7 +113,7 @@ class CasePanel(CollapsibleSection):
 
     def close_down(self) -> None:
         """Stop what works in the background."""
-        self.list_panel.thumbnails.close()
+        self.list_panel.close_down()
         self.list_place.close_down()
 
     def set_predicts_automatically(self, predicts: bool) -> None:

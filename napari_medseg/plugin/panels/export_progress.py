@@ -32,6 +32,7 @@ from napari_medseg.workflow.output.export_plan import ExportItem
 from napari_medseg.workflow.output.image_names import make_namer
 from napari_medseg.workflow.output.notes import list_rejected_cases, read_notes_to_export
 from napari_medseg.workflow.output.staged_files import ExportCancelled
+from napari_medseg.workflow.output.stored_items import StoredItems
 from napari_medseg.workflow.second_reader.hidden import describe_left_out, leave_out_unread
 from napari_medseg.workflow.sharing.share_dicom import share_cases
 from napari_medseg.workflow.sharing.uid_map import keep_pseudonyms, make_pseudonyms
@@ -188,13 +189,16 @@ def _show_end(error: MedSegError) -> None:
 
 
 def _write_items(
-    read: Callable[[], Sequence[ExportItem]],
+    read: Callable[[], StoredItems],
     write: Callable[[Sequence[ExportItem]], list[Path]],
     list_rejected: Callable[[], None],
 ) -> Generator[list[Path]]:
-    written = write(read())
+    items = read()
+    written = write(items)
     list_rejected()
     yield written
+    if items.left_out:
+        raise MedSegError(items.left_out_text)
 
 
 def _share(

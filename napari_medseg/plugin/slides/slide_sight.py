@@ -46,6 +46,13 @@ def list_level_titles(blocks: SlideBlocks) -> list[str]:
     ]
 
 
+def list_level_spacings(blocks: SlideBlocks) -> list[float]:
+    """Return the micrometres of a pixel of each level; nothing if the slide does not say its resolution."""
+    if blocks.spacing_mm is None:
+        return []
+    return [blocks.spacing_mm[1] * 1000 * level.downsample for level in blocks.file_levels]
+
+
 def describe_zoom(zoom: float, in_mm: bool) -> str:
     """Return how large a pixel of the screen is on the slide, and the objective that this is like."""
     if not in_mm:

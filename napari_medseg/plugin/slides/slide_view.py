@@ -26,6 +26,7 @@ from napari_medseg.plugin.slides.slide_sight import (
     describe_zoom,
     find_grid,
     find_slide_task,
+    list_level_spacings,
     list_level_titles,
     look_at_field,
     open_blocks,
@@ -143,7 +144,8 @@ class SlideView(QObject):
         if self.slide is None:
             return
         with show_errors():
-            fields = slide_fields.list_slide_fields(self._workspace, self.slide.path)
+            find_row = self._worklist.case_list.get_row
+            fields = slide_fields.list_slide_fields(self._workspace, self.slide.path, find_row)
             self.strip.show_fields(fields)
             self.slide.show_fields(fields, self._worklist.task)
 
@@ -155,8 +157,7 @@ class SlideView(QObject):
         """Ask for a grid of fields on tissue."""
         if self.slide is not None:
             blocks = self.slide.blocks
-            um = 0.0 if blocks.spacing_mm is None else blocks.spacing_mm[1] * 1000
-            form = make_grid_form(self.add_grid, list_level_titles(blocks), FIELD_PX, um)
+            form = make_grid_form(self.add_grid, list_level_titles(blocks), FIELD_PX, list_level_spacings(blocks))
             FormDialog(f"Fields on the tissue of {blocks.name}", "Add fields", form, self._parent).show()
 
     def add_grid(self, choice: GridChoice) -> None:

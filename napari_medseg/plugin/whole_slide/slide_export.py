@@ -7,6 +7,7 @@ from pathlib import Path
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog, QWidget
 
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.slides.open_slide import open_slide
 from napari_medseg.plugin.widgets.notifications import show_notice, show_result
 from napari_medseg.plugin.widgets.worker import SingleWork
@@ -82,3 +83,5 @@ def _export(
         items = read_export_items(workspace, [(case, correction, "") for case, correction, _ in rows])
         written += export_corrections(items, folder / FIELDS_FOLDER, ".tif", with_images=True)
     yield folder, len(fields), len(written)
+    if rows and items.left_out:
+        raise MedSegError(items.left_out_text)

@@ -9,11 +9,10 @@ from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.label_colours import get_opacity, make_colormap
 from napari_medseg.workflow.whole_slide.chunks import Box
-from napari_medseg.workflow.whole_slide.corrections import CorrectedField
 from napari_medseg.workflow.whole_slide.density import DensityMap
 from napari_medseg.workflow.whole_slide.grid import ModelGrid
 from napari_medseg.workflow.whole_slide.label_pyramid import LabelPyramid
-from napari_medseg.workflow.whole_slide.shown_labels import LabelBlocks, make_shown_levels
+from napari_medseg.workflow.whole_slide.shown_labels import LabelBlocks, PackedField, make_shown_levels
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -59,7 +58,7 @@ class SlideLabels:
         grid: ModelGrid,
         task: Task,
         place: LayerPlace,
-        fields: Sequence[CorrectedField] = (),
+        fields: Sequence[PackedField] = (),
     ) -> None:
         """Show labels, above the slide; those that are shown are replaced.
 
@@ -76,7 +75,7 @@ class SlideLabels:
         self._blocks = LabelBlocks(pyramid)
         active = self._viewer.layers.selection.active
         self._labels = self._viewer.add_labels(
-            make_shown_levels(self._blocks, grid, fields, are_objects=task.instances),
+            make_shown_levels(self._blocks, fields),
             multiscale=True,
             name=LABELS_NAME,
             opacity=get_opacity(task, 0),

@@ -29,13 +29,13 @@ from napari_medseg.plugin.whole_slide.whole_slide_work import (
 )
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
 from napari_medseg.plugin.widgets.worker import SingleWork, Worker
-from napari_medseg.workflow.whole_slide.corrections import CorrectedField
 from napari_medseg.workflow.whole_slide.density import DensityMap
 from napari_medseg.workflow.whole_slide.export import open_to_read
 from napari_medseg.workflow.whole_slide.manifest import MANIFEST_FILE
 from napari_medseg.workflow.whole_slide.plan import SlidePlan, refuse_unsuitable
 from napari_medseg.workflow.whole_slide.prediction import SlideProgress, find_manifest
 from napari_medseg.workflow.whole_slide.project_slides import find_resolution, list_corrected_fields
+from napari_medseg.workflow.whole_slide.shown_labels import PackedField
 from napari_medseg.workflow.whole_slide.texts import describe_progress
 from napari_medseg.workflow.workspace import Workspace
 
@@ -260,7 +260,7 @@ class WholeSlidePrediction(QObject):
             self._show_labels(self._folder, found.fields)
         self._show_state()
 
-    def _show_labels(self, folder: Path, fields: Sequence[CorrectedField]) -> None:
+    def _show_labels(self, folder: Path, fields: Sequence[PackedField]) -> None:
         if self._place is None:
             return
         with contextlib.suppress(MedSegError), open_to_read(folder) as whole:  # not written yet

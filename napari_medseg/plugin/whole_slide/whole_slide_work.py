@@ -9,7 +9,6 @@ from typing import Any
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.slides.open_slide import open_slide
 from napari_medseg.core.slides.tissue import find_tissue
-from napari_medseg.workflow.whole_slide.corrections import CorrectedField
 from napari_medseg.workflow.whole_slide.density import DensityMap, compute_density
 from napari_medseg.workflow.whole_slide.export import open_to_read
 from napari_medseg.workflow.whole_slide.manifest import SlideIdentity, get_prediction_folder
@@ -21,7 +20,8 @@ from napari_medseg.workflow.whole_slide.prediction import (
     find_manifest,
     predict_chunks,
 )
-from napari_medseg.workflow.whole_slide.project_slides import FieldRow, read_corrected_fields
+from napari_medseg.workflow.whole_slide.project_slides import FieldRow, iter_corrected_fields
+from napari_medseg.workflow.whole_slide.shown_labels import PackedField, pack_fields
 from napari_medseg.workflow.workspace import Workspace
 
 
@@ -31,7 +31,7 @@ class FoundLabels:
 
     folder: Path
     progress: SlideProgress | None = None
-    fields: tuple[CorrectedField, ...] = ()
+    fields: tuple[PackedField, ...] = ()
 
 
 def plan_slide(
@@ -52,11 +52,12 @@ def find_labels(
         if find_manifest(folder) is None:
             yield FoundLabels(folder)
             return
-        fields = read_corrected_fields(workspace, opened, rows)
-    with open_to_read(folder) as whole:
-        table = whole.table
-        progress = SlideProgress(table.count("done"), table.n_chunks, table.n_objects)
-    yield FoundLabels(folder, progress, tuple(fields))
+        with open_to_read(folder) as whole:
+            table, manifest = whole.table, whole.manifest
+            progress = SlideProgress(table.count("done"), table.n_chunks, table.n_objects)
+            fields = iter_corrected_fields(workspace, opened, rows)
+            packed = pack_fields(fields, manifest.grid, whole.labels.dtype, are_objects=manifest.definition.instances)
+    yield FoundLabels(folder, progress, tuple(packed))
 
 
 def predict_slide(

@@ -1,6 +1,7 @@
 """The list of cases of a task: read in steps, updated case by case, ordered and filtered."""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,20 +9,18 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.records import Case
 from napari_medseg.workflow.case_list.column_ranks import ColumnRanks
-from napari_medseg.workflow.case_list.columns import make_natural_key
-from napari_medseg.workflow.case_list.filters import CaseFilter, make_search_text
+from napari_medseg.workflow.case_list.filters import CaseFilter
 from napari_medseg.workflow.case_list.order import (
     ACCEPTED,
-    FEATURES,
     RANKED_ORDERS,
     CaseOrder,
     Features,
     Places,
-    extract_features,
     is_decided,
     sort_places,
 )
 from napari_medseg.workflow.case_list.progress import ListCounts
+from napari_medseg.workflow.case_list.row_table import RowTable
 from napari_medseg.workflow.cases import CaseRow, get_case_row, read_case_rows
 from napari_medseg.workflow.workspace import Workspace
 
@@ -47,11 +46,7 @@ class CaseList:
     def __init__(self, ws: Workspace, task: str, order: CaseOrder = CaseOrder.USEFUL) -> None:
         self._workspace = ws
         self._task = task
-        self._rows: list[CaseRow] = []
-        self._features = np.zeros(0, FEATURES)
-        self._texts: list[str] = []
-        self._place_of: dict[int, int] = {}
-        self._groups: dict[str, int] = {}
+        self._table = RowTable()
         self._pinned: int | None = None
         self._pinned_features: NDArray[np.void] | None = None  # by which it keeps its place
         self._read_up_to: int | None = 0
@@ -76,7 +71,11 @@ class CaseList:
         """All cases in the order of import; what is not read yet is read now."""
         while not self.is_complete:
             self.read_step()
-        return [self._rows[place] for place in np.argsort(self._features["id"])]
+        return [self._table.rows[place] for place in np.argsort(self._table.features["id"])]
+
+    def list_rows(self) -> list[CaseRow]:
+        """Return the rows that are read so far, in no order."""
+        return list(self._table.rows)
 
     @property
     def is_complete(self) -> bool:
@@ -86,7 +85,7 @@ class CaseList:
     @property
     def n_cases(self) -> int:
         """Cases that are read so far."""
-        return len(self._rows)
+        return len(self._table.rows)
 
     def read_step(self) -> None:
         """Read some more cases."""
@@ -101,7 +100,7 @@ class CaseList:
 
     def forget(self) -> None:
         """Read all cases again, step by step, because many changed; until then they are listed as they were."""
-        self._read_up_to, self._unseen = 0, set(self._place_of)
+        self._read_up_to, self._unseen = 0, set(self._table.place_of)
         self.read_step()
 
     def update(self, case: Case) -> None:
@@ -114,17 +113,23 @@ class CaseList:
             self._put([get_case_row(self._workspace, case)])
             self._unseen.discard(case.id)
 
+    def update_images(self, changed: Collection[int]) -> None:
+        """Show what is known now of the images of cases; no case is read."""
+        known = self._workspace.image_problems
+        rows = [row for case_id in changed if (row := self.get_row(case_id)) is not None]
+        self._put([replace(row, image_problem=known.get(row.case)) for row in rows])
+
     def update_group(self, group: str) -> None:
         """Read the cases of a group again."""
-        self._put([get_case_row(self._workspace, row.case) for row in self._rows if row.case.group == group])
+        self._put([get_case_row(self._workspace, row.case) for row in self._table.rows if row.case.group == group])
 
     def pin(self, case_id: int | None) -> None:
         """Keep a case where it is from now on; the one before takes the place that it has by its state."""
         if case_id == self._pinned:
             return
-        place = None if case_id is None else self._place_of.get(case_id)
+        place = None if case_id is None else self._table.place_of.get(case_id)
         self._pinned = case_id
-        self._pinned_features = None if place is None else self._features[place : place + 1].copy()
+        self._pinned_features = None if place is None else self._table.features[place : place + 1].copy()
         self._clear()
 
     @property
@@ -150,7 +155,7 @@ class CaseList:
     def sort_by(self, key: SortKey, *, descending: bool) -> None:
         """List the cases by a value of their row; equal ones stay in `order`."""
         self._sort_key, self._is_descending = key, descending
-        self._ranks = ColumnRanks(map(key, self._rows))
+        self._ranks = ColumnRanks(map(key, self._table.rows))
         self._clear()
 
     def set_filter(self, case_filter: CaseFilter) -> None:
@@ -163,20 +168,20 @@ class CaseList:
         """Ids of the listed cases in their order."""
         if self._shown is None:
             ordered = self._get_ordered()
-            mask = self._filter.select(self._get_lasting_features(), self._rows, self._texts)
-            self._shown = self._features["id"][ordered[mask[ordered]]]
+            mask = self._filter.select(self._get_lasting_features(), self._table.rows, self._table.texts)
+            self._shown = self._table.features["id"][ordered[mask[ordered]]]
         return self._shown
 
     def get_row(self, case_id: int) -> CaseRow | None:
         """Return the row of a case; `None` if it is not in the list."""
-        return None if (place := self._place_of.get(case_id)) is None else self._rows[place]
+        return self._table.get_row(case_id)
 
     def find_beside(self, case_id: int | None, by: int) -> Case | None:
         """Return the case below (`by` = 1) or above (-1) a case; the list has no end. Without a case, an end."""
         shown = self.shown_ids
         if not len(shown):
             return None
-        if case_id is None or case_id not in self._place_of:
+        if case_id is None or case_id not in self._table.place_of:
             return self._get_case(shown[0 if by > 0 else -1])
         place, is_listed = self._find_position(case_id)
         return self._get_case(shown[(place + by + (by > 0 and not is_listed) * -1) % len(shown)])
@@ -191,7 +196,7 @@ class CaseList:
         if not ids.size:
             return None
         candidates = ids
-        if after is None or after not in self._place_of or (self._order in RANKED_ORDERS and not self._sort_key):
+        if after is None or after not in self._table.place_of or (self._order in RANKED_ORDERS and not self._sort_key):
             if skipped:
                 candidates = ids[~np.isin(ids, list(skipped))]
         else:
@@ -203,11 +208,11 @@ class CaseList:
         if (following := self.find_next(case_id, skipped)) is None:
             return []
         begin = int(np.flatnonzero((ids := self._list_undecided(case_id)) == following.id)[0])
-        return [self._rows[self._place_of[int(n)]] for n in np.roll(ids, -begin)[:n_cases]]
+        return [self._table.rows[self._table.place_of[int(n)]] for n in np.roll(ids, -begin)[:n_cases]]
 
     def find_accepted_before(self, case_id: int | None) -> Case | None:
         """Return the case that was accepted last, or before this one if it is accepted itself; `None` if none was."""
-        accepted = self._features[self._features["state"] == ACCEPTED]
+        accepted = self._table.features[self._table.features["state"] == ACCEPTED]
         ids = accepted["id"][np.argsort(accepted["correction"])[::-1]].tolist()
         later = ids.index(case_id) + 1 if case_id in ids else 0
         return self._get_case(ids[later]) if later < len(ids) else None
@@ -222,20 +227,21 @@ class CaseList:
     def counts(self) -> ListCounts:
         """How much of the list is done, whatever the filter shows, and how long the rest will take."""
         if self._counts is None:
-            self._counts = ListCounts(self._features)
+            self._counts = ListCounts(self._table.features)
         return self._counts
 
     def find_expected_seconds(self, case_id: int) -> float | None:
         """Return the seconds of work expected for a case; `None` if nothing can be said."""
-        seconds = float(self.counts.expected_seconds[self._place_of[case_id]])
+        seconds = float(self.counts.expected_seconds[self._table.place_of[case_id]])
         return None if np.isnan(seconds) else seconds
 
     def _get_case(self, case_id: int) -> Case:
-        return self._rows[self._place_of[int(case_id)]].case
+        return self._table.rows[self._table.place_of[int(case_id)]].case
 
     def _list_undecided(self, without: int | None) -> NDArray[np.int64]:
-        """Return the ids of the listed cases that are undecided, in their order, without one."""
-        undecided = self._features["id"][~is_decided(self._features)]
+        """Return the listed cases that are undecided and have an image, in their order, without one."""
+        features = self._table.features
+        undecided = features["id"][~is_decided(features) & ~features["no_image"]]
         wanted = np.isin(self.shown_ids, undecided) & ~np.isin(self.shown_ids, [without or 0, *self.being_saved])
         return self.shown_ids[wanted]
 
@@ -246,7 +252,7 @@ class CaseList:
 
     def _count_above(self, case_id: int, ids: NDArray[np.int64]) -> int:
         """Return how many of some cases are above a case, which may be hidden by the filter."""
-        ordered = self._features["id"][self._get_ordered()]
+        ordered = self._table.features["id"][self._get_ordered()]
         return int(np.isin(ids, ordered[: int(np.flatnonzero(ordered == case_id)[0])]).sum())
 
     def _get_ordered(self) -> Places:
@@ -259,42 +265,28 @@ class CaseList:
 
     def _get_lasting_features(self) -> Features:
         """Return the features with those that the pinned case had when it was opened."""
-        if self._pinned_features is None or self._pinned not in self._place_of:
-            return self._features
-        lasting = self._features.copy()
-        lasting[self._place_of[self._pinned]] = self._pinned_features[0]
+        if self._pinned_features is None or self._pinned not in self._table.place_of:
+            return self._table.features
+        lasting = self._table.features.copy()
+        lasting[self._table.place_of[self._pinned]] = self._pinned_features[0]
         return lasting
 
     def _put(self, rows: Sequence[CaseRow]) -> None:
-        new = [row for row in rows if row.case.id not in self._place_of]
-        for row in rows:
-            if (place := self._place_of.get(row.case.id)) is not None:
-                self._rows[place], self._features[place] = row, self._extract(row)
-                self._texts[place] = make_search_text(row)
-                if self._sort_key is not None:
-                    self._ranks.put(place, self._sort_key(row))
-                if row.case.id == self._pinned and row.state == "predicted":
-                    self._pinned_features = self._features[place : place + 1].copy()  # nobody worked on it yet
+        new = [row for row in rows if row.case.id not in self._table.place_of]
+        for place in self._table.replace(rows):
+            row = self._table.rows[place]
+            if self._sort_key is not None:
+                self._ranks.put(place, self._sort_key(row))
+            if row.case.id == self._pinned and row.state == "predicted":
+                self._pinned_features = self._table.features[place : place + 1].copy()  # nobody worked on it yet
         if new:
-            added = np.array([self._extract(row) for row in new], FEATURES)
-            self._features = np.concatenate([self._features, added])
-            self._place_of |= {row.case.id: len(self._rows) + n for n, row in enumerate(new)}
-            self._rows.extend(new)
-            self._texts.extend(make_search_text(row) for row in new)
-            list(map(make_natural_key, {row.case.group for row in new}))  # kept: the first sort would make all at once
+            self._table.append(new)
             if self._sort_key is not None:
                 self._ranks.extend(map(self._sort_key, new))
         self._clear()
 
-    def _extract(self, row: CaseRow) -> tuple[Any, ...]:
-        return extract_features(row, self._groups.setdefault(row.case.group, len(self._groups)))
-
     def _drop(self, case_ids: Collection[int]) -> None:
-        kept = np.flatnonzero(~np.isin(self._features["id"], list(case_ids)))
-        self._features = self._features[kept]
-        self._rows = [self._rows[place] for place in kept]
-        self._texts = [self._texts[place] for place in kept]
+        kept = self._table.drop(case_ids)
         if self._sort_key is not None:
             self._ranks.keep(kept)
-        self._place_of = {row.case.id: place for place, row in enumerate(self._rows)}
         self._clear()

@@ -151,6 +151,12 @@ COLUMNS: Mapping[str, Column] = {
     ),
     "note": Column("note", "What was noted on the case", **_show_said(_join_notes)),
     "reason": Column("reason", "Why the case was rejected", **_show_said(lambda row: row.reason)),
+    "image": Column(
+        "image",
+        "Empty if the image is there; else missing, or unreadable",
+        lambda row, _seconds: "" if row.image_problem is None else row.image_problem.fault.value,
+        lambda row: (row.image_problem is None, "" if row.image_problem is None else row.image_problem.fault.value),
+    ),
     "who": Column("who", "Who accepted the case, or works on it", **_show(get_person)),
     "file": Column("file", "File of the image; its name stays here", **_show(lambda row: row.case.file_name)),
     "model": Column(
@@ -181,7 +187,20 @@ COLUMNS: Mapping[str, Column] = {
 """All columns by name; a new one is an entry here."""
 DOCK_COLUMNS = ("case", "state", "unsure", "held", "flag")
 """What fits into the dock."""
-WINDOW_COLUMNS = ("case", "group", "state", "unsure", "unlike", "minutes", "held", "flag", "second", "note", "who")
+WINDOW_COLUMNS = (
+    "case",
+    "group",
+    "state",
+    "unsure",
+    "unlike",
+    "minutes",
+    "held",
+    "flag",
+    "second",
+    "image",
+    "note",
+    "who",
+)
 
 
 def select_columns(chosen: tuple[str, ...], usual: tuple[str, ...]) -> tuple[str, ...]:

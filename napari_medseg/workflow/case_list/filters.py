@@ -24,6 +24,7 @@ KINDS: dict[str, Callable[[Features], Mask]] = {
     "held out": lambda features: np.asarray(features["held_out"]),
     "unlike": lambda features: np.asarray(features["unlike"]),
     "flagged": lambda features: np.asarray(features["flagged"]),
+    "no image": lambda features: np.asarray(features["no_image"]),
     "second reading": lambda features: np.asarray(features["read_twice"]),
 }
 """What the list can be restricted to, by name."""

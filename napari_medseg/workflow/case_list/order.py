@@ -65,7 +65,7 @@ FEATURES = np.dtype(
         *(("uncertainty", np.float64), ("planes", np.int64), ("drafted_s", np.float64), ("shuffled", np.uint64)),
         *(("correction", np.int64), ("seconds", np.float64), ("imported", np.bool_)),
         *(("kind", "U32"), ("version", np.uint32)),
-        *(("flagged", np.bool_), ("read_twice", np.bool_)),
+        *(("flagged", np.bool_), ("read_twice", np.bool_), ("no_image", np.bool_)),
     ]
 )
 """What orders, filters and forecast need of a case. `uncertainty` is NaN without a prediction, `drafted_s` without a
@@ -84,7 +84,7 @@ def extract_features(row: "CaseRow", group: int) -> tuple[Any, ...]:
         int.from_bytes(digest),
         *((0, 0.0, False) if correction is None else (correction.id, correction.seconds, bool(correction.imported))),
         *(describe_kind(case), 0 if correction is None else zlib.crc32(correction.model.encode())),
-        *(row.is_flagged, row.is_read_twice),
+        *(row.is_flagged, row.is_read_twice, row.image_problem is not None),
     )
 
 

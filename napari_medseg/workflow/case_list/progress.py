@@ -120,6 +120,16 @@ class ListCounts:
         return int(np.count_nonzero(~is_decided(self._features)))
 
     @property
+    def n_without_image(self) -> int:
+        """How many cases have an image that is known to be missing or damaged."""
+        return int(np.count_nonzero(self._features["no_image"]))
+
+    @property
+    def n_left_without_image(self) -> int:
+        """How many of these are undecided."""
+        return int(np.count_nonzero(self._features["no_image"] & ~is_decided(self._features)))
+
+    @property
     def n_corrected(self) -> int:
         """How many cases have labels that were accepted."""
         return int(np.count_nonzero(self._features["correction"]))
@@ -141,3 +151,11 @@ def format_minutes(seconds: float) -> str:
         return f"{minutes} min"
     hours, rest = divmod(_ROUNDED_MIN * round(minutes / _ROUNDED_MIN), _HOUR_MIN)
     return f"{hours:,} h {rest} min" if rest and hours < _EXACT_H else f"{hours:,} h"
+
+
+def describe_lost(n_left: int) -> str:
+    """Return what is said when nothing is left but cases without an image; empty if there are none."""
+    if not n_left:
+        return ""
+    cases = "1 case that is left has" if n_left == 1 else f"{n_left:,} cases that are left have"
+    return f"{cases} no image: it is missing or damaged. The filter 'no image' lists them, and each says why."

@@ -30,9 +30,12 @@ def find_next_case(rows: Sequence[CaseRow], after: Case | None = None) -> Case |
 
 
 def rank_undecided_cases(rows: Sequence[CaseRow]) -> list[CaseRow]:
-    """Return the undecided cases in the order in which they should be corrected, see `CaseOrder.USEFUL`."""
+    """Return the undecided cases in the order in which they should be corrected, see `CaseOrder.USEFUL`.
+
+    Those whose image is known to be missing or damaged come last.
+    """
     ranked = [rows[place] for place in sort_places(collect_features(rows), CaseOrder.USEFUL)]
-    return [row for row in ranked if not row.is_decided]
+    return sorted((row for row in ranked if not row.is_decided), key=lambda row: row.image_problem is not None)
 
 
 def needs_prediction(row: CaseRow, model: str, adapted_sha256: str | None = None) -> bool:

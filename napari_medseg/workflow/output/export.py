@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_medseg.core import formats
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.formats.gantry_tilt import is_sheared
 from napari_medseg.core.formats.gantry_tilt import straighten as straighten_series
 from napari_medseg.core.label_files.registry import find_label_format, find_problem
@@ -108,7 +108,8 @@ def export_corrections(
     Parameters
     ----------
     items
-        Cases to export, from `read_export_items`. Each is read twice, to check and to write it, and one at a time.
+        Cases to export, from `read_export_items`. Each is read twice, to check and to write it, and one at a time. A
+        case whose image or labels are missing or damaged is left out, and `items.left_out` says so.
     folder
         Created if it does not exist. Cases of an earlier export stay listed in `provenance.json`; an exported case
         replaces its earlier files. An export that was interrupted can be repeated.
@@ -132,8 +133,9 @@ def export_corrections(
     Raises
     ------
     MedSegError
-        If there is nothing to export, an image file has changed since it was labelled, a check finds a blocking error
-        in labels (swapped sides, unknown values), or the format cannot store them. Then nothing is written.
+        If there is nothing to export, or nothing of it can be read, an image file has changed since it was labelled, a
+        check finds a blocking error in labels (swapped sides, unknown values), or the format cannot store them. Then
+        nothing is written.
     ExportCancelled
         If `is_cancelled` became true. Complete cases stay, are listed as after any export, and are named in the text;
         of the others nothing is left, and their files of an earlier export are unchanged.
@@ -149,17 +151,31 @@ def export_corrections(
 
 
 def _check_and_describe(
-    items: Sequence[ExportItem], suffix: str, namer: ImageNamer, is_cancelled: Callable[[], bool]
+    items: Sequence[ExportItem],
+    suffix: str,
+    namer: ImageNamer,
+    is_cancelled: Callable[[], bool],
 ) -> list[ExportCase]:
-    """Check all cases, one after the other; errors as of `check_exportable`."""
+    """Check all cases, one after the other; errors as of `check_exportable`. Those that cannot be read are left out."""
     cases, problems = [], []
-    for place, item in enumerate(items):
+    left_out = items.left_out if isinstance(items, StoredItems) else []
+    for place in range(len(items)):
         raise_if_cancelled(is_cancelled)
+        try:
+            with translate_errors():
+                item = items[place]
+        except ExportCancelled:
+            raise
+        except MedSegError as error:
+            left_out.append(str(error))
+            continue
         found = _find_problems(item, suffix)
         problems += found
         if not found:
             cases.append(describe_case(item, place, suffix, namer))
     _refuse(problems)
+    if not cases:
+        raise MedSegError(f"nothing was exported, as no case can be read: {left_out[0]}")
     return cases
 
 

@@ -21,6 +21,10 @@ class StoredItems(Sequence[ExportItem]):
         Reads one of them.
     is_cancelled
         Asked before each one is read; then `ExportCancelled` is raised.
+
+    Notes
+    -----
+    `left_out` says of which cases the image or the labels could not be read, after an export.
     """
 
     def __init__(
@@ -32,8 +36,14 @@ class StoredItems(Sequence[ExportItem]):
         self._rows = list(rows)
         self._read = read
         self._is_cancelled = is_cancelled
+        self.left_out: list[str] = []
         self._kept: dict[int, ExportItem] = {}
         self._free_bytes = KEPT_BYTES
+
+    @property
+    def left_out_text(self) -> str:
+        """Which cases were left out, and why, one line each; empty if none was."""
+        return "\n".join(f"Left out: {problem}" for problem in self.left_out)
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -58,6 +58,7 @@ class SecondReadings:
         self._stored: tuple[tuple[int, ...], _Stored] | None = None
         self._label: tuple[tuple[int, str], str] | None = None
         self._beginnings: dict[int, Prediction | None] = {}
+        self._seen_changes = -1
 
     @property
     def share(self) -> float:
@@ -179,6 +180,9 @@ class SecondReadings:
         return self._label[1]
 
     def _read(self) -> _Stored:
+        if self._stored is not None and self._seen_changes == self._project.n_changes:
+            return self._stored[1]  # a list asks twice for each row
+        self._seen_changes = self._project.n_changes
         version = self._project.listed.read_version_of_readings()
         if self._stored is None or self._stored[0] != version:
             self._stored = version, _read_stored(self._project)

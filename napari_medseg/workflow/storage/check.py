@@ -1,5 +1,7 @@
 """Check a project or an archive: is every file that the database names there, and is it as it was written?
 
+Images outside of the project are only looked for, as reading them all would take as long as copying them.
+
 Nothing is locked or changed, so a window may have the project open. What no row names is listed, too: a crash can leave
 an unused file, which does no harm.
 """
@@ -19,6 +21,7 @@ from napari_medseg.core.project.database import DATABASE, Project
 from napari_medseg.core.project.journal_records import MAX_JOURNAL_BYTES, read_journal
 from napari_medseg.core.records import Case, Correction, Prediction, Review, Run
 from napari_medseg.core.snapshot import SNAPSHOT_FILE, read_snapshot
+from napari_medseg.workflow.case_images.look_up import find_image_problems
 from napari_medseg.workflow.storage.archive_reader import ProjectArchive, open_archive
 from napari_medseg.workflow.storage.file_kinds import FileKind, list_project_files
 from napari_medseg.workflow.storage.manifest import PROJECT_FOLDER, ArchivedFile
@@ -26,6 +29,7 @@ from napari_medseg.workflow.storage.pack import Progress
 from napari_medseg.workflow.storage.project_copy import open_project_copy
 
 _RESTORE = "Restore it from a backup or an archive."
+_CONNECT = "Connect its drive, or put the files back; `medseg queue --clear-names` names them."
 _MAY_BE_UNUSED = (FileKind.IMAGES, FileKind.LABELS, FileKind.JOURNALS, FileKind.RUNS, FileKind.CHECKPOINTS)
 _CERTAIN_MASK = "labels/certain-"
 """Begins the masks that a training set makes again when it needs them."""
@@ -34,7 +38,7 @@ _ROWS = f"{PROJECT_FOLDER}/{DATABASE}"
 
 @dataclass(frozen=True)
 class Fault:
-    """A file that is missing or changed; `problem` says what is wrong, and what to do."""
+    """A file that is missing or changed, or a case without an image; `problem` says what is wrong, and what to do."""
 
     path: str
     problem: str
@@ -80,6 +84,7 @@ def check_project(folder: Path, registry: ModelRegistry | None) -> Generator[Pro
         named = list({one.path: one for one in _list_named_files(project, folder)}.values())
         runs = {run.folder for run in project.read_records(Run)}
         models = list(_check_models(project, registry)) if registry is not None else []
+        images = list(_find_lost_images(project, folder))
     faults = []
     for number, one in enumerate(named, start=1):
         if problem := _check_named(folder, one):
@@ -91,7 +96,7 @@ def check_project(folder: Path, registry: ModelRegistry | None) -> Generator[Pro
         for file in list_project_files(folder)
         if file.kind in _MAY_BE_UNUSED and not _is_known(file.path, known, runs)
     ]
-    return CheckResult(len(named), (*faults, *models), tuple(unused))
+    return CheckResult(len(named), (*faults, *models, *images), tuple(unused))
 
 
 def check_archive(path: Path) -> Generator[Progress, None, CheckResult]:
@@ -203,6 +208,16 @@ def _check_journal(path: Path) -> str:
 def _check_snapshot(path: Path) -> str:
     read_snapshot(path)
     return ""
+
+
+def _find_lost_images(project: Project, folder: Path) -> Iterator[Fault]:
+    """Yield the listed cases whose files are gone, and of whose image the project has no copy; no file is read."""
+    removed = project.read_removed_case_ids()
+    cases = [case for case in project.read_records(Case) if case.id not in removed]
+    for found in find_image_problems(folder, cases):
+        for case, problem in found:
+            if problem is not None:  # its text names files, which may name patients
+                yield Fault(case.name, f"its {problem.short_text}, and the project has no copy. {_CONNECT}")
 
 
 def _check_models(project: Project, registry: ModelRegistry) -> Iterator[Fault]:

@@ -5,7 +5,8 @@ and a window can be reduced by itself. Parts without labels take no space.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from napari_medseg.workflow.whole_slide.chunks import Box
 from napari_medseg.workflow.whole_slide.grid import ModelGrid
 
 STORED_CHUNK_PX = 512
+REPLACED_PX = 4 * STORED_CHUNK_PX
+"""An object that was joined over many chunks may be as large as the slide; its numbers are replaced in such pieces."""
 SMALLEST_LEVEL_PX = 1024
 """Levels are halved until the longer side is at most this."""
 OPAQUE = 255
@@ -77,10 +80,25 @@ class LabelPyramid:
                 level[target] = part[:height, :width]
 
     def replace(self, old: int, new: int, box: Box) -> None:
-        """Give the pixels of a number another one, in a part of the slide."""
-        labels = self.read(box)
-        labels[labels == old] = new
-        self.write(labels, box)
+        """Give the pixels of a number another one, in a part of the slide of any size: it is read piece by piece."""
+        for part in _divide(box, REPLACED_PX):
+            labels = self.read(part)
+            is_old = labels == old
+            if is_old.any():
+                labels[is_old] = new
+                self.write(labels, part)
+
+
+def _divide(box: Box, side_px: int) -> Iterator[Box]:
+    """Yield the pieces of a box that lie on a grid over the whole slide."""
+    rows, columns = (
+        [
+            slice(max(side.start, at), min(side.stop, at + side_px))
+            for at in range(side.start // side_px * side_px, side.stop, side_px)
+        ]
+        for side in box
+    )
+    yield from product(rows, columns)
 
 
 def create_pyramid(path: Path, grid: ModelGrid, dtype: np.dtype[Any], task: Task, name: str) -> LabelPyramid:

@@ -15,7 +15,7 @@ from napari_medseg.core.records import now
 from napari_medseg.core.slides.slide import DamagedPartError, Slide
 from napari_medseg.workflow.whole_slide.chunks import FIELD_PX, ChunkGrid, divide_grid, find_chunks_on_tissue
 from napari_medseg.workflow.whole_slide.grid import ModelGrid, choose_grid, read_grid
-from napari_medseg.workflow.whole_slide.manifest import Manifest, SlideIdentity
+from napari_medseg.workflow.whole_slide.manifest import Manifest, SlideIdentity, read_manifest
 
 BYTES_PER_PIXEL = {True: 0.15, False: 0.02}
 """Labels of objects and of classes with all reduced levels and records, compressed: `benchmarks/whole_slide.py`."""
@@ -120,6 +120,35 @@ def refuse_unsuitable(card: ModelCard) -> None:
         reason = f"it takes {card.architecture.in_channels} channels, and a slide has three"
     if reason:
         raise MedSegError(f"{card.id} cannot predict a slide chunk by chunk: {reason}. Choose a model for histology.")
+
+
+def refuse_other_choice(output: Path, slide: Slide, um_per_px: float | None, *, everywhere: bool) -> None:
+    """Refuse to go on with a prediction that was begun at another resolution, or without the glass.
+
+    Parameters
+    ----------
+    output, slide
+        Folder of the prediction, and the slide.
+    um_per_px, everywhere
+        What is wanted now; `None` and false stand for what was chosen when it was begun.
+
+    Raises
+    ------
+    MedSegError
+        If something else is wanted than was begun.
+    """
+    manifest = read_manifest(output)
+    problems = []
+    if um_per_px is not None and choose_grid(slide, um_per_px) != manifest.grid:
+        begun = manifest.grid.um_per_px
+        problems.append(f"at {begun:.3g} µm per pixel, not {um_per_px:.3g}" if begun else "at level 0")
+    if everywhere and len(manifest.chunk_numbers) < manifest.chunks.n_rows * manifest.chunks.n_columns:
+        problems.append("only where tissue is, not everywhere")
+    if problems:
+        raise MedSegError(
+            f"the prediction in {output} was begun {' and '.join(problems)}. Choose another folder for a new one, or "
+            "leave out these options to go on with it."
+        )
 
 
 def refuse_full_disk(folder: Path, n_bytes: int) -> None:

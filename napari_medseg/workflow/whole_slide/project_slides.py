@@ -1,10 +1,11 @@
 """Slides of a project: where their predictions are, and what people corrected on them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from napari_medseg.core.errors import MedSegError, report_damage
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.project.review_region import read_reviewed_pixels
@@ -43,17 +44,24 @@ def list_corrected_fields(
 
 
 def read_corrected_fields(ws: Workspace, slide: Slide, rows: Sequence[FieldRow]) -> list[CorrectedField]:
-    """Read the labels of fields. It only reads files, so it may run in a worker thread."""
-    return [
-        CorrectedField(
-            y=place.y,
-            x=place.x,
-            downsample=slide.levels[min(place.level, len(slide.levels) - 1)].downsample,
-            labels=read_case_labels(ws.project.folder, case, correction),
-            reviewed=read_reviewed_pixels(ws.project.folder, case, correction),
-        )
-        for case, correction, place in rows
-    ]
+    """Read the labels of fields, see `iter_corrected_fields`."""
+    return list(iter_corrected_fields(ws, slide, rows))
+
+
+def iter_corrected_fields(ws: Workspace, slide: Slide, rows: Sequence[FieldRow]) -> Iterator[CorrectedField]:
+    """Read the labels of fields one by one. It only reads files, so it may run in a worker thread.
+
+    A field whose labels are missing or damaged is left out and reported; the prediction stays there.
+    """
+    for case, correction, place in rows:
+        try:
+            labels = read_case_labels(ws.project.folder, case, correction)
+            reviewed = read_reviewed_pixels(ws.project.folder, case, correction)
+        except MedSegError as error:
+            report_damage(f"{error} On the slide, the prediction stays in its place.")
+            continue
+        downsample = slide.levels[min(place.level, len(slide.levels) - 1)].downsample
+        yield CorrectedField(place.y, place.x, downsample, labels, reviewed)
 
 
 def find_resolution(ws: Workspace, card: ModelCard) -> float | None:

@@ -1,6 +1,8 @@
 """Labels of a slide as arrays of which a viewer takes pieces, with the corrected fields in place."""
 
-from collections.abc import Sequence
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,9 @@ from napari_medseg.workflow.whole_slide.grid import ModelGrid
 from napari_medseg.workflow.whole_slide.label_pyramid import STORED_CHUNK_PX, LabelPyramid
 
 MAX_CACHE_BYTES = 128 * 2**20
+N_UNPACKED = 32
+SMALL_STEP = 8
+"""Levels that show every 8th pixel of the grid, or fewer, take them from the small arrays of the fields."""
 FIRST_SHOWN_ID = 3_000_000_000
 """Corrected objects are shown under numbers from here on, so that none has the number of a predicted one."""
 
@@ -75,10 +80,47 @@ class LabelBlocks:
 
 
 @dataclass(frozen=True, eq=False)
-class _Placed:
+class PackedField:
+    """A field in place; its labels, and what was reviewed of it, are compressed.
+
+    `small` has those pixels that coarse levels show, so that a view of the whole slide unpacks no field.
+    """
+
     box: Box
-    labels: NDArray[Any]
-    reviewed: NDArray[np.bool_]
+    packed: bytes
+    dtype: np.dtype[Any]
+    small: tuple[NDArray[Any], NDArray[np.bool_]]
+
+    @classmethod
+    def pack(cls, box: Box, labels: NDArray[Any], reviewed: NDArray[np.bool_]) -> "PackedField":
+        """Compress labels that lie in a box of the grid."""
+        of_small = tuple(slice(-side.start % SMALL_STEP, None, SMALL_STEP) for side in box)
+        small = (labels[of_small].copy(), reviewed[of_small].copy())
+        return cls(box, zlib.compress(labels.tobytes() + reviewed.tobytes(), 1), labels.dtype, small)
+
+    def unpack(self) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return labels and what was reviewed, both of the shape of the box."""
+        shape = (self.box[0].stop - self.box[0].start, self.box[1].stop - self.box[1].start)
+        n_pixels = shape[0] * shape[1]
+        content = zlib.decompress(self.packed)
+        labels = np.frombuffer(content, self.dtype, n_pixels).reshape(shape)
+        reviewed = np.frombuffer(content, np.bool_, n_pixels, n_pixels * self.dtype.itemsize).reshape(shape)
+        return labels, reviewed
+
+
+class _UnpackedFields:
+    """The fields that were drawn last, unpacked; all levels share them."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[int, tuple[NDArray[Any], NDArray[np.bool_]]] = OrderedDict()
+
+    def get(self, field: PackedField) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return labels and what was reviewed of a field."""
+        arrays = self._kept.pop(id(field), None) or field.unpack()
+        self._kept[id(field)] = arrays
+        while len(self._kept) > N_UNPACKED:
+            self._kept.popitem(last=False)
+        return arrays
 
 
 class ShownLabels:
@@ -86,8 +128,10 @@ class ShownLabels:
 
     ndim = 2
 
-    def __init__(self, blocks: LabelBlocks, level: int, fields: Sequence[_Placed]) -> None:
-        self._blocks, self._level, self._fields = blocks, level, fields
+    def __init__(
+        self, blocks: LabelBlocks, level: int, fields: Sequence[PackedField], unpacked: _UnpackedFields
+    ) -> None:
+        self._blocks, self._level, self._fields, self._unpacked = blocks, level, fields, unpacked
         height, width = blocks.pyramid.levels[level].shape
         self.shape = (int(height), int(width))
         self.dtype = blocks.pyramid.dtype
@@ -104,7 +148,7 @@ class ShownLabels:
         box = (slice(y, y + height), slice(x, x + width))
         labels = self._blocks.read(box, self._level)
         for field in self._fields:
-            _paste(field, labels, box, 2**self._level)
+            _paste(field, labels, box, 2**self._level, self._unpacked)
         return labels
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: ANN401 - as of numpy
@@ -112,23 +156,40 @@ class ShownLabels:
         return np.asarray(self[:], dtype=dtype)
 
 
-def make_shown_levels(
-    blocks: LabelBlocks, grid: ModelGrid, fields: Sequence[CorrectedField], *, are_objects: bool
-) -> list[ShownLabels]:
-    """Return the levels of labels with corrected fields in place; later ones lie on top."""
-    placed = []
+def pack_fields(
+    fields: Iterable[CorrectedField], grid: ModelGrid, dtype: np.dtype[Any], *, are_objects: bool
+) -> list[PackedField]:
+    """Put corrected fields on the grid and compress them, one by one; it may run in a thread.
+
+    Parameters
+    ----------
+    fields
+        Later ones lie on top.
+    grid, dtype
+        Those of the labels of the slide.
+    are_objects
+        Whether labels are numbers of objects; then each field gets numbers of its own.
+    """
+    packed = []
     for number, field in enumerate(fields):
         place = place_on_grid(field, grid)
         if place is not None:
             box, labels, reviewed = place
             first = FIRST_SHOWN_ID + number * 1_000_003 if are_objects else 0
-            shown = np.where(labels > 0, labels.astype(np.int64) + first, 0).astype(blocks.pyramid.dtype)
-            placed.append(_Placed(box, shown, reviewed))
-    return [ShownLabels(blocks, level, placed) for level in range(len(blocks.pyramid.levels))]
+            shown = np.where(labels > 0, labels.astype(np.int64) + first, 0).astype(dtype)
+            packed.append(PackedField.pack(box, shown, reviewed))
+    return packed
 
 
-def _paste(field: _Placed, labels: NDArray[Any], piece: Box, step: int) -> None:
+def make_shown_levels(blocks: LabelBlocks, fields: Sequence[PackedField]) -> list[ShownLabels]:
+    """Return the levels of labels with corrected fields in place; later ones lie on top."""
+    unpacked = _UnpackedFields()
+    return [ShownLabels(blocks, level, fields, unpacked) for level in range(len(blocks.pyramid.levels))]
+
+
+def _paste(field: PackedField, labels: NDArray[Any], piece: Box, step: int, unpacked: _UnpackedFields) -> None:
     """Draw a field into a piece of a level that holds every `step`-th pixel."""
+    kept = SMALL_STEP if step % SMALL_STEP == 0 else 1
     targets, sources = [], []
     for side, along in zip(field.box, piece, strict=True):
         first = max(along.start, -(-side.start // step))
@@ -136,7 +197,8 @@ def _paste(field: _Placed, labels: NDArray[Any], piece: Box, step: int) -> None:
         if last <= first:
             return
         targets.append(slice(first - along.start, last - along.start))
-        begin = first * step - side.start
-        sources.append(slice(begin, begin + (last - first - 1) * step + 1, step))
-    drawn, reviewed = field.labels[tuple(sources)], field.reviewed[tuple(sources)]
+        begin, stride = (first * step - side.start) // kept, step // kept
+        sources.append(slice(begin, begin + (last - first - 1) * stride + 1, stride))
+    arrays = unpacked.get(field) if kept == 1 else field.small
+    drawn, reviewed = (values[tuple(sources)] for values in arrays)
     labels[tuple(targets)][reviewed] = drawn[reviewed]

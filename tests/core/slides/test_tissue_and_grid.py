@@ -1,13 +1,15 @@
 """Tissue is found at low resolution, and a grid lies on it."""
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from slide_phantoms import GLASS, HEIGHT, TISSUE_BOX, WIDTH, make_picture, write_pyramid
 
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, collect_damage
 from napari_medseg.core.slides.fields import Field
 from napari_medseg.core.slides.grid import GridChoice, convert_um_to_px, make_grid
 from napari_medseg.core.slides.open_slide import open_slide
@@ -111,3 +113,33 @@ def test_a_grid_that_cannot_be_made_says_why(slide: Slide, choice: GridChoice, m
 
 def test_a_field_that_is_there_is_known_by_its_place(slide: Slide) -> None:
     assert Field(slide.path, 1, 40, 80, 10, 20).get_box(slide) == (40, 80, 80, 160)
+
+
+def damage_tile(path: Path, number: int) -> None:
+    """Overwrite the beginning of a tile of level 0, whose tissue is searched: nine in a row."""
+    with tifffile.TiffFile(path) as tiff:
+        offset = tiff.pages.first.dataoffsets[number]
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(b"\0" * 64)
+
+
+def test_a_damaged_tile_of_the_overview_counts_as_tissue_and_is_told(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "a.tif", make_picture(), 4)
+    with contextlib.closing(open_slide(path)) as whole:
+        expected = find_tissue(whole).mask
+    damage_tile(path, 8)  # the last of the first row: glass
+    with contextlib.closing(open_slide(path)) as damaged, collect_damage() as said:
+        found = find_tissue(damaged).mask
+    assert len(said) == 1
+    assert "overview of a.tif is damaged" in said[0]
+    expected[:128, 1024:] = True  # at half the size; what is unknown is predicted
+    assert (found == expected).mean() > 0.999
+
+
+def test_an_overview_without_any_tile_is_refused(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "a.tif", make_picture(), 4)
+    for number in range(54):
+        damage_tile(path, number)
+    with contextlib.closing(open_slide(path)) as damaged, pytest.raises(MedSegError, match="no part of the overview"):
+        find_tissue(damaged)

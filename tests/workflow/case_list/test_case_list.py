@@ -8,6 +8,7 @@ import pytest
 from workflow_phantoms import accepted, phantom, phantom_labels, predicted
 
 from napari_medseg.inference.events import PredictionResult
+from napari_medseg.workflow.case_images.problems import ImageFault, ImageProblem
 from napari_medseg.workflow.case_list import case_list as case_list_file
 from napari_medseg.workflow.case_list.case_list import CaseList
 from napari_medseg.workflow.case_list.filters import CaseFilter
@@ -204,3 +205,20 @@ def test_drafts_and_other_decisions_are_read_row_by_row(ws: Workspace) -> None:
         change()
         cases.update(case)
         assert cases.rows == list_cases(ws, "lungs")
+
+
+def test_a_case_without_an_image_is_never_next_and_has_a_filter(ws: Workspace) -> None:
+    ids = [predicted(ws, phantom(number), 0.9 - 0.1 * number)[0] for number in range(3)]
+    cases = CaseList(ws, "lungs")
+    assert cases.find_next() == ids[0]
+    ws.image_problems.put(ids[0], ImageProblem(ImageFault.MISSING, "gone"))
+    cases.update_images([ids[0].id, 999])
+    assert cases.find_next() == ids[1]
+    assert ids[0].id not in [row.case.id for row in cases.list_ahead(None, 9)]
+    assert (cases.counts.n_without_image, cases.counts.n_left_without_image) == (1, 1)
+    cases.set_filter(CaseFilter("no image"))
+    assert shown(cases) == [ids[0].id]
+    ws.image_problems.put(ids[0], None)
+    cases.update_images([ids[0].id])
+    cases.set_filter(CaseFilter())
+    assert cases.find_next() == ids[0]

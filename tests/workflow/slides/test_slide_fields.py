@@ -136,3 +136,16 @@ def test_a_field_that_cannot_be_read_does_not_stop_the_others(slide: Path) -> No
     assert "has no level 7" in found[0].text
     assert all(isinstance(each, Image) for each in found[1:])
     assert list(read_fields([])) == []
+
+
+def test_rows_that_the_window_knows_are_not_read_again(ws: Workspace, slide: Path) -> None:
+    known = {case.id: cases.read_case_row(ws, case.id) for case in add(ws, three(slide))[:2]}
+    asked: list[int] = []
+
+    def find_row(case_id: int) -> cases.CaseRow | None:
+        asked.append(case_id)
+        return known.get(case_id)
+
+    found = list_slide_fields(ws, slide, find_row)
+    assert asked == [each.row.case.id for each in found]
+    assert [each.row is known.get(each.row.case.id) for each in found] == [True, True, False]

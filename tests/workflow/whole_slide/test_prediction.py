@@ -265,6 +265,17 @@ def test_another_slide_model_or_folder_is_refused(tmp_path: Path, slide: Slide, 
         continue_prediction(tmp_path)
 
 
+def test_options_that_a_begun_prediction_cannot_follow_are_refused(tmp_path: Path, slide: Slide) -> None:
+    whole = begin_prediction(tmp_path / "out", plan_small(slide, read_nuclei_card()))
+    begun = whole.manifest.grid.um_per_px
+    whole.close()
+    assert begun is not None
+    for same in (None, begun):
+        plans.refuse_other_choice(tmp_path / "out", slide, same, everywhere=False)
+    with pytest.raises(MedSegError, match=r"not 1\.5\. Choose another folder for a new one"):
+        plans.refuse_other_choice(tmp_path / "out", slide, 1.5, everywhere=False)
+
+
 def test_a_start_that_was_killed_is_begun_again(tmp_path: Path, slide: Slide) -> None:
     begin_prediction(tmp_path / "out", plan_small(slide, read_nuclei_card())).close()
     (tmp_path / "out" / TABLE_FILE).unlink()

@@ -1,15 +1,23 @@
 """Labels of a slide as a viewer takes them: with corrected fields in place, at every level."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from napari_medseg.core.tasks.bundled_tasks import get_task
+from napari_medseg.workflow.whole_slide import label_pyramid
 from napari_medseg.workflow.whole_slide.corrections import CorrectedField
 from napari_medseg.workflow.whole_slide.grid import ModelGrid
 from napari_medseg.workflow.whole_slide.label_pyramid import choose_dtype, create_pyramid
-from napari_medseg.workflow.whole_slide.shown_labels import FIRST_SHOWN_ID, LabelBlocks, ShownLabels, make_shown_levels
+from napari_medseg.workflow.whole_slide.shown_labels import (
+    FIRST_SHOWN_ID,
+    LabelBlocks,
+    ShownLabels,
+    make_shown_levels,
+    pack_fields,
+)
 
 GRID = ModelGrid(0, 1.0, 2100, 1500, 1.0, 0.25)
 
@@ -23,9 +31,8 @@ def levels(tmp_path: Path) -> list[ShownLabels]:
     drawn[10:, 20:] = 4
     reviewed = np.ones((90, 70), bool)
     reviewed[:, 60:] = False
-    return make_shown_levels(
-        LabelBlocks(pyramid), GRID, [CorrectedField(151, 211, 1.0, drawn, reviewed)], are_objects=True
-    )
+    fields = pack_fields([CorrectedField(151, 211, 1.0, drawn, reviewed)], GRID, pyramid.dtype, are_objects=True)
+    return make_shown_levels(LabelBlocks(pyramid), fields)
 
 
 def test_every_level_shows_the_field_in_place(levels: list[ShownLabels]) -> None:
@@ -57,7 +64,7 @@ def test_what_changed_is_read_again_and_the_rest_is_kept(tmp_path: Path) -> None
     task = get_task("nuclei")
     pyramid = create_pyramid(tmp_path / "l.zarr", GRID, choose_dtype(task), task, "nuclei")
     blocks = LabelBlocks(pyramid)
-    levels = make_shown_levels(blocks, GRID, [], are_objects=True)
+    levels = make_shown_levels(blocks, [])
     assert not levels[0][:].any()
     box = (slice(600, 700), slice(600, 700))
     pyramid.write(np.full((100, 100), 5, np.uint32), box)
@@ -69,3 +76,44 @@ def test_what_changed_is_read_again_and_the_rest_is_kept(tmp_path: Path) -> None
     assert not levels[0][:10, :10].any()
     blocks.forget(None)
     assert (levels[0][:10, :10] == 6).all()
+
+
+def test_many_fields_take_little_memory_and_coarse_levels_unpack_none(tmp_path: Path) -> None:
+    task, grid = get_task("nuclei"), ModelGrid(0, 1.0, 20_000, 20_000, 1.0, 0.25)
+    pyramid = create_pyramid(tmp_path / "l.zarr", grid, choose_dtype(task), task, "nuclei")
+    random = np.random.default_rng(0)
+    expected = np.zeros((20_000 // 16, 20_000 // 16), np.int64)
+    fields = []
+    for number, (y, x) in enumerate([(3, 5), (2016, 31), (4003, 7009), (16_777, 12_345)]):
+        drawn = np.repeat(np.repeat(random.integers(0, 3, (25, 25)), 40, 0), 40, 1).astype(np.uint16)
+        fields.append(CorrectedField(y, x, 1.0, drawn))
+        whole = np.where(drawn > 0, drawn.astype(np.int64) + FIRST_SHOWN_ID + number * 1_000_003, 0)
+        rows, columns = np.arange(-(-y // 16), -(-(y + 1000) // 16)), np.arange(-(-x // 16), -(-(x + 1000) // 16))
+        expected[np.ix_(rows, columns)] = whole[np.ix_(rows * 16 - y, columns * 16 - x)]
+    tracemalloc.start()
+    packed = pack_fields(fields, grid, pyramid.dtype, are_objects=True)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    levels = make_shown_levels(LabelBlocks(pyramid), packed)
+    assert kept < len(fields) * 200_000, "of 5 MB that each field has unpacked"
+    assert np.array_equal(np.asarray(levels[4]), expected)
+    assert not levels[4]._unpacked._kept
+    assert np.array_equal(levels[0][4003:5003, 7009:8009] > 0, fields[2].labels > 0)
+
+
+def test_the_number_of_a_huge_object_is_replaced_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_pyramid, "REPLACED_PX", 512)
+    task = get_task("nuclei")
+    pyramid = create_pyramid(tmp_path / "l.zarr", GRID, choose_dtype(task), task, "nuclei")
+    whole = np.zeros((2100, 1500), np.uint32)
+    whole[101:2000, 150:160], whole[1401:1413, 151:1490], whole[1500:1600, 500:600] = 5, 5, 6
+    everything = (slice(0, 2100), slice(0, 1500))
+    pyramid.write(whole, everything)
+    tracemalloc.start()
+    pyramid.replace(5, 9, (slice(99, 2001), slice(149, 1491)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < whole.nbytes, "read at once, it takes twice as much"
+    whole[whole == 5] = 9
+    for number in range(3):
+        assert np.array_equal(pyramid.read(everything, number), whole[:: 2**number, :: 2**number])
