@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.video.content_hash import ContentHash
 from napari_medseg.core.video.video_files import load_av, open_container, translate_video_errors
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ class FrameIndex:
         key frame on.
     remarks
         What is missing or damaged, one sentence each.
+    content
+        Hash of the content, see `core.video.content_hash`.
+    file_state
+        Size in bytes and time of change, in ns, of the file that was read; `None` if it is not known.
     """
 
     pts: NDArray[np.int64]
@@ -62,6 +67,8 @@ class FrameIndex:
     options: dict[str, str] = field(default_factory=dict)
     is_counted: bool = False
     remarks: tuple[str, ...] = ()
+    content: str = ""
+    file_state: tuple[int, int] | None = None
 
     @property
     def n_frames(self) -> int:
@@ -126,10 +133,14 @@ def read_index(path: Path, report: Report = lambda _share: None) -> FrameIndex:
     MedSegError
         If the file is missing, has no picture, or is so damaged that nothing can be read.
     """
+    return _read_kept(_Kept(path.absolute(), *read_file_state(path), report))
+
+
+def read_file_state(path: Path) -> tuple[int, int]:
+    """Return size and time of change of a file; raise `MedSegError` if it is missing."""
     with translate_video_errors(path):
         state = path.stat()
-    kept = _Kept(path.absolute(), state.st_size, state.st_mtime_ns, report)
-    return _read_kept(kept)
+    return state.st_size, state.st_mtime_ns
 
 
 @dataclass(frozen=True)
@@ -149,7 +160,7 @@ def _read_kept(file: _Kept) -> FrameIndex:
         raise MedSegError(
             f"{file.path.name} holds no frame that can be read. It may be damaged or empty; export it again."
         )
-    return packets.make_index()
+    return packets.make_index((file.n_bytes, file.mtime_ns))
 
 
 @dataclass
@@ -162,6 +173,7 @@ class _Packets:
     stated_s: float
     format_name: str
     rows: list[tuple[int, int, bool]] = field(default_factory=list)
+    content: ContentHash = field(default_factory=ContentHash)
     n_untimed: int = 0
     problem: str = ""
 
@@ -200,10 +212,12 @@ class _Packets:
                     pts = dts
                 if pts is not None and dts is not None:
                     self.rows.append((pts, dts, packet.is_keyframe))
+                    self.content.add(packet)
         except av.error.FFmpegError as error:
             self.problem = error.strerror or type(error).__name__
 
-    def make_index(self) -> FrameIndex:
+    def make_index(self, file_state: tuple[int, int]) -> FrameIndex:
+        """Sort the packets by the time of showing."""
         table = np.array(self.rows, np.int64)
         pts, first = np.unique(table[:, 0], return_index=True)
         is_key = table[first, 2].astype(bool)
@@ -219,6 +233,8 @@ class _Packets:
             options=self.options,
             is_counted=self.format_name == "avi" and bool(np.all(np.diff(table[:, 0]) > 0)),
             remarks=tuple(self._describe_damage(len(pts), float((pts[-1] - pts[0]) * self.time_base))),
+            content=self.content.text,
+            file_state=file_state,
         )
 
     def _describe_damage(self, n_frames: int, found_s: float) -> list[str]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from napari_medseg.core.decoded_size.limit import refuse_above_limit
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.video.frame_cache import FrameCache
-from napari_medseg.core.video.frame_index import FrameIndex, choose_stream, read_index
+from napari_medseg.core.video.frame_index import FrameIndex, choose_stream, read_file_state, read_index
 from napari_medseg.core.video.video_files import load_av, open_container, translate_video_errors
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ class VideoReader:
         self._cache = FrameCache(cache_bytes)
         self._lock = threading.RLock()
         self._is_closed = False
+        if self.index.file_state not in (None, read_file_state(path)):
+            raise MedSegError(f"{path.name} was changed or replaced since it was opened. Open it again.")
         with translate_video_errors(path):
             self._container = open_container(path, self.index.options)
             self._stream = choose_stream(self._container)

@@ -20,8 +20,10 @@ class VideoDock(QDockWidget):
         self._window: QMainWindow | None = None
         self.hide()
 
-    def show_in(self, window: QMainWindow) -> None:
-        """Show the dock below the canvas of a window."""
+    def show_in(self, window: QWidget) -> None:
+        """Show the dock below the canvas of a window; a widget without a window shows none."""
+        if not isinstance(window, QMainWindow):
+            return
         if self._window is not window:
             self._window = window
             # Only below the canvas: the docks at the sides keep their height.
