@@ -1,6 +1,7 @@
 """A video that cannot be written says so, and leaves no file."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,9 @@ def test_a_file_that_cannot_be_completed_leaves_the_one_before(tmp_path: Path) -
 def test_a_video_that_is_given_up_leaves_the_one_before(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"earlier")
-    with pytest.raises(MedSegError, match="cancelled"), OverlayVideo(path, (48, 96), 25.0) as video:
+    with suppress(KeyboardInterrupt), OverlayVideo(path, (48, 96), 25.0) as video:
         video.add(draw_number(0), 0.0)
-        raise MedSegError("cancelled")
+        raise KeyboardInterrupt
     assert path.read_bytes() == b"earlier"
     assert list(tmp_path.iterdir()) == [path]
     write(path)

@@ -115,7 +115,7 @@ def test_a_video_that_lies_where_another_one_lay_shows_none_of_its_cases(ws: Wor
         assert drawn.read(3) is not None
     written = write_frames(choose_video_rows(rows), lambda row: read_export_item(ws, row), video.parent / "out")
     content = json.loads((video.parent / "out" / "annotations.json").read_text())
-    assert written.n_frames == 1  # the other pictures are gone with their file
+    assert written.n_frames == 3  # those of the first video from their copies
     assert [one["name"] for one in content["videos"]] == ["video-1-1", "video-1-2"]
 
 
