@@ -34,10 +34,12 @@ class ShownVideo(QObject):
 
     Notes
     -----
-    `shown` carries the number of a frame whose picture is seen now; `failed` why one cannot be shown.
+    `shown` carries the number of a frame whose picture is seen now, `near` that of a key frame that is seen meanwhile,
+    and `failed` why one cannot be shown.
     """
 
     shown = Signal(int)
+    near = Signal(int)
     failed = Signal(str)
 
     def __init__(self, viewer: "Viewer", loader: FrameLoader, name: str, task: Task, parent: QObject) -> None:
@@ -72,12 +74,12 @@ class ShownVideo(QObject):
         """Whether the wanted frame is not decoded yet."""
         return self._loaded != self._wanted
 
-    def show(self, number: int) -> None:
-        """Show a frame; its picture appears when it is decoded."""
+    def show(self, number: int, *, plays: bool = False) -> None:
+        """Show a frame; its picture appears when it is decoded. See `FrameLoader.request`."""
         self._wanted, self._loaded = number, -1
         if not self.is_visible:
             self._add_layers()
-        self.loader.request(number)
+        self.loader.request(number, plays=plays)
 
     def reload(self) -> None:
         """Read the labels of the frame again."""
@@ -146,8 +148,7 @@ class ShownVideo(QObject):
             for layer in self._layers:
                 if layer.visible:
                     layer.refresh(extent=False, thumbnail=False)
-        if frame.number == frame.wanted:
-            self.shown.emit(frame.number)
+        (self.shown if frame.number == frame.wanted else self.near).emit(frame.number)
 
     def _on_failed(self, number: int, text: str) -> None:
         if number == self._wanted:

@@ -150,7 +150,7 @@ class VideoDesk(QObject):
         if self._case_controller.current is not None:
             self._case_controller.leaving.emit()
             self._case_controller.close_case()
-        self.shown.show(number)
+        self.shown.show(number, plays=self.player.is_playing)
         self.strip.show_mode(on_video=True)
         self.seen.emit()
 
@@ -207,6 +207,7 @@ class VideoDesk(QObject):
         loader = FrameLoader(reader, self.work.read_labels, self)
         self.shown = ShownVideo(self._viewer, loader, path.name, self._worklist.task, self)
         self.shown.shown.connect(self.strip.set_number)
+        self.shown.near.connect(self.strip.show_near)
         self.shown.failed.connect(show_problem)
         self.strip.set_theme(self._viewer.theme)
         self.marks.show_video(path)
@@ -249,10 +250,9 @@ class VideoDesk(QObject):
         self.go_to(number)
 
     def _on_play(self) -> None:
-        if self.player.is_playing or self.shown is None:
+        refuses = self._case_controller.work.refuse_while_saving  # asked once, not with each picture
+        if self.player.is_playing or self.shown is None or refuses():
             self.player.stop()
-            return
-        if self._case_controller.work.refuse_while_saving():  # once, not with each picture
             return
         self.player.play(self.shown.loader.reader.index, self.strip.number.value())
         self.strip.set_playing(playing=True)

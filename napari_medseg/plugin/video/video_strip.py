@@ -134,6 +134,11 @@ class VideoStrip(QWidget):
             self.number.setValue(number)
         self.time.setText(f"{format_time(self._index.get_time(number))} / {format_time(self._index.duration_s)}")
 
+    def show_near(self, number: int) -> None:
+        """Say that another picture is seen while the wanted one is decoded."""
+        if self._index is not None:
+            self.time.setText(f"near: {format_time(self._index.get_time(number))} …")
+
     def set_playing(self, *, playing: bool) -> None:
         """Show whether the video plays."""
         self.play_button.setText(PAUSE if playing else PLAY)
