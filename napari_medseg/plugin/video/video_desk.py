@@ -60,7 +60,7 @@ class VideoDesk(QObject):
         dock: QWidget,
     ) -> None:
         super().__init__(dock)
-        self._go_to: int | None = None
+        self._go_to = 0
         self.may_return: Callable[[], bool] = lambda: True
         self._viewer = viewer
         self._case_controller = case_controller
@@ -113,9 +113,9 @@ class VideoDesk(QObject):
     def hide(self) -> None:
         """Take the video out of the canvas, because something else is seen; the strip leads back to it."""
         self.player.stop()
+        self.strip.show_mode(on_video=False)
         if self.shown is not None:
             self.shown.hide()
-            self.strip.show_mode(on_video=False)
 
     def close_video(self) -> None:
         """Close the video and hide the strip; its cases stay."""
@@ -129,7 +129,6 @@ class VideoDesk(QObject):
         self.marks.show_video(None)
         self.cases.show_video(None, None)
         self.place.hide()
-        self._go_to = None
 
     def close_down(self) -> None:
         """Close the video and remove the strip; a second call has no effect."""
@@ -146,7 +145,8 @@ class VideoDesk(QObject):
         """Show a frame; an open case is closed, and its draft is kept."""
         if self.shown is None or self._case_controller.work.refuse_while_saving():
             return
-        self.strip.set_number(number)
+        if not self.player.is_playing:  # else when the picture is seen, so that the window is drawn once
+            self.strip.set_number(number)
         if self._case_controller.current is not None:
             self._case_controller.leaving.emit()
             self._case_controller.close_case()
@@ -156,10 +156,9 @@ class VideoDesk(QObject):
 
     def take_frame(self) -> None:
         """Make a case of the frame that is seen, and open it; one that is a case already is opened."""
-        if self.shown is None:
-            return
-        self.player.stop()
-        self.cases.take(self.strip.number.value())
+        if self.shown is not None:
+            self.player.stop()
+            self.cases.take(self.strip.number.value())
 
     def predict_range(self, chosen: FrameRange) -> None:
         """Predict frames of a range in the background."""
@@ -208,6 +207,7 @@ class VideoDesk(QObject):
         self.shown = ShownVideo(self._viewer, loader, path.name, self._worklist.task, self)
         self.shown.shown.connect(self.strip.set_number)
         self.shown.near.connect(self.strip.show_near)
+        self.player.ended.connect(self.shown.settle)
         self.shown.failed.connect(show_problem)
         self.strip.set_theme(self._viewer.theme)
         self.marks.show_video(path)
@@ -216,7 +216,7 @@ class VideoDesk(QObject):
             self._worklist.image_loaded.connect(self.marks.keep_copy)
         self.cases.show_video(path.absolute(), reader.index)
         self.labels.show_video(self.shown)
-        self.go_to(min(self._go_to or 0, reader.index.n_frames - 1))
+        self.go_to(min(self._go_to, reader.index.n_frames - 1))
 
     def _show_strip(self, path: Path) -> None:
         with show_errors():

@@ -247,6 +247,35 @@ def test_the_way_back_leads_to_the_frame_also_if_no_video_is_open(
     assert see(window) == 30
 
 
+def test_playing_moves_napari_s_slider_only_when_it_ends(
+    window: SimpleNamespace, desk: VideoDesk, drop: Callable[..., Path], qtbot: QtBot
+) -> None:
+    drop(n_frames=600)
+    desk.strip.play_toggled.emit()
+    qtbot.waitUntil(lambda: desk.strip.number.value() > 3)
+    assert int(window.viewer.dims.point[0]) == 0
+    assert read_number(window.viewer.layers[0].data[0]) > 3
+    desk.strip.play_toggled.emit()
+    assert not desk.player.is_playing
+    qtbot.waitUntil(lambda: desk.shown is not None and not desk.shown.is_waiting)
+    seen = desk.strip.number.value()
+    assert int(window.viewer.dims.point[0]) == seen == see(window)
+
+
+def test_a_key_frame_is_seen_and_named_until_a_far_frame_is_decoded(
+    window: SimpleNamespace, desk: VideoDesk, drop: Callable[..., Path], qtbot: QtBot
+) -> None:
+    drop(n_frames=300, gop=250)
+    assert desk.shown is not None
+    with qtbot.waitSignal(desk.shown.near) as near:
+        desk.go_to(240)
+    assert near.args == [0]
+    assert desk.strip.time.text() == "near: 0:00.00 …"
+    qtbot.waitUntil(lambda: desk.shown is not None and not desk.shown.is_waiting)
+    assert desk.strip.time.text() == "0:09.60 / 0:12.00"
+    assert see(window) == 240
+
+
 def test_no_frame_of_another_file_is_taken_for_one_that_is_seen(
     window: SimpleNamespace, desk: VideoDesk, drop: Callable[..., Path], qtbot: QtBot, told: list[str]
 ) -> None:
