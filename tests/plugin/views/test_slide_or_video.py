@@ -1,4 +1,4 @@
-"""A slide and a video are open together: one of them is in the canvas, and the one seen last comes back after a case."""
+"""A slide and a video are open together: one of them is seen, and the one seen last comes back after a case."""
 
 from collections.abc import Iterator
 from pathlib import Path
