@@ -29,7 +29,7 @@ class VideoDock(QDockWidget):
             # Only below the canvas: the docks at the sides keep their height.
             window.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
             window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
-            window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, self)
+            window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, self, Qt.Orientation.Vertical)
         self.show()
         QTimer.singleShot(0, self._set_height)  # when the window has laid it out
 
