@@ -28,6 +28,7 @@ from napari_medseg.core.video.video_reader import VideoReader
 JUMPS = 20
 STEPS = 40
 PLAY_S = 5
+LIMIT_S = 300
 BEHIND = 24
 """The window keeps so many frames before one that a step back led to."""
 Read = Callable[[int], object]
@@ -90,9 +91,16 @@ def run_each(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, 
         repeat_segment(segment, path, arguments.minutes)
         for reader in READERS:
             words = [sys.executable, __file__, "--measure", str(path), "--reader", reader]
-            done = subprocess.run(words, capture_output=True, text=True, check=False, env=os.environ)
             about = {"group": group, "minutes": arguments.minutes, "reader": reader, "file_mb": _megabytes(path)}
+            try:
+                done = subprocess.run(
+                    words, capture_output=True, text=True, check=False, env=os.environ, timeout=LIMIT_S
+                )
+            except subprocess.TimeoutExpired:
+                yield about | {"error": f"not done within {LIMIT_S} s"}
+                continue
             yield about | (json.loads(done.stdout) if done.returncode == 0 else {"error": done.stderr[-300:]})
+        path.unlink()
 
 
 def main() -> None:

@@ -45,6 +45,7 @@ from napari_medseg.plugin.panels.review_panel import ReviewPanel
 from napari_medseg.plugin.reader_preference import prefer_our_reader
 from napari_medseg.plugin.video.video_desk import VideoDesk
 from napari_medseg.plugin.views.case_views import CaseViews
+from napari_medseg.plugin.views.slide_or_video import SlideOrVideo
 from napari_medseg.plugin.whole_slide.slides_in_window import make_slide_view
 from napari_medseg.plugin.widgets.collapsible_section import make_vertical_scroll_area, stack_widgets
 from napari_medseg.plugin.widgets.idle_timer import IdleTimer
@@ -194,6 +195,7 @@ class Dock(QWidget):
         self.masks = DroppedMasks(self._viewer, workspace, desk, self.worklist, self.prediction_queue)
         self.video = VideoDesk(self._viewer, workspace, desk, self.worklist, self.prediction_queue, self)
         self.slides = make_slide_view(self._viewer, workspace, desk, self.worklist, self.prediction_queue, self)
+        self.slide_or_video = SlideOrVideo(self.slides, self.video, desk)
         self.group_editor = GroupEditor(workspace, self.worklist, self)
         self.hold_out = HoldOutGuide(workspace, self.worklist, desk, self.prompt.ask_of_case, self)
         self.case_commands = CaseCommands(workspace, self.worklist, desk, self.task_assigner, self.prompt.ask_lasting)

@@ -28,11 +28,12 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.video.frame_images import format_time
 from napari_medseg.core.video.frame_index import FrameIndex
-from napari_medseg.core.video.frame_paths import make_frames
 from napari_medseg.core.video.overlay_video import OverlayVideo, draw_labels
 from napari_medseg.core.video.video_reader import VideoReader
 from napari_medseg.workflow.video.chosen_frames import FrameChoice, choose_by_appearance, choose_every
+from napari_medseg.workflow.video.frame_folder import FrameFolder
 from napari_medseg.workflow.video.predict_range import make_plane
+from napari_medseg.workflow.video.write_overlay import choose_overlay_path, make_comment
 
 if TYPE_CHECKING:
     from napari_medseg.inference.predictor import Predictor
@@ -91,19 +92,30 @@ def frames(
     """Write frames of a video as PNG: each n-th, those that look most different, or those at given times."""
     if sum(option is not None for option in (every, changes, at)) != 1:
         raise MedSegError("say which frames: one of --every, --changes and --at.")
-    written = []
+    written, errors, n_kept = [], [], 0
     with VideoReader(video) as reader:
         _tell_remarks(reader.index)
         chosen = _choose(reader, every, changes, at or (), _find_range(reader.index, begin, end))
+        folder = FrameFolder(output, video, reader.index)
         for number in track(chosen, description=video.name, console=make_progress_console(quiet=as_json)):
-            path = output / make_frames(video, [number])[0].path.with_suffix(".png").name
-            output.mkdir(parents=True, exist_ok=True)
-            formats.write_image(path, make_plane(reader, number))
+            path = folder.get_path(number, ".png")
+            try:
+                if folder.is_made(path):
+                    n_kept += 1
+                else:
+                    picture = make_plane(reader, number)
+                    folder.begin(path, number)
+                    formats.write_image(path, picture)
+                    folder.record(path)
+            except MedSegError as error:
+                errors.append(str(error))
+                continue
             written.append({"frame": number, "seconds": round(reader.index.get_time(number), 3), "image": str(path)})
     if as_json:
-        echo_json({"frames": written})
+        echo_json({"frames": written, "kept": n_kept, "errors": errors})
     else:
-        echo(f"{output}: {len(written):,} frames")
+        echo(f"{output}: {len(written):,} frames{_describe_kept(n_kept)}")
+    _tell_errors(errors)
 
 
 @app.command()
@@ -122,20 +134,29 @@ def predict(
     as_json: JsonOption = False,
     registry: RegistryOption = None,
 ) -> None:
-    """Segment frames of a video and write their labels; frames whose labels are in the folder are not done again."""
+    """Segment frames of a video and write their labels.
+
+    Frames of the same video whose labels by the same version are in the folder are not done again.
+    """
     models = open_registry(registry)
     wanted = models.read_task_catalog().get_task(task)
-    predictor = load_predictor(models, choose_model_card(models, task, model).id, device)
+    card = choose_model_card(models, task, model)
+    predictor = load_predictor(models, card.id, device)
     quiet = make_progress_console(quiet=as_json)
     with VideoReader(video) as reader:
         _tell_remarks(reader.index)
         chosen = choose_every(reader.index, *_find_range(reader.index, begin, end), every)
-        output.mkdir(parents=True, exist_ok=True)
+        folder = FrameFolder(output, video, reader.index, f"{wanted.name} {card.id} {card.weights_sha256}")
         files: dict[int, Path] = {}
-        errors = []
+        errors, n_kept = [], 0
         for number in track(chosen, description=f"{video.name} on {predictor.device_title}", console=quiet):
+            path = folder.get_path(number, ".tif" if wanted.instances else ".png")
             try:
-                files[number] = _predict_frame(reader, number, predictor, output, wanted)
+                if folder.is_made(path):
+                    n_kept += 1
+                else:
+                    _predict_frame(reader, number, predictor, folder, path)
+                files[number] = path
             except MedSegError as error:
                 errors.append(str(error))
         drawn = _write_overlay(reader, files, wanted, output, chosen) if overlay and files else None
@@ -143,16 +164,16 @@ def predict(
         echo_json(
             {
                 "labels": {str(number): str(path) for number, path in files.items()},
+                "kept": n_kept,
                 "overlay": None if drawn is None else str(drawn),
                 "errors": errors,
             }
         )
     else:
-        echo(f"{output}: labels of {len(files):,} frames")
-    for problem in errors:
-        typer.echo(f"medseg: {problem}", err=True)
-    if errors:
-        raise typer.Exit(1)
+        echo(f"{output}: labels of {len(files):,} frames{_describe_kept(n_kept)}")
+        if drawn is not None:
+            echo(str(drawn))
+    _tell_errors(errors)
 
 
 @app.command()
@@ -178,10 +199,7 @@ def export(
         echo_json({"files": [str(path) for path in written.files], "refused": list(written.refused)})
     else:
         echo(f"{output}: {written.n_frames:,} frames with masks, and annotations.json")
-    for reason in written.refused:
-        typer.echo(f"medseg: {reason}", err=True)
-    if written.refused:
-        raise typer.Exit(1)
+    _tell_errors(written.refused)
 
 
 def _find_range(index: FrameIndex, begin: float, end: float | None) -> tuple[int, int]:
@@ -212,27 +230,44 @@ def _tell_remarks(index: FrameIndex) -> None:
         echo_notice(remark)
 
 
-def _predict_frame(reader: VideoReader, number: int, predictor: "Predictor", output: Path, task: Task) -> Path:
+def _tell_errors(errors: Sequence[str]) -> None:
+    """Write what could not be done to stderr; then the command failed."""
+    for error in errors:
+        typer.echo(f"medseg: {error}", err=True)
+    if errors:
+        raise typer.Exit(1)
+
+
+def _describe_kept(n_kept: int) -> str:
+    """Return how many files of an earlier call were kept, for a message; empty if there are none."""
+    return f", {n_kept:,} of them were there already" if n_kept else ""
+
+
+def _predict_frame(reader: VideoReader, number: int, predictor: "Predictor", folder: FrameFolder, path: Path) -> None:
     from napari_medseg.inference.events import get_result
 
-    suffix = ".tif" if task.instances else ".png"
-    path = output / make_frames(reader.path, [number])[0].path.with_suffix(suffix).name
-    if not path.exists():
-        image = make_plane(reader, number)
-        formats.write_labels(path, get_result(predictor.predict(image), echo_notice).labels, image)
-    return path
+    image = make_plane(reader, number)
+    labels = get_result(predictor.predict(image), echo_notice).labels
+    folder.begin(path, number)
+    formats.write_labels(path, labels, image)
+    folder.record(path)
 
 
 def _write_overlay(
     reader: VideoReader, files: dict[int, Path], task: Task, output: Path, chosen: Sequence[int]
 ) -> Path:
-    path = output / f"{reader.path.stem} with labels.mp4"
-    begin_s, labels = reader.index.get_time(chosen[0]), None
-    with OverlayVideo(path, reader.shape[1:3], reader.index.rate) as drawn:
+    path = choose_overlay_path(output, reader, task)
+    begin_s, labels, left_out = reader.index.get_time(chosen[0]), None, set(chosen) - set(files)
+    with OverlayVideo(path, reader.shape[1:3], reader.index.rate, make_comment(reader, task)) as drawn:
         for number in range(chosen[0], chosen[-1] + 1):
-            image = make_plane(reader, number)
+            try:
+                image = make_plane(reader, number)
+            except MedSegError:  # damaged there: the frame before is shown longer
+                continue
             if number in files:
                 labels = formats.read_labels(files[number], image)
+            elif number in left_out:
+                labels = None  # those of the frame before are another picture's
             picture = image.pixels if labels is None else draw_labels(image.pixels, labels, task)
             drawn.add(picture, reader.index.get_time(number) - begin_s)
     return path

@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 from napari_medseg.core.decoded_size.limit import ALWAYS_PLAUSIBLE_BYTES, MAX_RATIO, format_bytes
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.video.video_files import VIDEO_SUFFIXES
 
 ZIP_SUFFIX = ".zip"
 _PROJECT_SUFFIX = ".medseg.zip"
@@ -57,6 +58,8 @@ def is_zip(path: Path) -> bool:
 class UnpackedArchive:
     """Files of an archive in a temporary folder, which is removed with this object, or when the program ends.
 
+    `videos` are the inner paths of its videos, which are not unpacked: they are read piece by piece for a long time.
+
     Parameters
     ----------
     path
@@ -70,6 +73,7 @@ class UnpackedArchive:
         self.folder = Path(temporary, _make_safe(path.stem or path.name))
         self.folder.mkdir()
         self._inner_of: dict[Path, Path] = {}
+        self.videos: list[Path] = []
 
     def remove(self) -> None:
         """Remove the folder now."""
@@ -169,6 +173,10 @@ class _Unpacking:
         with zipfile.ZipFile(file) as archive:
             entries = {inside / inner: entry for inner, entry in _list_files(archive, name)}
             entries = {inner: entry for inner, entry in entries.items() if self._needs(inner)}
+            self.unpacked.videos += [
+                inner for inner in entries if _is_video(inner)
+            ]  # too large, and not read from here
+            entries = {inner: entry for inner, entry in entries.items() if not _is_video(inner)}
             self.budget.take(len(entries), sum(entry.file_size for entry in entries.values()))
             for inner, entry in entries.items():
                 if inner.suffix.lower() == ZIP_SUFFIX:
@@ -187,6 +195,11 @@ class _Unpacking:
 
     def _needs(self, inner: Path) -> bool:
         return not self.wanted or inner in self.wanted or inner.parent in self.folders
+
+
+def _is_video(inner: Path) -> bool:
+    """Whether a file of an archive is a video by its name; ``.ts`` may be text of a program."""
+    return inner.suffix.lower() in VIDEO_SUFFIXES and inner.suffix.lower() != ".ts"
 
 
 def _list_files(archive: zipfile.ZipFile, name: str) -> Iterator[tuple[Path, zipfile.ZipInfo]]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from napari_medseg.core.containers.image_source import FoundImages, ImageSource
+from napari_medseg.core.containers.image_source import MAX_NAMED, FoundImages, ImageSource
 from napari_medseg.core.containers.part_paths import find_inner_path
 from napari_medseg.core.containers.parts import find_volume_reader, list_arrays, list_parts, make_series_sources
 from napari_medseg.core.containers.several_volumes import VOLUME
@@ -139,9 +139,20 @@ def _search_archive(path: Path) -> FoundImages:
     """Find the images in a zip archive; its files stay unpacked as long as the sources."""
     unpacked = unpack(path)
     found = search_images(unpacked.folder)
+    if unpacked.videos:
+        found = replace(found, remarks=(*found.remarks, _describe_packed_videos(path, unpacked.videos)))
     if not found.sources:
         raise MedSegError(f"{path.name} holds no image that is read here. {found.note or 'Choose another file.'}")
     return replace(found, sources=tuple(source.move_to(unpacked) for source in found.sources))
+
+
+def _describe_packed_videos(path: Path, videos: Sequence[Path]) -> str:
+    names = ", ".join(inner.name for inner in videos[:MAX_NAMED])
+    more = f" and {len(videos) - MAX_NAMED} more" if len(videos) > MAX_NAMED else ""
+    return (
+        f"A video is not read from an archive, because its frames are looked up in the file again and again: {names}"
+        f"{more}. Unpack {path.name}, and drop the folder, or use medseg video."
+    )
 
 
 def _sort_files(files: Sequence[Path], named: Collection[Path], problems: Sequence[ImageSource]) -> FoundImages:

@@ -1,17 +1,18 @@
 """Frames of a video as images: planes, and short series with the time as their third axis."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from napari_medseg.core.decoded_size.limit import refuse_above_limit
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.grouping.groups import find_group
 from napari_medseg.core.image import Image
-from napari_medseg.core.video.frame_index import FrameIndex, read_index
+from napari_medseg.core.video.content_hash import SHORT_DIGITS
+from napari_medseg.core.video.frame_index import FrameIndex, read_file_state, read_index
 from napari_medseg.core.video.frame_paths import VideoFrames
-from napari_medseg.core.video.video_files import translate_video_errors
 from napari_medseg.core.video.video_reader import VideoReader
 
 MAX_OPEN = 2
@@ -27,9 +28,14 @@ def read_frames(frames: VideoFrames) -> Image:
     Raises
     ------
     MedSegError
-        If the video has no such frame, or it cannot be decoded.
+        If the video has no such frame, it cannot be decoded, or another file is at its place now.
     """
     reader = _open(frames.video)
+    if not frames.belongs_to(reader.index.content):
+        raise MedSegError(
+            f"{frames.video.name} is another video than the one that {frames.title} was taken from. Put the first one "
+            "back, or choose the frame again."
+        )
     planes = [reader.read(number) for number in frames.numbers[:1]]
     if frames.is_series:
         n_bytes = planes[0].nbytes * len(frames.numbers)
@@ -43,7 +49,7 @@ def read_frames(frames: VideoFrames) -> Image:
         units="rgb",
         group=find_group(frames.video.with_suffix(""), is_volume=True),
         name=f"{frames.video.stem} {frames.title} ({at})",
-        sources=(frames.path,),
+        sources=(replace(frames, content=reader.index.content[:SHORT_DIGITS]).path,),
         notes=reader.index.remarks,
     )
 
@@ -68,9 +74,7 @@ class _OpenFile:
 def _open(path: Path) -> VideoReader:
     """Return the reader of a video; those used last stay open, as many frames of one video are read in turn."""
     index = read_index(path)
-    with translate_video_errors(path):
-        state = path.stat()
-    return _open_kept(_OpenFile(path.absolute(), state.st_size, state.st_mtime_ns, index))
+    return _open_kept(_OpenFile(path.absolute(), *(index.file_state or read_file_state(path)), index))
 
 
 @lru_cache(maxsize=MAX_OPEN)

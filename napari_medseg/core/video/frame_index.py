@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.video.closed_groups import REORDERED, begins_closed_group
+from napari_medseg.core.video.content_hash import ContentHash
 from napari_medseg.core.video.video_files import load_av, open_container, translate_video_errors
 
 if TYPE_CHECKING:
@@ -48,10 +50,14 @@ class FrameIndex:
     options
         Options with which the file is opened.
     is_counted
-        Whether the decoder gives frames no reliable time stamps, as of H.264 in AVI: then frames are counted from the
-        key frame on.
+        Whether the file gives no time stamps of showing, as AVI of H.264: then frames are counted from the key frame
+        on, and only those count as key frames that begin a closed group.
     remarks
         What is missing or damaged, one sentence each.
+    content
+        Hash of the content, see `core.video.content_hash`.
+    file_state
+        Size in bytes and time of change, in ns, of the file that was read; `None` if it is not known.
     """
 
     pts: NDArray[np.int64]
@@ -62,6 +68,8 @@ class FrameIndex:
     options: dict[str, str] = field(default_factory=dict)
     is_counted: bool = False
     remarks: tuple[str, ...] = ()
+    content: str = ""
+    file_state: tuple[int, int] | None = None
 
     @property
     def n_frames(self) -> int:
@@ -126,10 +134,14 @@ def read_index(path: Path, report: Report = lambda _share: None) -> FrameIndex:
     MedSegError
         If the file is missing, has no picture, or is so damaged that nothing can be read.
     """
+    return _read_kept(_Kept(path.absolute(), *read_file_state(path), report))
+
+
+def read_file_state(path: Path) -> tuple[int, int]:
+    """Return size and time of change of a file; raise `MedSegError` if it is missing."""
     with translate_video_errors(path):
         state = path.stat()
-    kept = _Kept(path.absolute(), state.st_size, state.st_mtime_ns, report)
-    return _read_kept(kept)
+    return state.st_size, state.st_mtime_ns
 
 
 @dataclass(frozen=True)
@@ -149,7 +161,7 @@ def _read_kept(file: _Kept) -> FrameIndex:
         raise MedSegError(
             f"{file.path.name} holds no frame that can be read. It may be damaged or empty; export it again."
         )
-    return packets.make_index()
+    return packets.make_index((file.n_bytes, file.mtime_ns))
 
 
 @dataclass
@@ -161,14 +173,21 @@ class _Packets:
     time_base: Fraction
     stated_s: float
     format_name: str
+    codec: str
     rows: list[tuple[int, int, bool]] = field(default_factory=list)
+    content: ContentHash = field(default_factory=ContentHash)
     n_untimed: int = 0
     problem: str = ""
 
     @property
     def lacks_times(self) -> bool:
         """Whether some packets have no time of showing, and another reading may find it."""
-        return self.n_untimed > 0 and not self.options
+        return self.n_untimed > 0 and not self.options and not self.is_counted
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether only the order of decoding is known; see `FrameIndex`."""
+        return self.format_name == "avi" and self.codec in REORDERED
 
     @classmethod
     def read(cls, path: Path, options: dict[str, str], report: Report) -> "_Packets":
@@ -181,12 +200,12 @@ class _Packets:
             stated_s = float(stream.duration * time_base) if stream.duration else 0.0
             if not stated_s and container.duration:  # of the whole file: sound may be a little longer
                 stated_s = container.duration / _TICKS_A_SECOND - MISSING_S
-            found = cls(path, options, time_base, stated_s, container.format.name)
+            found = cls(path, options, time_base, stated_s, container.format.name, stream.codec_context.name)
             found._collect(container, stream, report)
         return found
 
     def _collect(self, container: "InputContainer", stream: "VideoStream", report: Report) -> None:
-        av, size = load_av(), max(1, container.size)
+        av, size, extradata = load_av(), max(1, container.size), stream.codec_context.extradata
         try:
             for number, packet in enumerate(container.demux(stream)):
                 if not packet.size or packet.is_discard:  # the end, or outside of what an edit list shows
@@ -199,12 +218,21 @@ class _Packets:
                     self.n_untimed += 1
                     pts = dts
                 if pts is not None and dts is not None:
-                    self.rows.append((pts, dts, packet.is_keyframe))
+                    is_key = packet.is_keyframe
+                    if is_key and self.is_counted:
+                        is_key = begins_closed_group(packet, self.codec, extradata)
+                    self.rows.append((pts, dts, is_key))
+                    self.content.add(packet)
         except av.error.FFmpegError as error:
             self.problem = error.strerror or type(error).__name__
 
-    def make_index(self) -> FrameIndex:
+    def make_index(self, file_state: tuple[int, int]) -> FrameIndex:
+        """Sort the packets by the time of showing."""
         table = np.array(self.rows, np.int64)
+        self._refuse_joined(table[:, 1])
+        if self.is_counted:  # frames are shown one after another, each as long as the file says of its packet
+            steps = np.maximum(1, np.diff(table[:, 1]))
+            table[:, 0] = table[0, 1] + np.concatenate([[0], np.cumsum(steps)])
         pts, first = np.unique(table[:, 0], return_index=True)
         is_key = table[first, 2].astype(bool)
         keys = np.flatnonzero(is_key)
@@ -217,15 +245,27 @@ class _Packets:
             key_dts=table[first[keys], 1],
             time_base=self.time_base,
             options=self.options,
-            is_counted=self.format_name == "avi" and bool(np.all(np.diff(table[:, 0]) > 0)),
-            remarks=tuple(self._describe_damage(len(pts), float((pts[-1] - pts[0]) * self.time_base))),
+            is_counted=self.is_counted,
+            remarks=tuple(self._describe_damage(pts)),
+            content=self.content.text,
+            file_state=file_state,
         )
 
-    def _describe_damage(self, n_frames: int, found_s: float) -> list[str]:
-        remarks = []
+    def _refuse_joined(self, dts: NDArray[np.int64]) -> None:
+        """Refuse recordings that were joined end to end: their times begin anew, so that two frames have one time."""
+        if self.format_name == "mpegts" and bool(np.any(np.diff(dts) < 0)):
+            raise MedSegError(
+                f"the times of {self.path.name} jump back: it is joined of several recordings, and two frames have one "
+                f"time. Convert it without loss, for example: ffmpeg -i {self.path.name} -c copy {self.path.stem}.mkv"
+            )
+
+    def _describe_damage(self, pts: NDArray[np.int64]) -> list[str]:
+        remarks, n_frames = [], len(pts)
+        found_s = float((pts[-1] - pts[0]) * self.time_base)
+        end_s = max(found_s, float(pts[-1] * self.time_base))  # Matroska counts from 0 to the end
         if self.problem:
             remarks.append(f"{self.path.name} is damaged after {found_s:.1f} s ({self.problem}); the rest is left out.")
-        elif self.stated_s - found_s > max(MISSING_S, 2 * found_s / n_frames):
+        elif self.stated_s - end_s > max(MISSING_S, 2 * found_s / n_frames):
             remarks.append(
                 f"{self.path.name} ends after {found_s:.1f} s, but its header says {self.stated_s:.1f} s: it was cut. "
                 f"Its {n_frames:,} frames can be used."

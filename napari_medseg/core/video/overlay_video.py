@@ -1,7 +1,7 @@
 """Writes a video with labels drawn over its frames, in the colours of the task."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -10,10 +10,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_medseg.core.atomic_io import make_temporary_path, replace_file, sync_file
 from napari_medseg.core.errors import MedSegError, format_os_error
 from napari_medseg.core.label_files.description import parse_colour
 from napari_medseg.core.tasks.bundled_tasks import Task
-from napari_medseg.core.video.video_files import load_av
+from napari_medseg.core.video.video_files import load_av, open_container, translate_video_errors
 
 OPACITY = 0.45
 EDGE_OPACITY = 0.9
@@ -28,11 +29,14 @@ class OverlayVideo:
     Parameters
     ----------
     path
-        Ends in ``.mp4``, ``.mov``, ``.mkv`` or ``.avi``; an unfinished file is deleted.
+        Ends in ``.mp4``, ``.mov``, ``.mkv`` or ``.avi``. It is written beside it, and replaces an existing
+        file only when it is complete.
     shape
         Height and width of the frames; odd sizes lose a row or a column, as the formats have none.
     rate
         Frames a second, for programs that do not look at the times.
+    comment
+        What the file says about itself; see `read_comment`.
 
     Raises
     ------
@@ -40,13 +44,15 @@ class OverlayVideo:
         If the file cannot be written.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int], rate: float) -> None:
+    def __init__(self, path: Path, shape: tuple[int, int], rate: float, comment: str = "") -> None:
         av = load_av()
         self._path = path
+        self._temporary = make_temporary_path(path)
         self._height, self._width = (side - side % 2 for side in shape)
+        self.encoder = choose_encoder(path)
         with _translate_write_errors(path):
-            self._container = av.open(str(path.absolute()), "w")
-            self.encoder = choose_encoder(path)
+            self._container = av.open(str(self._temporary.absolute()), "w")
+            self._container.metadata["comment"] = comment
             self._stream: Any = self._container.add_stream(self.encoder, rate=Fraction(rate).limit_denominator(1001))
         self._stream.width, self._stream.height, self._stream.pix_fmt = self._width, self._height, "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, 1000)
@@ -60,7 +66,6 @@ class OverlayVideo:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        is_whole = False
         try:
             with _translate_write_errors(self._path):
                 try:
@@ -68,13 +73,15 @@ class OverlayVideo:
                         self._container.mux(self._stream.encode())
                 finally:
                     self._container.close()  # it writes what is left, so that a full disk shows here, too
-            is_whole = kind is None
+                if kind is None:
+                    sync_file(self._temporary)
+                    replace_file(self._temporary, self._path)
         except MedSegError:
             if kind is None:  # else the first error is the reason
                 raise
         finally:
-            if not is_whole:
-                self._path.unlink(missing_ok=True)
+            with suppress(OSError):  # a failed clean-up must not hide the error above
+                self._temporary.unlink(missing_ok=True)
 
     def add(self, pixels: NDArray[np.uint8], seconds: float) -> None:
         """Add a frame (height, width, 3) that is shown from this time on, in seconds."""
@@ -85,6 +92,13 @@ class OverlayVideo:
         frame.pts, frame.time_base = self._last_ms, Fraction(1, 1000)
         with _translate_write_errors(self._path):
             self._container.mux(self._stream.encode(frame))
+
+
+def read_comment(path: Path) -> str:
+    """Return what a video says about itself; empty if it says nothing, or cannot be read."""
+    with suppress(MedSegError), translate_video_errors(path), open_container(path, {}) as container:
+        return str(container.metadata.get("comment", container.metadata.get("COMMENT", "")))
+    return ""
 
 
 def draw_labels(pixels: NDArray[np.uint8], labels: NDArray[Any], task: Task) -> NDArray[np.uint8]:

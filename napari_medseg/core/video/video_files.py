@@ -1,7 +1,7 @@
 """Which files are videos, and the library that decodes them, which is loaded when the first one is opened."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -29,12 +29,6 @@ def is_video(path: Path) -> bool:
     if suffix not in VIDEO_SUFFIXES or not os.path.isfile(path):
         return False
     return suffix != ".ts" or _is_transport_stream(path)
-
-
-def split_videos(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Return the videos among some paths, and the other paths."""
-    videos = [path for path in paths if is_video(path)]
-    return videos, [path for path in paths if path not in videos]
 
 
 def load_av() -> ModuleType:

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from napari_medseg.core.decoded_size.limit import refuse_above_limit
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.video.frame_cache import FrameCache
-from napari_medseg.core.video.frame_index import FrameIndex, choose_stream, read_index
+from napari_medseg.core.video.frame_index import FrameIndex, choose_stream, read_file_state, read_index
 from napari_medseg.core.video.video_files import load_av, open_container, translate_video_errors
 
 if TYPE_CHECKING:
     from av import VideoFrame
 
 CACHE_BYTES = 150 * 2**20
-STEPS_BACK = 4
+STEPS_BACK = 1
 """So many frames before a wanted one are decoded in full, so that a step back needs no new start."""
 MAX_THREADS = 8
 MAX_TRIES = 4
@@ -65,6 +65,8 @@ class VideoReader:
         self._cache = FrameCache(cache_bytes)
         self._lock = threading.RLock()
         self._is_closed = False
+        if self.index.file_state not in (None, read_file_state(path)):
+            raise MedSegError(f"{path.name} was changed or replaced since it was opened. Open it again.")
         with translate_video_errors(path):
             self._container = open_container(path, self.index.options)
             self._stream = choose_stream(self._container)
@@ -75,7 +77,7 @@ class VideoReader:
         self._frames: Iterator[VideoFrame] = iter(())
         self._last: int | None = None
         self._wanted_pts = 0
-        self._counted = -1
+        self._counted, self._is_count_lost = -1, False
         self._is_cancelled: Callable[[], bool] = never
         self._steps_back = STEPS_BACK
         first = self._decode_first()
@@ -133,10 +135,10 @@ class VideoReader:
             self._is_cancelled, self._steps_back = is_cancelled, steps_back
             return self._convert(self._find(number), *self._size)
 
-    def decode(self, number: int, is_cancelled: Callable[[], bool] = never) -> None:
-        """Decode a frame, so that `read` is quick. It raises like `read`."""
+    def decode(self, number: int, is_cancelled: Callable[[], bool] = never, steps_back: int = STEPS_BACK) -> None:
+        """Decode a frame, so that `read` is quick. Parameters and errors are those of `read`."""
         with self._lock:
-            self._is_cancelled, self._steps_back = is_cancelled, STEPS_BACK
+            self._is_cancelled, self._steps_back = is_cancelled, steps_back
             self._find(number)
 
     def read_small(self, number: int, width: int, height: int) -> NDArray[np.uint8]:
@@ -201,7 +203,7 @@ class VideoReader:
         if not self.index.is_counted:
             return self.index.find_number(frame.pts)
         self._counted += 1
-        return self._counted if self._counted < self.index.n_frames else None
+        return self._counted if self._counted < self.index.n_frames and not self._is_count_lost else None
 
     def _seek(self, place: int) -> None:
         """Go to a key frame by its place in the index; -1 is the start of the file."""
@@ -214,7 +216,7 @@ class VideoReader:
             begins = int(index.key_pts[place])
             target = min(begins, int(index.key_dts[place])) if self._seeks_by_decoding else begins
         self._container.seek(target, stream=self._stream, backward=True, any_frame=False)
-        self._last = None
+        self._last, self._is_count_lost = None, False
         self._counted = int(index.keys[max(0, place)]) - 1
         self._frames = self._iterate()
 
@@ -237,6 +239,7 @@ class VideoReader:
             try:
                 frames = packet.decode()
             except av.error.InvalidDataError:
+                self._is_count_lost = True  # up to the next start
                 continue  # the next packets may be whole
             yield from frames
 

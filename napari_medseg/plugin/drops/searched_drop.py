@@ -14,7 +14,7 @@ from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.formats import ReadFailure, search_images
 from napari_medseg.core.formats.discovery import get_suffix
 from napari_medseg.core.formats.find_reader import READERS
-from napari_medseg.core.video.video_files import is_video
+from napari_medseg.core.video.found_videos import holds_video
 
 Opener = tuple[Callable[[Sequence[Path]], tuple[list[Path], list[Path]]], Callable[[list[Path]], None]]
 """Finds in a thread the files that are shown piece by piece, as slides and videos, and the others; opens the first."""
@@ -80,7 +80,7 @@ def may_hold_images(paths: Sequence[Path]) -> bool:
     answers: list[bool] = []
 
     def ask() -> None:
-        answers.append(any(formats.can_read(path) or is_video(path) for path in paths))
+        answers.append(any(formats.can_read(path) or holds_video(path) for path in paths))
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()

@@ -8,6 +8,7 @@ from napari_medseg.core.containers.part_paths import is_store
 from napari_medseg.core.formats.discovery import get_suffix
 from napari_medseg.core.formats.find_reader import READERS
 from napari_medseg.core.slides.open_slide import SLIDE_SUFFIXES, is_slide
+from napari_medseg.core.video.video_files import VIDEO_SUFFIXES
 
 N_LOOKED_INTO = 30
 """Of so many TIFF files of a drop each is looked into; of more, only large ones, as a look takes a millisecond."""
@@ -53,7 +54,8 @@ def _is_likely(path: Path, *, is_many: bool) -> bool:
 def _list_others_in(folder: Path, slides: list[Path]) -> list[Path]:
     """Return the files of a folder of slides that may be images, and its subfolders."""
     inside = (path for path in sorted(folder.iterdir()) if path not in slides and not path.name.startswith("."))
-    return [path for path in inside if (path.is_dir() and not _belongs_to(path, slides)) or get_suffix(path) in READERS]
+    known = {*READERS, *VIDEO_SUFFIXES}
+    return [path for path in inside if (path.is_dir() and not _belongs_to(path, slides)) or get_suffix(path) in known]
 
 
 def _belongs_to(folder: Path, slides: list[Path]) -> bool:

@@ -135,7 +135,7 @@ class SlideDock(QDockWidget):
             self._window = window
             window.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
             window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
-            window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, self)
+            window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, self, Qt.Orientation.Vertical)
 
     def show_strip(self, *, shown: bool) -> None:
         """Show or hide the strip; without a window, it would be one of its own."""

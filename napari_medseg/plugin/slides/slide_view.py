@@ -1,11 +1,11 @@
 """The slide in the window: it takes turns with the open case, which may be one of its fields."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_medseg.core.slides.blocks import SlideBlocks
@@ -46,7 +46,9 @@ REFRESH_AFTER_MS = 200
 
 
 class SlideView(QObject):
-    """Shows one slide at a time, and makes cases of its fields.
+    """Shows one slide at a time, and makes cases of its fields; `seen` is emitted when it is put into the canvas.
+
+    `may_return` is asked whether it comes back when a case is closed.
 
     Parameters
     ----------
@@ -55,6 +57,8 @@ class SlideView(QObject):
     parent
         A widget of the window, below whose canvas the strip is shown.
     """
+
+    seen = Signal()
 
     def __init__(
         self, viewer: "Viewer", workspace: Workspace, cases: CaseController, worklist: Worklist, parent: QWidget
@@ -67,6 +71,7 @@ class SlideView(QObject):
         self._parent = parent
         self._opener: Worker | None = None
         self._opened: list[Path] = []
+        self.may_return: Callable[[], bool] = lambda: True
         self._go_to: Field | None = None
         self.slide: ShownSlide | None = None
         self.strip = SlideStrip()
@@ -76,9 +81,7 @@ class SlideView(QObject):
         self._followers = Followers(workspace, self)
         self._followers.moved.connect(worklist.reload_cases)
         self._followers.moved.connect(self.refresh)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(REFRESH_AFTER_MS)
+        self._timer = QTimer(self, singleShot=True, interval=REFRESH_AFTER_MS)
         self._timer.timeout.connect(self.refresh)
         self._connect()
 
@@ -104,7 +107,6 @@ class SlideView(QObject):
         self._opener = worker = Worker(open_blocks(path), self)
         worker.yielded.connect(lambda blocks: self._take(worker, blocks))
         worker.failed.connect(show_problem)
-        worker.ended.connect(lambda: self._on_opener_ended(worker))
         worker.start()
 
     def show_slide(self) -> None:
@@ -116,6 +118,14 @@ class SlideView(QObject):
                 return
             self._go_to = place or self._go_to
         self._leave_case()
+
+    def hide_slide(self) -> None:
+        """Take the slide out of the canvas, because something else is seen; the strip leads back to it."""
+        if self.slide is not None and self.is_on_slide:
+            self.strip.draw.setChecked(False)
+            self.slide.hide()
+            self._viewer.reset_view()  # it looks at a place of the slide
+            self._update_strip()
 
     def close_slide(self) -> None:
         """Close the slide; its fields stay in the project."""
@@ -175,7 +185,7 @@ class SlideView(QObject):
     def _connect(self) -> None:
         strip = self.strip
         strip.slide_chosen.connect(self._on_slide_chosen)
-        strip.draw_toggled.connect(self._on_draw_toggled)
+        strip.draw_toggled.connect(lambda is_on: self.slide.set_drawing(is_on=is_on) if self.slide else None)
         strip.grid_requested.connect(self.show_grid_form)
         strip.back_requested.connect(self.show_slide)
         strip.close_requested.connect(self.close_slide)
@@ -184,10 +194,6 @@ class SlideView(QObject):
         self._worklist.importer.openers.append((split_slides, self.open_slides))
         self._viewer.scene.camera.events.zoom.connect(self._on_zoom)
         self._viewer.layers.events.inserted.connect(self._on_inserted)
-
-    def _on_opener_ended(self, worker: Worker) -> None:
-        if worker is self._opener:  # it failed
-            self._opener = None
 
     def _take(self, worker: Worker, blocks: SlideBlocks) -> None:
         """Show a slide that was opened, unless another one was chosen meanwhile."""
@@ -223,6 +229,7 @@ class SlideView(QObject):
         if field is not None and field.slide == slide.path:
             look_at_field(self._viewer, slide.layer, field)
         self._update_strip()
+        self.seen.emit()
 
     def _leave_case(self) -> None:
         if self._case_controller.current is not None:
@@ -248,12 +255,10 @@ class SlideView(QObject):
         self.open(path)
 
     def _on_case_opened(self) -> None:
-        if self._case_controller.current is None:
+        if self._case_controller.current is not None:
+            self.hide_slide()
+        elif self.may_return():
             self._show()
-        elif self.slide is not None and self.is_on_slide:
-            self.strip.draw.setChecked(False)
-            self.slide.hide()
-            self._viewer.reset_view()  # it looks at a place of the slide
         self._update_strip()
 
     def _update_strip(self) -> None:
@@ -274,10 +279,6 @@ class SlideView(QObject):
     def _on_slide_chosen(self, path: Path) -> None:
         if self.slide is None or path != self.slide.path or not self.is_on_slide:
             self.open(path)
-
-    def _on_draw_toggled(self, is_on: bool) -> None:
-        if self.slide is not None:
-            self.slide.set_drawing(is_on=is_on)
 
     def _make_field(self, box: Box) -> None:
         """Make a case of a drawn rectangle; a click stands for a field of the usual size around it."""

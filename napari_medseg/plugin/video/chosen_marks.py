@@ -9,12 +9,23 @@ from qtpy.QtCore import QObject, Signal
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import write_image_copy
 from napari_medseg.core.records import Case
+from napari_medseg.core.video.frame_paths import VideoFrames
 from napari_medseg.plugin.controllers.open_case import OpenCase
 from napari_medseg.plugin.video.timeline import Mark
-from napari_medseg.plugin.widgets.notifications import show_errors, show_problem
+from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
 from napari_medseg.plugin.widgets.worker import Worker
-from napari_medseg.workflow.video.chosen_frames import ChosenFrame, list_chosen_frames, list_frames_of
-from napari_medseg.workflow.video.write_frames import get_frames
+from napari_medseg.workflow.video.chosen_frames import (
+    ChosenFrame,
+    list_chosen_frames,
+    list_frames_of,
+    list_listed_cases,
+)
+from napari_medseg.workflow.video.moved_videos import (
+    describe_cases_of_another_file,
+    find_frames_of,
+    get_frames,
+    list_cases_of_another_file,
+)
 from napari_medseg.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -43,9 +54,14 @@ class ChosenMarks(QObject):
         return [Mark(frame.number, frame.state, frame.case.name) for frame in self.frames]
 
     def show_video(self, video: Path | None) -> None:
-        """Find the cases of a video; `None` forgets them."""
+        """Find the cases of a video, and name those of another file that lay there; `None` forgets them."""
         self._video = video
         self.find_again()
+        if video is not None:
+            with show_errors():
+                others = list_cases_of_another_file(list_listed_cases(self._workspace), video)
+                if text := describe_cases_of_another_file(others, video):
+                    show_notice(text)
 
     def find_again(self) -> None:
         """Look through all cases of the project, because some were added or removed."""
@@ -73,12 +89,14 @@ class ChosenMarks(QObject):
         frames, video = get_frames(current.case), self._video
         if frames is None or video is None:
             return None
-        if frames.video != video.absolute() and current.case.id not in self._frames:
-            return None  # another video, maybe of the same name
-        place = 0
-        if frames.is_series:
-            place = round(float(current.image_layer.world_to_data(viewer.dims.point[-3:])[0]))
-        return frames.numbers[min(max(place, 0), len(frames.numbers) - 1)]
+        if current.case.id not in self._frames and not self._shows(current.case, video):
+            return None  # of another video, maybe of the same name or at the same place
+        return find_seen_number(viewer, current, frames)
+
+    def _shows(self, case: Case, video: Path) -> bool:
+        with show_errors():
+            return case.id in find_frames_of([case], video)
+        return False
 
     def keep_copy(self, case: Case, image: Image) -> None:
         """Copy the pixels of a frame of a video into the project, in a thread; also if the video was closed meanwhile.
@@ -91,6 +109,14 @@ class ChosenMarks(QObject):
         worker = Worker(_write_copy(self._workspace.project.folder, image), self)
         worker.failed.connect(show_problem)
         worker.start()
+
+
+def find_seen_number(viewer: "Viewer", current: OpenCase, frames: VideoFrames) -> int:
+    """Return which of the frames of the open case is seen: of a series, that of the slice."""
+    place = 0
+    if frames.is_series:
+        place = round(float(current.image_layer.world_to_data(viewer.dims.point[-3:])[0]))
+    return frames.numbers[min(max(place, 0), len(frames.numbers) - 1)]
 
 
 def _write_copy(folder: Path, image: Image) -> Generator[str]:

@@ -32,6 +32,11 @@ class FrameCases:
         """Take frames of another video; `None` of none."""
         self._path, self._index = path, index
 
+    @property
+    def model(self) -> str:
+        """The version that predicts frames; empty if the task has none."""
+        return self._worklist.chosen_model
+
     def take(self, number: int) -> None:
         """Make a case of one frame for the task of the list, and open it; one that is a case already is opened."""
         known = self._marks.find_case(number, self._worklist.task.name)
@@ -54,12 +59,18 @@ class FrameCases:
     def open_series(self, chosen: FrameRange) -> None:
         """Make one case of a short series of frames, and open it."""
         if self._path is not None:
-            series = make_series(self._path, chosen.first, chosen.last, chosen.step)
+            series = make_series(self._path, chosen.first, chosen.last, chosen.step, self._content)
             self._worklist.importer.read_as_images([series.path])
+
+    @property
+    def _content(self) -> str:
+        """The content that is seen: if another file lies there meanwhile, no frame of that one is taken."""
+        return "" if self._index is None else self._index.content
 
     def _add(self, numbers: list[int]) -> None:
         if self._path is not None:
-            self._worklist.importer.read_as_images([frames.path for frames in make_frames(self._path, numbers)])
+            frames = make_frames(self._path, numbers, self._content)
+            self._worklist.importer.read_as_images([each.path for each in frames])
 
     def _add_different(self, numbers: list[int], text: str) -> None:
         show_notice(text)

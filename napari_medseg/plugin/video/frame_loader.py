@@ -1,4 +1,7 @@
-"""Decodes frames in a thread: always the newest that is wanted, and ahead while nothing is wanted."""
+"""Decodes frames in a thread: always the newest that is wanted, and ahead while nothing is wanted.
+
+While a video plays, frames that are not shown and that no other one needs are not decoded.
+"""
 
 import threading
 from collections.abc import Callable, Generator
@@ -13,7 +16,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.video.video_reader import STEPS_BACK, ReadCancelled, VideoReader
 from napari_medseg.plugin.widgets.worker import Worker
 
-FAR = 40
+FAR = 16
 """If more frames must be decoded for the wanted one, its key frame is shown first."""
 AHEAD = 12
 """Frames that are decoded ahead."""
@@ -52,16 +55,20 @@ class FrameLoader(QObject):
         self._read_labels = read_labels
         self._condition = threading.Condition()
         self._wanted: int | None = None
+        self._plays = False
         self._last = 0
         self._is_closed = False
         self._worker = Worker(self._serve(), self)
         self._worker.yielded.connect(self._deliver)
         self._worker.start()
 
-    def request(self, number: int) -> None:
-        """Read a frame; a request that was not begun is forgotten, and one under way is given up."""
+    def request(self, number: int, *, plays: bool = False) -> None:
+        """Read a frame; a request that was not begun is forgotten, and one under way is given up.
+
+        With `plays`, the next one will be as far ahead as this one is of the last.
+        """
         with self._condition:
-            self._wanted = number
+            self._wanted, self._plays = number, plays
             self._condition.notify()
 
     def close(self) -> None:
@@ -75,8 +82,13 @@ class FrameLoader(QObject):
         try:
             while (number := self._wait()) is not None:
                 try:
-                    yield from self._load(number)
-                    self._decode_ahead(number)
+                    stride = number - self._last if self._plays else 0
+                    if 0 < stride <= AHEAD:
+                        yield self._read(number, 0)
+                        self._decode_next(number, stride)
+                    else:
+                        yield from self._load(number)
+                        self._decode_ahead(number)
                 except ReadCancelled:
                     continue
                 except MedSegError as error:
@@ -99,9 +111,17 @@ class FrameLoader(QObject):
             key = int(reader.index.keys[reader.index.find_key(number)])
             yield LoadedFrame(number, key, reader.read(key, self._is_overtaken), None)
         is_step_back = 0 < self._last - number <= BEHIND
+        yield self._read(number, BEHIND if is_step_back else STEPS_BACK)
+
+    def _read(self, number: int, steps_back: int) -> LoadedFrame:
         self._last = number
-        picture = reader.read(number, self._is_overtaken, BEHIND if is_step_back else STEPS_BACK)
-        yield LoadedFrame(number, number, picture, self._read_labels(number))
+        picture = self.reader.read(number, self._is_overtaken, steps_back)
+        return LoadedFrame(number, number, picture, self._read_labels(number))
+
+    def _decode_next(self, number: int, stride: int) -> None:
+        following = number + stride
+        if following < self.reader.index.n_frames and not self._is_overtaken():
+            self.reader.decode(following, self._is_overtaken, 0)
 
     def _decode_ahead(self, number: int) -> None:
         for following in range(number + 1, min(number + 1 + AHEAD, self.reader.index.n_frames)):

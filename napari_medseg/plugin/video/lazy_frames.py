@@ -42,7 +42,8 @@ class LazyFrames:
             numbers = range(*first.indices(self.shape[0]))
             if len(numbers) > 1:
                 raise MedSegError("a whole video does not fit into memory. Choose frames of it, or a range.")
-            return np.stack([self._get_frame(number)[tuple(rest)] for number in numbers])
+            frames = [self._get_frame(number)[tuple(rest)] for number in numbers]
+            return frames[0][np.newaxis] if frames else self._get_frame(0)[tuple(rest)][np.newaxis][:0]  # no copy
         return self._get_frame(int(first))[tuple(rest)]
 
     def __array__(self, dtype: "np.dtype[Any] | None" = None, copy: bool | None = None) -> NDArray[Any]:

@@ -34,10 +34,12 @@ class ShownVideo(QObject):
 
     Notes
     -----
-    `shown` carries the number of a frame whose picture is seen now; `failed` why one cannot be shown.
+    `shown` carries the number of a frame whose picture is seen now, `near` that of a key frame that is seen meanwhile,
+    and `failed` why one cannot be shown.
     """
 
     shown = Signal(int)
+    near = Signal(int)
     failed = Signal(str)
 
     def __init__(self, viewer: "Viewer", loader: FrameLoader, name: str, task: Task, parent: QObject) -> None:
@@ -52,8 +54,8 @@ class ShownVideo(QObject):
         self._no_labels: NDArray[Any] = np.zeros(shape[1:3], np.uint8)
         self._labels = self._no_labels
         self._has_labels = False
-        self._loaded = self._seen = -1
-        self._wanted = 0
+        self._loaded = self._seen = self._slider = -1
+        self._wanted, self._plays = 0, False
         loader.loaded.connect(self._on_loaded)
         loader.failed.connect(self._on_failed)
 
@@ -72,12 +74,18 @@ class ShownVideo(QObject):
         """Whether the wanted frame is not decoded yet."""
         return self._loaded != self._wanted
 
-    def show(self, number: int) -> None:
-        """Show a frame; its picture appears when it is decoded."""
-        self._wanted, self._loaded = number, -1
+    def show(self, number: int, *, plays: bool = False) -> None:
+        """Show a frame; its picture appears when it is decoded. See `FrameLoader.request`."""
+        self._wanted, self._loaded, self._plays = number, -1, plays
         if not self.is_visible:
             self._add_layers()
-        self.loader.request(number)
+        self.loader.request(number, plays=plays)
+
+    def settle(self) -> None:
+        """Move napari's slider to the frame that is seen: it stands still while the video plays."""
+        self._plays = False
+        if self.is_visible and self._seen >= 0:
+            self._move_slider(self._seen)
 
     def reload(self) -> None:
         """Read the labels of the frame again."""
@@ -106,6 +114,7 @@ class ShownVideo(QObject):
         """Remove the layers and close the video."""
         self.hide()
         self.loader.close()
+        self.deleteLater()
 
     def _add_layers(self) -> None:
         shape = self.loader.reader.shape
@@ -121,12 +130,12 @@ class ShownVideo(QObject):
         over.visible = self._has_labels
         self._layers = image, over
         self._viewer.layers.selection.active = image
-        self._viewer.dims.set_point(0, self._wanted)
+        self._move_slider(self._wanted)
         self._viewer.reset_view()
 
     def _get_picture(self, number: int) -> NDArray[np.uint8]:
         """Return the picture that is decoded last; another one is asked for, if napari's own slider wants it."""
-        if number not in (self._wanted, self._seen) and self.is_visible:
+        if number not in (self._wanted, self._seen, self._slider) and self.is_visible:
             self._wanted = number
             self.loader.request(number)
         return self._picture
@@ -140,14 +149,17 @@ class ShownVideo(QObject):
         self._picture, self._loaded, self._seen = frame.picture, frame.number, frame.wanted
         self._labels = self._no_labels if frame.labels is None else frame.labels
         assert self._layers is not None
-        if int(self._viewer.dims.point[0]) != frame.wanted:
-            self._viewer.dims.set_point(0, frame.wanted)  # napari slices both layers
-        else:
+        if not self._plays and int(self._viewer.dims.point[0]) != frame.wanted:
+            self._move_slider(frame.wanted)  # napari slices both layers
+        else:  # while it plays, the slider with all that follows it costs more time than the picture
             for layer in self._layers:
                 if layer.visible:
                     layer.refresh(extent=False, thumbnail=False)
-        if frame.number == frame.wanted:
-            self.shown.emit(frame.number)
+        (self.shown if frame.number == frame.wanted else self.near).emit(frame.number)
+
+    def _move_slider(self, number: int) -> None:
+        self._slider = number
+        self._viewer.dims.set_point(0, number)
 
     def _on_failed(self, number: int, text: str) -> None:
         if number == self._wanted:

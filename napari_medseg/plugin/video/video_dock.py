@@ -20,14 +20,16 @@ class VideoDock(QDockWidget):
         self._window: QMainWindow | None = None
         self.hide()
 
-    def show_in(self, window: QMainWindow) -> None:
-        """Show the dock below the canvas of a window."""
+    def show_in(self, window: QWidget) -> None:
+        """Show the dock below the canvas of a window; a widget without a window shows none."""
+        if not isinstance(window, QMainWindow):
+            return
         if self._window is not window:
             self._window = window
             # Only below the canvas: the docks at the sides keep their height.
             window.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
             window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
-            window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, self)
+            window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, self, Qt.Orientation.Vertical)
         self.show()
         QTimer.singleShot(0, self._set_height)  # when the window has laid it out
 

@@ -9,15 +9,20 @@ from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.detection import detect_task
 from napari_medseg.core.video.frame_index import read_index
 from napari_medseg.core.video.video_reader import ReadCancelled, VideoReader
+from napari_medseg.plugin.controllers.worklist import Worklist
+from napari_medseg.plugin.widgets.notifications import show_notice
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow.video.predict_range import make_plane
 
 POLL_MS = 200
 
 
-def find_video_task(reader: VideoReader, current: Task, tasks: Iterable[Task]) -> Task:
-    """Return the task that the first frame of a video is for."""
-    return detect_task(make_plane(reader, int(reader.index.keys[0])), current, tasks)
+def choose_video_task(reader: VideoReader, worklist: Worklist, tasks: Iterable[Task]) -> None:
+    """Show the task that the first frame of a video is for, as a dropped image does."""
+    found = detect_task(make_plane(reader, int(reader.index.keys[0])), worklist.task, tasks)
+    if found.name != worklist.task.name:
+        show_notice(f"By its look: task set to {found.title}. If this is wrong, press U to choose another one.")
+        worklist.choose_task(found.name)
 
 
 class VideoOpening(QObject):

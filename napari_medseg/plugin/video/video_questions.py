@@ -29,7 +29,7 @@ def show_form(desk: "VideoDesk", question: Question, index: FrameIndex, marked: 
     """Show a form about the open video; `marked` are the first values of its range."""
     title, submit = question.value
     if question is Question.PREDICT:
-        title += f" with {desk.model or 'no model'}"
+        title += f" with {desk.cases.model or 'no model'}"
     FormDialog(title, submit, _make_form(desk, question, index, marked), parent).show()
 
 
@@ -43,4 +43,4 @@ def _make_form(desk: "VideoDesk", question: Question, index: FrameIndex, marked:
             return video_forms.make_series_form(index, desk.strip.number.value(), desk.cases.open_series)
         case Question.PREDICT:
             return video_forms.make_predict_form(index, marked, desk.predict_range)
-    return video_forms.make_video_export_form(index, marked, desk.export_folder, desk.export)
+    return video_forms.make_video_export_form(index, marked, desk.work.export_folder, desk.export)

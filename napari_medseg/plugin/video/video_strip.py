@@ -1,7 +1,22 @@
 """The strip of a video below the canvas: its time axis, playing, and what is done with its frames."""
 
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QMenu, QSizePolicy, QSpinBox, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QSizePolicy,
+    QSpinBox,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_medseg.core.video.frame_images import format_time
 from napari_medseg.core.video.frame_index import FrameIndex
@@ -9,6 +24,7 @@ from napari_medseg.plugin.video.timeline import Timeline
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
 
+MIN_LENGTH = 12
 PLAY, PAUSE = "▶ Play", "❚❚ Pause"
 
 
@@ -17,10 +33,12 @@ class VideoStrip(QWidget):
 
     Notes
     -----
-    `moved` carries a frame number. The others are named after their buttons.
+    `moved` carries a frame number, `video_chosen` the path of another video. The others are named after their buttons.
     """
 
     moved = Signal(int)
+    video_chosen = Signal(object)
+    back_requested = Signal()
     play_toggled = Signal()
     take_requested = Signal()
     every_requested = Signal()
@@ -36,8 +54,8 @@ class VideoStrip(QWidget):
         self._index: FrameIndex | None = None
         self.timeline = Timeline()
         self.timeline.moved.connect(self.moved)
-        self.name = QLabel()
-        self.name.setObjectName("medseg-title")
+        self.videos = VideoChoice()
+        self.videos.chosen.connect(self.video_chosen)
         self.time = QLabel()
         self.number = QSpinBox()
         self.number.setKeyboardTracking(False)
@@ -48,6 +66,9 @@ class VideoStrip(QWidget):
         self.play_button.clicked.connect(self.play_toggled)
         self.take_button = theme.make_button("Take this frame", "Make a case of this frame and open it", main=True)
         self.take_button.clicked.connect(self.take_requested)
+        self.back_button = theme.make_button("Back to the video", "Show the video at this frame; the draft is saved")
+        self.back_button.clicked.connect(self.back_requested)
+        self.back_button.hide()
         self.choose_button = self._make_menu(
             "Choose frames ▾",
             "Make cases of several frames",
@@ -72,21 +93,31 @@ class VideoStrip(QWidget):
         self.cancel_button.hide()
         self._lay_out(close)
 
+    @property
+    def questions(self) -> tuple[Any, ...]:
+        """The signals of the buttons that ask before they do something, in the order of `video_questions.Question`."""
+        chosen = (self.every_requested, self.change_requested, self.series_requested)
+        return (*chosen, self.predict_requested, self.export_requested)
+
     def set_theme(self, name: str) -> None:
         """Use the colours of a napari theme."""
         self.setStyleSheet(theme.make_style_sheet(name))
         self.timeline.set_theme(name)
 
-    def show_video(self, name: str, index: FrameIndex) -> None:
+    def show_video(self, index: FrameIndex) -> None:
         """Show a video from its first frame on."""
         self._index = index
-        self.name.setText(name)
-        self.name.setToolTip(f"{name}\n{index.n_frames:,} frames, {format_time(index.duration_s)}")
+        self.time.setToolTip(f"{index.n_frames:,} frames, {format_time(index.duration_s)}")
         self.timeline.show_video(index)
         with QSignalBlocker(self.number):
             self.number.setRange(0, index.n_frames - 1)
         self.set_number(0)
         self.set_enabled(enabled=True)
+
+    def show_mode(self, *, on_video: bool) -> None:
+        """Show the button that takes a frame, or the way back to the video from a case."""
+        self.take_button.setVisible(on_video)
+        self.back_button.setVisible(not on_video)
 
     def set_enabled(self, *, enabled: bool) -> None:
         """Enable what needs an open video."""
@@ -102,6 +133,11 @@ class VideoStrip(QWidget):
         with QSignalBlocker(self.number):
             self.number.setValue(number)
         self.time.setText(f"{format_time(self._index.get_time(number))} / {format_time(self._index.duration_s)}")
+
+    def show_near(self, number: int) -> None:
+        """Say that another picture is seen while the wanted one is decoded."""
+        if self._index is not None:
+            self.time.setText(f"near: {format_time(self._index.get_time(number))} …")
 
     def set_playing(self, *, playing: bool) -> None:
         """Show whether the video plays."""
@@ -126,10 +162,9 @@ class VideoStrip(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 2, 6, 2)
         layout.setSpacing(2)
-        for label in (self.name, self.progress):  # long texts are cut, and never make the window wider
-            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.progress.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # a long text is cut
         about = QHBoxLayout()
-        about.addWidget(self.name, stretch=2)
+        about.addWidget(self.videos, stretch=2)
         for widget in (self.time, self.number):
             about.addWidget(widget)
         about.addWidget(self.progress, stretch=3)
@@ -137,6 +172,41 @@ class VideoStrip(QWidget):
         about.addWidget(close)
         layout.addLayout(about)
         layout.addWidget(self.timeline)
-        actions = (self.play_button, self.take_button, self.choose_button, self.predict_button, self.export_button)
+        seen = (self.play_button, self.take_button, self.back_button)
+        actions = (*seen, self.choose_button, self.predict_button, self.export_button)
         layout.addWidget(make_row(*actions, QLabel(""), stretch=len(actions)))
         layout.addStretch(1)
+
+
+class VideoChoice(QComboBox):
+    """Shows which video is open; `chosen` carries the path of another one."""
+
+    chosen = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._dropped: list[Path] = []
+        self._about = ""
+        self.setToolTip("Videos that were dropped, or of which this project has frames")
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # long names are cut
+        self.setMinimumContentsLength(MIN_LENGTH)
+        self.activated.connect(lambda row: self.chosen.emit(self.itemData(row)))
+
+    def add_dropped(self, videos: Sequence[Path]) -> None:
+        """Keep videos that were dropped."""
+        self._dropped += [path for path in videos if path not in self._dropped]
+
+    def forget(self, video: Path) -> None:
+        """List a video no more, because a person closed it."""
+        self._dropped = [path for path in self._dropped if path != video]
+
+    def show_video(self, video: Path, known: Sequence[Path] = ()) -> None:
+        """List the videos, with the one that is open; videos of one name are told apart by their folders."""
+        videos = list(dict.fromkeys([*self._dropped, *known, video]))
+        counts = Counter(path.name for path in videos)
+        with QSignalBlocker(self):
+            self.clear()
+            for row, path in enumerate(videos):
+                self.addItem(path.name if counts[path.name] == 1 else f"{path.parent.name}/{path.name}", path)
+                self.setItemData(row, str(path), Qt.ItemDataRole.ToolTipRole)
+            self.setCurrentIndex(videos.index(video))

@@ -25,7 +25,7 @@ from napari_medseg.workflow.video.chosen_frames import FrameChoice, choose_by_ap
 from napari_medseg.workflow.video.predict_range import RangeProgress, list_range, predict_range
 from napari_medseg.workflow.video.predicted_frames import PredictedFrames
 from napari_medseg.workflow.video.write_frames import Row, choose_video_rows, write_frames
-from napari_medseg.workflow.video.write_overlay import DrawnLabels, write_overlay
+from napari_medseg.workflow.video.write_overlay import DrawnLabels, choose_overlay_path, write_overlay
 from napari_medseg.workflow.workspace import Workspace
 
 SMALL_CACHE = 30 * 2**20
@@ -55,6 +55,11 @@ class VideoWork(QObject):
         self._drawn: DrawnLabels | None = None
         self._task = ""
         self._problem = ""
+
+    @property
+    def export_folder(self) -> Path:
+        """The folder that is proposed for what is written."""
+        return self._workspace.project.folder / "exports"
 
     @property
     def numbers(self) -> NDArray[np.int64]:
@@ -162,7 +167,7 @@ class VideoWork(QObject):
         if reader is None:
             return
         drawn = self._find_drawn(reader, rows)
-        target = folder / f"{path.stem} with labels.mp4"
+        target = choose_overlay_path(folder, reader, task)
         frames = range(chosen.first, chosen.last + 1)
         self._run_writer(lambda report: _write_overlay(target, reader, drawn, task, frames, report), "frames drawn")
 

@@ -20,6 +20,7 @@ from napari_medseg.plugin.views.plane_slices import (
     draw_plane,
 )
 from napari_medseg.plugin.views.plane_view import PlaneView
+from napari_medseg.workflow.video.moved_videos import get_frames
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -81,9 +82,11 @@ class PlanesStrip(QWidget):
 
     @property
     def has_series(self) -> bool:
-        """Whether the open image has planes across its slices."""
+        """Whether the open image has planes across its slices; frames of a video have times there, not places."""
         current = self._case_controller.current
-        return current is not None and len(current.image.spatial_axes) == len("ZYX")
+        if current is None or len(current.image.spatial_axes) != len("ZYX"):
+            return False
+        return get_frames(current.case) is None
 
     def close_down(self) -> None:
         """Disconnect from the viewer."""

@@ -26,6 +26,7 @@ from napari_medseg.core.grouping.keyed_groups import get_group_label
 from napari_medseg.core.image import Image
 from napari_medseg.core.records import Case
 from napari_medseg.core.slides.open_slide import SLIDE_SUFFIXES
+from napari_medseg.core.video.frame_paths import parse_frame_path
 from napari_medseg.core.video.video_files import VIDEO_SUFFIXES
 
 
@@ -122,6 +123,8 @@ def is_dicom_image(image: Image) -> bool:
 
 def _get_file_stem(image: Image) -> str:
     path = image.sources[0]
+    if (frames := parse_frame_path(path)) is not None:
+        return frames.stem
     suffix = get_suffix(path)
     return path.name[: -len(suffix)] if suffix in (*NON_DICOM_SUFFIXES, *DICOM_SUFFIXES, *SLIDE_SUFFIXES) else path.name
 

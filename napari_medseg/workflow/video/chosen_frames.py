@@ -9,11 +9,11 @@ from napari_medseg.core.file_names import use_slashes
 from napari_medseg.core.records import Case
 from napari_medseg.core.video.appearance import choose_different, choose_samples, measure_appearance
 from napari_medseg.core.video.frame_index import FrameIndex
-from napari_medseg.core.video.frame_paths import parse_frame_path
+from napari_medseg.core.video.frame_paths import PART_OF_EVERY_PATH, parse_frame_path
 from napari_medseg.core.video.video_reader import VideoReader
 from napari_medseg.workflow import cases
 from napari_medseg.workflow.cases import CaseState
-from napari_medseg.workflow.video.moved_videos import find_frames_of
+from napari_medseg.workflow.video.moved_videos import find_frames_of, get_frames
 from napari_medseg.workflow.workspace import Workspace
 
 MAX_CHOSEN = 2000
@@ -96,16 +96,30 @@ def choose_by_appearance(
 
 def list_chosen_frames(ws: Workspace, video: Path) -> list[ChosenFrame]:
     """Return the listed cases of the project that are frames of a video, by frame number; see `find_frames_of`."""
-    removed = ws.project.read_removed_case_ids()
-    listed = [case for case in ws.project.read_records(Case) if case.id not in removed]
+    listed = list_listed_cases(ws)
     shown = find_frames_of(listed, video)
     found = [frame for case in listed if case.id in shown for frame in list_frames_of(ws, case)]
     return sorted(found, key=lambda frame: frame.number)
 
 
+def list_listed_cases(ws: Workspace) -> list[Case]:
+    """Return the cases of the project that were not removed from its list."""
+    removed = ws.project.read_removed_case_ids()
+    return [case for case in ws.project.read_records(Case) if case.id not in removed]
+
+
+def list_project_videos(ws: Workspace) -> list[Path]:
+    """Return the videos of which the project has frames and whose files are there, by name; no other case is read."""
+    removed = ws.project.read_removed_case_ids()
+    found = ws.project.identities.find_sources(PART_OF_EVERY_PATH)
+    paths = {Path(use_slashes(sources[0])) for case, sources in found.items() if case not in removed and sources}
+    videos = {frames.video for path in paths if (frames := parse_frame_path(path)) is not None}
+    return sorted((video for video in videos if video.is_file()), key=lambda video: (video.name, video))
+
+
 def list_frames_of(ws: Workspace, case: Case) -> list[ChosenFrame]:
     """Return the frames of one case; none if it is no frame of a video."""
-    frames = parse_frame_path(Path(use_slashes(case.sources[0]))) if len(case.sources) == 1 else None
+    frames = get_frames(case)
     if frames is None:
         return []
     state = cases.get_case_row(ws, case).state

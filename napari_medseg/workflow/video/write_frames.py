@@ -7,6 +7,7 @@ videos: no file name of a person's is written.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,15 @@ from numpy.typing import NDArray
 from napari_medseg.core import formats
 from napari_medseg.core.atomic_io import atomic_write_text
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.file_names import make_file_stem, use_slashes
+from napari_medseg.core.file_names import make_file_stem
 from napari_medseg.core.grouping.keyed_groups import get_group_label
 from napari_medseg.core.image import Image
 from napari_medseg.core.label_files.coco_writer import list_annotations, list_categories
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.video.frame_index import read_index
-from napari_medseg.core.video.frame_paths import VideoFrames, parse_frame_path
 from napari_medseg.workflow.output.export_plan import ExportItem
-from napari_medseg.workflow.video.moved_videos import find_frames_of
+from napari_medseg.workflow.video.moved_videos import find_frames_of, get_frames
 
 ANNOTATIONS = "annotations.json"
 Row = tuple[Case, Correction, str]
@@ -51,11 +51,6 @@ class _Frame:
     picture: NDArray[np.uint8]
     labels: NDArray[Any]
     reviewed: NDArray[np.bool_] | None
-
-
-def get_frames(case: Case) -> VideoFrames | None:
-    """Return the frames of a video that a case shows; `None` if it shows none."""
-    return parse_frame_path(Path(use_slashes(case.sources[0]))) if len(case.sources) == 1 else None
 
 
 def choose_video_rows(rows: Sequence[Row], video: Path | None = None) -> list[Row]:
@@ -100,12 +95,12 @@ def write_frames(
     for row in sorted(rows, key=lambda row: (row[0].group, get_frames(row[0]).path)):  # type: ignore[union-attr]
         frames = get_frames(row[0])
         assert frames is not None
-        videos.setdefault((row[0].group, str(frames.video)), []).append(row)
+        videos.setdefault((row[0].group, frames.content or str(frames.video)), []).append(row)
     content = _Content(folder)
     n_done = 0
-    for video_id, ((group, video), those) in enumerate(videos.items(), start=1):
+    for video_id, ((group, _video), those) in enumerate(videos.items(), start=1):
         name = make_file_stem(f"{get_group_label(group)}-{video_id}".replace(" ", "-"))
-        content.add_video(video_id, name, Path(video), those[0][0])
+        content.add_video(video_id, name, those[0][0])
         for row in sorted(those, key=lambda row: get_frames(row[0]).numbers):  # type: ignore[union-attr]
             try:
                 item = read(row)
@@ -142,14 +137,16 @@ class _Content:
         self._known: set[int] = set()
         self.refused: list[str] = []
 
-    def add_video(self, video_id: int, name: str, path: Path, case: Case) -> None:
+    def add_video(self, video_id: int, name: str, case: Case) -> None:
         """Begin a video; its rate and length are written if its file is there."""
         about: dict[str, Any] = {"id": video_id, "name": name, "held_out": case.held_out}
-        try:
-            index = read_index(path)
-            about |= {"fps": round(index.rate, 3), "length": index.n_frames, "duration_s": round(index.duration_s, 3)}
-        except MedSegError:
-            pass  # moved; the frames are in the project
+        frames = get_frames(case)
+        assert frames is not None
+        with suppress(MedSegError):  # moved; the frames are in the project
+            index = read_index(frames.video)
+            if frames.belongs_to(index.content):
+                length = {"length": index.n_frames, "duration_s": round(index.duration_s, 3)}
+                about |= {"fps": round(index.rate, 3)} | length
         self._videos.append(about)
         self._known = set()
 

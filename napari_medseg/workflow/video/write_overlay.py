@@ -1,5 +1,6 @@
 """Writes a video with the labels of its frames drawn over them."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.file_names import make_file_stem
 from napari_medseg.core.project.case_files import read_case_labels
 from napari_medseg.core.tasks.bundled_tasks import Task
-from napari_medseg.core.video.overlay_video import OverlayVideo, draw_labels
+from napari_medseg.core.video.overlay_video import OverlayVideo, draw_labels, read_comment
 from napari_medseg.core.video.video_reader import VideoReader
 from napari_medseg.workflow.video.moved_videos import find_frames_of
 from napari_medseg.workflow.video.predicted_frames import PredictedFrames
@@ -77,6 +79,25 @@ def find_reach(predicted: PredictedFrames | None, reader: VideoReader) -> int:
     return min(int(steps.max()), max(1, round(HOLD_S * reader.index.rate))) - 1
 
 
+def choose_overlay_path(folder: Path, reader: VideoReader, task: Task) -> Path:
+    """Return the path of a video with labels: a free one, or that of an earlier one of this video and task.
+
+    Videos of several folders may have one name, so a file of another one is never replaced.
+    """
+    number = 1
+    while True:
+        extra = f" {number}" if number > 1 else ""
+        path = folder / f"{make_file_stem(reader.path.stem)} with labels{extra}.mp4"
+        if not os.path.lexists(path) or read_comment(path) == make_comment(reader, task):
+            return path
+        number += 1
+
+
+def make_comment(reader: VideoReader, task: Task) -> str:
+    """Return what a video with labels says about itself: of which content and task it is."""
+    return f"napari-medseg: {task.name} on {reader.index.content[:16]}"
+
+
 def write_overlay(
     path: Path,
     reader: VideoReader,
@@ -90,7 +111,7 @@ def write_overlay(
     Parameters
     ----------
     path
-        Ends in ``.mp4``; an unfinished file is deleted.
+        Of `choose_overlay_path`. An existing file is replaced when the new one is complete.
     reader, labels, task
         The video, its labels, and the task that gives their colours.
     frames
@@ -107,7 +128,7 @@ def write_overlay(
         raise MedSegError("the range is empty. Give an end that is after its beginning.")
     path.parent.mkdir(parents=True, exist_ok=True)
     begin_s, n_drawn = reader.index.get_time(frames[0]), 0
-    with OverlayVideo(path, reader.shape[1:3], reader.index.rate) as video:
+    with OverlayVideo(path, reader.shape[1:3], reader.index.rate, make_comment(reader, task)) as video:
         for done, number in enumerate(frames, start=1):
             try:
                 picture = reader.read(number)

@@ -76,6 +76,11 @@ def test_a_range_is_predicted_and_drawn(tmp_path: Path, capsys: pytest.CaptureFi
     with VideoReader(Path(found["overlay"])) as drawn:
         assert drawn.shape == (6, 64, 96, 3)
         assert read_number(drawn.read(4)) == 4
+    assert run(capsys, *words)["kept"] == 2
+    write_video(path, n_frames=10, size=(96, 64), first=40)  # another video of this name
+    other = run(capsys, *words)
+    assert other["kept"] == 0
+    assert not {*other["labels"].values(), other["overlay"]} & {*found["labels"].values(), found["overlay"]}
 
 
 def test_accepted_frames_are_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.containers.part_paths import exists, get_whole_path
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.video.frame_images import format_time
+from napari_medseg.core.video.frame_index import read_index
 from napari_medseg.core.video.frame_paths import make_frames, make_series, parse_frame_path
 
 
@@ -21,8 +22,18 @@ def test_a_frame_is_read_by_its_path(tmp_path: Path) -> None:
     image = formats.read(frame.path)
     assert (image.axes, image.units, image.group) == ("YXC", "rgb", "Op 7")
     assert image.name == "Op 7 frame 34 (0:01.36)"
-    assert image.sources == (frame.path,)
+    assert [parse_frame_path(source) for source in image.sources] == make_frames(path, [34], read_index(path).content)
     assert read_number(image.pixels) == 34
+
+
+def test_a_frame_is_not_read_from_another_file_at_its_place(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", n_frames=10)
+    (frame,) = formats.read(make_frames(path, [3])[0].path).sources
+    path.rename(tmp_path / "b.mp4")
+    write_video(path, n_frames=10, first=100)
+    with pytest.raises(MedSegError, match=r"a\.mp4 is another video than the one that frame 3 was taken from"):
+        formats.read(frame)
+    assert read_number(formats.read(make_frames(path, [3])[0].path).pixels) == 103
 
 
 def test_frames_are_read_together_as_a_drop_reads_images(tmp_path: Path) -> None:
@@ -42,6 +53,7 @@ def test_a_series_has_the_time_as_its_slices(tmp_path: Path) -> None:
     assert [read_number(plane) for plane in image.pixels] == [10, 12, 14, 16, 18, 20]
     assert image.group == "a"
     assert parse_frame_path(series.path) == series
+    assert parse_frame_path(image.sources[0]) == make_series(path, 10, 20, 2, read_index(path).content)
     assert parse_frame_path(make_series(path, 10, 12).path) == make_series(path, 10, 12)
 
 

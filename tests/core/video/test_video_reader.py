@@ -14,6 +14,7 @@ from napari_medseg.core.video.frame_index import read_index
 from napari_medseg.core.video.video_reader import ReadCancelled, VideoReader
 
 OPEN_GOP = {"x264-params": "open-gop=1:keyint=12:min-keyint=12:scenecut=0"}
+REFRESH = {"x264-params": "intra-refresh=1:bframes=0"}
 UNEVEN_MS = np.cumsum([0, *random.Random(1).choices([20, 33, 40, 100], k=59)]).tolist()
 LATE_MS = [5000 + 40 * number for number in range(60)]
 KINDS = {
@@ -24,7 +25,14 @@ KINDS = {
     "webm": ("a.webm", {"codec": "libvpx-vp9", "n_frames": 30}),
     "mpeg-4 in avi": ("a.avi", {"codec": "mpeg4", "n_b_frames": 2}),
     "h264 in avi, no time stamps": ("a.avi", {}),
+    "open groups in avi, no time stamps": ("a.avi", {"options": OPEN_GOP}),
+    "no group is closed but the first, no time stamps": ("a.avi", {"gop": 20, "options": REFRESH}),
+    "uneven times in avi, no time stamps": ("a.avi", {"times": UNEVEN_MS}),
     "mjpeg in avi": ("a.avi", {"codec": "mjpeg"}),
+    "h265": ("a.mp4", {"codec": "libx265", "n_frames": 30}),
+    "ten bits": ("a.mov", {"pix_fmt": "yuv420p10le"}),
+    "interlaced": ("a.mkv", {"options": {"flags": "+ildct+ilme", "x264-params": "interlaced=1:tff=1"}}),
+    "pyramid of b-frames": ("a.mp4", {"n_b_frames": 8, "options": {"x264-params": "b-pyramid=normal:ref=6"}}),
     "every frame a key frame": ("a.mp4", {"gop": 1}),
     "group of two": ("a.mp4", {"gop": 2}),
     "one long group": ("a.mp4", {"gop": 250}),
@@ -89,6 +97,35 @@ def test_a_cut_file_gives_what_is_there_and_says_so(tmp_path: Path) -> None:
         middle = reader.index.n_frames // 2
         assert read_number(reader.read(middle)) == middle
         assert "cut.mkv" in reader.index.remarks[0]
+
+
+def test_a_late_start_is_not_taken_for_a_cut(tmp_path: Path) -> None:
+    assert read_index(write_video(tmp_path / "a.mkv", times=[90_000 + 40 * k for k in range(60)])).remarks == ()
+
+
+def test_joined_recordings_whose_times_jump_back_are_refused(tmp_path: Path) -> None:
+    first, second = (write_video(tmp_path / name, n_frames=20) for name in ("a.ts", "b.ts"))
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(first.read_bytes() + second.read_bytes())
+    with pytest.raises(MedSegError, match=r"joined of several recordings.*ffmpeg -i joined\.ts -c copy joined\.mkv"):
+        read_index(joined)
+
+
+def test_a_file_that_was_replaced_after_its_times_were_read_is_refused(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", n_frames=10)
+    index = read_index(path)
+    write_video(path, n_frames=12, first=50)
+    with pytest.raises(MedSegError, match=r"a\.mp4 was changed or replaced since it was opened"):
+        VideoReader(path, index)
+
+
+def test_a_video_is_known_by_its_content(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mkv", n_frames=10, codec="ffv1", gop=1)
+    content = read_index(path).content
+    other = read_index(write_video(tmp_path / "b.mkv", n_frames=10, codec="ffv1", gop=1, first=50)).content
+    assert len(content) == 40
+    assert read_index(path.rename(tmp_path / "moved.mkv")).content == content
+    assert other != content
 
 
 def test_a_file_without_its_end_is_refused_with_advice(tmp_path: Path) -> None:

@@ -43,12 +43,14 @@ def write_video(
     options: dict[str, str] | None = None,
     size: tuple[int, int] = (WIDTH, HEIGHT),
     n_b_frames: int = 3,
+    first: int = 0,
+    pix_fmt: str = "yuv420p",
 ) -> Path:
-    """Write a video. `times` are the time stamps of its frames in 1/1000 s; by default 25 frames a second."""
+    """Write a video that shows numbers from `first` on. `times` are in 1/1000 s; by default 25 frames a second."""
     width, height = size
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(codec, rate=RATE, options=options or {})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         stream.codec_context.gop_size = gop
         if codec not in ("libvpx", "libvpx-vp9", "mjpeg"):
             stream.codec_context.max_b_frames = n_b_frames
@@ -59,7 +61,7 @@ def write_video(
         if rotation:
             stream.set_display_rotation(rotation)
         for number in range(n_frames):
-            frame = av.VideoFrame.from_ndarray(draw_number(number, width, height), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(draw_number(first + number, width, height), format="rgb24")
             frame.pts = number if times is None else times[number]
             frame.time_base = Fraction(1, RATE) if times is None else Fraction(1, 1000)
             for packet in stream.encode(frame):

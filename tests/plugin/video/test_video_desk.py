@@ -205,6 +205,96 @@ def test_another_video_takes_its_place_and_closing_keeps_the_cases(
     assert len(window.worklist.rows) == 1
 
 
+def test_the_videos_of_a_folder_can_be_chosen(
+    window: SimpleNamespace, desk: VideoDesk, qtbot: QtBot, tmp_path: Path
+) -> None:
+    paths = []
+    for part in ("a", "b"):
+        (tmp_path / "op" / part).mkdir(parents=True)
+        paths.append(write_video(tmp_path / "op" / part / "clip.mp4", n_frames=5))
+    window.worklist.importer.read([tmp_path / "op"])
+    qtbot.waitUntil(lambda: desk.path == paths[0] and desk.shown is not None and not desk.shown.is_waiting)
+    videos = desk.strip.videos
+    assert [videos.itemText(row) for row in range(videos.count())] == ["a/clip.mp4", "b/clip.mp4"]
+    videos.activated.emit(1)
+    qtbot.waitUntil(lambda: desk.path == paths[1])
+    assert videos.currentText() == "b/clip.mp4"
+    desk.strip.close_requested.emit()
+    assert desk.path is None
+    window.worklist.importer.read([paths[0]])
+    qtbot.waitUntil(lambda: desk.path == paths[0])
+    assert videos.count() == 1
+
+
+def test_the_way_back_leads_to_the_frame_also_if_no_video_is_open(
+    window: SimpleNamespace, desk: VideoDesk, drop: Callable[..., Path], qtbot: QtBot
+) -> None:
+    path = drop()
+    go_to(desk, qtbot, 30)
+    desk.take_frame()
+    qtbot.waitUntil(lambda: window.case_controller.current is not None)
+    assert not desk.strip.back_button.isHidden()
+    assert desk.strip.take_button.isHidden()
+    desk.strip.back_requested.emit()
+    qtbot.waitUntil(lambda: desk.shown is not None and desk.shown.is_visible and not desk.shown.is_waiting)
+    assert (see(window), window.case_controller.current) == (30, None)
+    desk.close_video()
+    window.worklist.open(window.worklist.rows[0].case)  # as after a restart
+    qtbot.waitUntil(lambda: window.case_controller.current is not None)
+    assert desk.strip.videos.itemData(0) == path
+    desk.strip.back_requested.emit()
+    qtbot.waitUntil(lambda: desk.shown is not None and desk.shown.is_visible and not desk.shown.is_waiting)
+    assert see(window) == 30
+
+
+def test_playing_moves_napari_s_slider_only_when_it_ends(
+    window: SimpleNamespace, desk: VideoDesk, drop: Callable[..., Path], qtbot: QtBot
+) -> None:
+    drop(n_frames=600)
+    desk.strip.play_toggled.emit()
+    qtbot.waitUntil(lambda: desk.strip.number.value() > 3)
+    assert int(window.viewer.dims.point[0]) == 0
+    assert read_number(window.viewer.layers[0].data[0]) > 3
+    desk.strip.play_toggled.emit()
+    assert not desk.player.is_playing
+    qtbot.waitUntil(lambda: desk.shown is not None and not desk.shown.is_waiting)
+    seen = desk.strip.number.value()
+    assert int(window.viewer.dims.point[0]) == seen == see(window)
+
+
+def test_a_key_frame_is_seen_and_named_until_a_far_frame_is_decoded(
+    window: SimpleNamespace, desk: VideoDesk, drop: Callable[..., Path], qtbot: QtBot
+) -> None:
+    drop(n_frames=300, gop=250)
+    assert desk.shown is not None
+    with qtbot.waitSignal(desk.shown.near) as near:
+        desk.go_to(240)
+    assert near.args == [0]
+    assert desk.strip.time.text() == "near: 0:00.00 …"
+    qtbot.waitUntil(lambda: desk.shown is not None and not desk.shown.is_waiting)
+    assert desk.strip.time.text() == "0:09.60 / 0:12.00"
+    assert see(window) == 240
+
+
+def test_no_frame_of_another_file_is_taken_for_one_that_is_seen(
+    window: SimpleNamespace, desk: VideoDesk, drop: Callable[..., Path], qtbot: QtBot, told: list[str]
+) -> None:
+    path = drop()
+    go_to(desk, qtbot, 7)
+    desk.take_frame()
+    qtbot.waitUntil(lambda: len(desk.marks.marks) == 1)
+    path.unlink()
+    desk.close_video()
+    drop(first=200)
+    assert "another video than the one that lay there when these cases were made" in " ".join(told)
+    assert desk.marks.marks == []
+    path.unlink()
+    write_video(path, first=300)
+    desk.cases.take(5)
+    qtbot.waitUntil(lambda: not window.worklist.importer.is_reading)
+    assert len(window.worklist.rows) == 1
+
+
 def test_a_file_that_is_no_video_is_said_to_be_none(
     window: SimpleNamespace, desk: VideoDesk, qtbot: QtBot, told: object, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QMainWindow
 
 from napari_medseg.core.image import Image
+from napari_medseg.core.video.frame_paths import make_series
 from napari_medseg.plugin.views.display_window import DisplayWindow
 from napari_medseg.plugin.views.plane_slices import Plane
 from napari_medseg.plugin.views.planes_dock import PlanesDock
@@ -70,6 +72,18 @@ def test_the_planes_are_offered_for_a_series_only_and_kept(
     planes.close()
     assert not planes.checkbox.isChecked()
     assert not read_preferences(window.ws.registry).shows_planes
+
+
+def test_frames_of_a_video_have_no_planes_through_time(
+    window: SimpleNamespace, planes: PlanesDock, show: Callable[[Image], None], tmp_path: Path
+) -> None:
+    series = make_series(tmp_path / "op.mp4", 10, 10 + N_SLICES - 1)
+    pixels = np.random.default_rng(1).integers(0, 255, (N_SLICES, 20, 30, 3), np.uint8)
+    planes.checkbox.setChecked(True)
+    show(Image(pixels, "ZYXC", units="rgb", name="op", sources=(series.path,)))
+    assert planes.checkbox.isHidden()
+    assert not planes.isVisible()
+    assert planes.strip.focus is None
 
 
 def test_they_follow_the_mouse_the_slice_and_the_strokes(

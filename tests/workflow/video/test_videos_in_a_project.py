@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,12 @@ from napari_medseg.inference.events import PredictionEvent, PredictionResult
 from napari_medseg.workflow import cases, review
 from napari_medseg.workflow.output.export import list_accepted_rows, read_export_item
 from napari_medseg.workflow.storage.file_kinds import CACHES, find_file_kind
-from napari_medseg.workflow.video.chosen_frames import choose_every, list_chosen_frames
+from napari_medseg.workflow.video.chosen_frames import choose_every, list_chosen_frames, list_project_videos
+from napari_medseg.workflow.video.moved_videos import describe_cases_of_another_file, list_cases_of_another_file
 from napari_medseg.workflow.video.predict_range import predict_range
 from napari_medseg.workflow.video.predicted_frames import PREDICTED_FOLDER, PredictedFrames
 from napari_medseg.workflow.video.write_frames import choose_video_rows, write_frames
-from napari_medseg.workflow.video.write_overlay import DrawnLabels, write_overlay
+from napari_medseg.workflow.video.write_overlay import DrawnLabels, choose_overlay_path, write_overlay
 from napari_medseg.workflow.workspace import Workspace
 
 TASK = "instruments"
@@ -88,9 +90,52 @@ def test_a_moved_video_costs_only_the_frames_that_are_not_in_the_project(ws: Wor
     assert read_number(cases.load_image(ws, copied).pixels) == 2
     with pytest.raises(MedSegError, match="video 1 case 3 cannot be shown: its files are missing"):
         cases.load_image(ws, lost)
-    assert [frame.number for frame in list_chosen_frames(ws, moved)] == [1, 2, 3]
-    write_video(video)  # another one is at its place now
-    assert list_chosen_frames(ws, moved) == []
+    renamed = moved.rename(moved.with_name("first part.mp4"))
+    assert [frame.number for frame in list_chosen_frames(ws, renamed)] == [1, 2, 3]
+
+
+def test_a_video_that_lies_where_another_one_lay_shows_none_of_its_cases(ws: Workspace, video: Path) -> None:
+    before = add(ws, make_frames(video, [3, 30]))
+    for case in before:
+        accept(ws, case)
+    write_video(video, first=200)
+    (after,) = add(ws, make_frames(video, [3]))
+    accept(ws, after)
+    assert [frame.case for frame in list_chosen_frames(ws, video)] == [after]
+    others = list_cases_of_another_file([*before, after], video)
+    assert others == before
+    told = describe_cases_of_another_file(others, video)
+    assert "op 3.mp4 is another video than the one that lay there when these cases were made: video 1 case 1, " in told
+    assert describe_cases_of_another_file([], video) == ""
+    rows = list_accepted_rows(ws, TASK)
+    assert [row[0] for row in choose_video_rows(rows, video)] == [after]
+    with VideoReader(video) as reader:
+        drawn = DrawnLabels(ws.project.folder, rows, None, reader)
+        assert drawn.read(30) is None
+        assert drawn.read(3) is not None
+    written = write_frames(choose_video_rows(rows), lambda row: read_export_item(ws, row), video.parent / "out")
+    content = json.loads((video.parent / "out" / "annotations.json").read_text())
+    assert written.n_frames == 3  # those of the first video from their copies
+    assert [one["name"] for one in content["videos"]] == ["video-1-1", "video-1-2"]
+
+
+def test_cases_that_do_not_say_which_video_they_are_of_are_compared_with_it(ws: Workspace, video: Path) -> None:
+    """As those of a project that was made before paths of frames named the content."""
+    images = [replace(formats.read(one.path), sources=(one.path,)) for one in make_frames(video, [3, 30])]
+    cases.add_cases(ws, images, TASK, force=True)
+    assert [frame.number for frame in list_chosen_frames(ws, video)] == [3, 30]
+    write_video(video, first=200)
+    assert list_chosen_frames(ws, video) == []
+
+
+def test_the_videos_of_a_project_are_known(ws: Workspace, video: Path) -> None:
+    assert list_project_videos(ws) == []
+    add(ws, make_frames(video, [3]))
+    other = write_video(video.with_name("a.mkv"), n_frames=20, first=60)
+    add(ws, [make_series(other, 3, 5)])
+    assert list_project_videos(ws) == [other, video]
+    other.unlink()
+    assert list_project_videos(ws) == [video]
 
 
 def test_another_video_of_the_same_name_is_not_taken_for_one_that_is_gone(ws: Workspace, video: Path) -> None:
@@ -273,6 +318,33 @@ def test_labels_are_drawn_over_a_video(ws: Workspace, video: Path, tmp_path: Pat
         difference = np.abs(written.read(7).astype(int) - before)[20:30, 20:30]
         assert difference.mean() > 40
     predicted.close()
+
+
+def test_a_video_with_labels_replaces_only_one_of_the_same_video_and_task(
+    ws: Workspace, video: Path, tmp_path: Path
+) -> None:
+    (case,) = add(ws, make_frames(video, [12]))
+    accept(ws, case)
+    task = ws.tasks.get_task(TASK)
+    with VideoReader(video) as reader:
+        drawn = DrawnLabels(ws.project.folder, list_accepted_rows(ws, TASK), None, reader)
+        first = choose_overlay_path(tmp_path, reader, task)
+        assert first.name == "op 3 with labels.mp4"
+        write_overlay(first, reader, drawn, task, range(10, 14))
+        assert choose_overlay_path(tmp_path, reader, task) == first
+        assert choose_overlay_path(tmp_path, reader, ws.tasks.get_task("lungs")) != first
+        before = first.read_bytes()
+        with pytest.raises(MedSegError, match="stopped"):
+            write_overlay(first, reader, drawn, task, range(10, 14), stop)
+    assert first.read_bytes() == before
+    (tmp_path / "b").mkdir()
+    with VideoReader(write_video(tmp_path / "b" / video.name, first=100)) as other:
+        assert choose_overlay_path(tmp_path, other, task).name == "op 3 with labels 2.mp4"
+
+
+def stop(_done: int, _of: int) -> None:
+    """Stop an export, as a person does."""
+    raise MedSegError("stopped")
 
 
 def test_a_change_on_one_frame_is_proposed_on_the_frames_beside_it(ws: Workspace, video: Path) -> None:
