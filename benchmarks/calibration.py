@@ -1,9 +1,10 @@
 """Evaluate the bundled models again on the hold-outs of their recipes, and compare promised with true errors.
 
 `python benchmarks/calibration.py --data DATA --weights WEIGHTS --work WORK --out CARDS` makes a run folder for each
-model, with the bundled weights in place of a training. The temperature is fitted on the validation images of the
-recipe, never on the hold-out. The new cards are written to `--out`. One line of JSON for each model and source of
-hold-out images has the mean share of errors that the model expects, as the window shows it, and the true one.
+model, with the bundled weights in place of a training, whatever version the recipe itself goes on from. The temperature
+is fitted on the validation images of the recipe, never on the hold-out. The new cards are written to `--out`. One line
+of JSON for each model and source of hold-out images has the mean share of errors that the model expects, as the window
+shows it, and the true one.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from napari_medseg.inference.predictor import Predictor
 from training.evaluation.calibration import PixelSample, compare_error_shares
 from training.evaluation.hold_out_evaluation import EvaluationRequest, HoldOutEvaluator, make_labelled_case
 from training.evaluation.model_evaluation import evaluate_hold_out
-from training.from_folders.base_model import make_run
+from training.from_folders.base_model import make_run, start_from_version
 from training.from_folders.base_recipe import read_model_recipe
 from training.recipe import read_recipe
 from training.run_folder import RECIPE_FILE, SNAPSHOT_FILE
@@ -59,7 +60,7 @@ def _make_run_with_bundled_weights(folder: str, recipe: str, options: argparse.N
     run_dir: Path = options.work / recipe
     if not (run_dir / SNAPSHOT_FILE).exists():
         base = read_model_recipe(ROOT / "training" / "recipes" / f"{recipe}.json")
-        make_run(base, options.data, options.weights, run_dir)
+        make_run(base, options.data, options.weights, run_dir, start_from_version(base, MODELS / folder))
     for name in (CARD_FILE, WEIGHTS_FILE):
         shutil.copy2(MODELS / folder / name, run_dir / name)
     return run_dir

@@ -104,24 +104,20 @@ def run_trial(name: str, trial: Trial, seed: int, options: argparse.Namespace, u
     cases, folder = shuffled[: options.n_cases], (options.work / name / str(seed)).resolve()
     live = Predictor.load(trial.base, "cpu", trial.roi)
     for n, item in enumerate(cases, start=1):
-        known = read_rows(options.work / RESULTS)
-        if any((row["trial"], row["seed"], row["n"]) == (name, seed, n) for row in known):
+        known = [row for row in read_rows(options.work / RESULTS) if _is_of(row, name, seed, n)]
+        is_draft_missing = n in options.measured and not any("live" in row for row in known)
+        if known and not is_draft_missing:
             continue
         if time.monotonic() > until:
             return False
-        state = find_newest_state(folder)
+        state = find_newest_state(folder, before=n)
         row: dict[str, Any] = {"trial": name, "seed": seed, "n": n}
-        if n in options.measured:
-            adapted = live if state is None else Predictor.load(state, "cpu", trial.roi)
-            drafting = choose_drafting(live, adapted, item)
-            row["live"] = predict_dice(live, item, trial.task)
-            row["adapted"] = row["live"] if drafting is live else predict_dice(adapted, item, trial.task)
-            row["by_state"] = drafting is not live
-        row["n_corrections"] = 0 if state is None else len(read_request(state).corrections)
-        began = time.process_time()
-        row |= learn(trial, cases[:n], state, folder / f"{n:02d}", options.budget_s) | {
-            "processor_s": time.process_time() - began
-        }
+        row |= compare_drafts(live, state, trial, item) if is_draft_missing else {}
+        if not known:
+            row["n_corrections"] = 0 if state is None else len(read_request(state).corrections)
+            began = time.process_time()
+            row |= learn(trial, cases[:n], state, folder / f"{n:02d}", options.budget_s)
+            row["processor_s"] = time.process_time() - began
         if n == len(cases):
             row |= evaluate_old(live, trial, find_newest_state(folder))
         add_row(options.work / RESULTS, row)
@@ -170,9 +166,26 @@ def learn(
     }
 
 
-def find_newest_state(folder: Path) -> Path | None:
-    """Return the folder of the newest state that was kept; `None` before the first."""
-    kept = [path.parent for path in sorted(folder.glob("*/result.json")) if read_result(path.parent).kept]
+def _is_of(row: dict[str, Any], name: str, seed: int, n: int) -> bool:
+    return (row["trial"], row["seed"], row["n"]) == (name, seed, n)
+
+
+def compare_drafts(live: Predictor, state: Path | None, trial: Trial, item: SnapshotItem) -> dict[str, Any]:
+    """Return the Dice of a case's first draft by the live version, and by whichever of it and a state drafts it."""
+    adapted = live if state is None else Predictor.load(state, "cpu", trial.roi)
+    drafting = choose_drafting(live, adapted, item)
+    dice = predict_dice(live, item, trial.task)
+    return {
+        "live": dice,
+        "adapted": dice if drafting is live else predict_dice(adapted, item, trial.task),
+        "by_state": drafting is not live,
+    }
+
+
+def find_newest_state(folder: Path, before: int | None = None) -> Path | None:
+    """Return the folder of the newest state that was kept, of those before a case; `None` if there is none."""
+    found = [path.parent for path in sorted(folder.glob("*/result.json"))]
+    kept = [path for path in found if read_result(path).kept and (before is None or int(path.name) < before)]
     return kept[-1] if kept else None
 
 
