@@ -7,7 +7,7 @@ exchanged, too. With a threshold, a pixel has a label where the probabilities of
 these the most probable one; without it, a pixel has the most probable of all classes. One line of JSON for each image
 and way: the mean Dice, the Dice of all labels as one, of objects AJI and PQ, and the seconds of the processor. Lines
 that exist are not made again. At the end the means by source are printed, and the mean gain over the plain way with a
-bootstrap interval over images.
+bootstrap interval over images. `--max-side` changes this number of the card, too.
 
 Use `--role hold_out` only to report what was chosen before.
 """
@@ -17,7 +17,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_medseg.core.image import Image
 from napari_medseg.core.quality.metrics import compute_bootstrap_interval
 from napari_medseg.core.snapshot import Role, read_snapshot
 from napari_medseg.core.tasks.bundled_tasks import Task
+from napari_medseg.inference.events import PredictionEvent
 from napari_medseg.inference.predictor import Predictor, load_roi_predictor
 from napari_medseg.networks import load_version
 from training.evaluation.evaluate import LoadedCase, load_case, score_labels
@@ -117,23 +119,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--version", type=Path, help="folder of the version; without it, that of the run")
     parser.add_argument("--role", type=Role, default=Role.VALIDATE)
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--max-side", type=int, help="longest side of a plane that is not reduced, px; else the card's")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
     snapshot = read_snapshot(options.run_dir / SNAPSHOT_FILE)
     task = snapshot.task_definition
     network, card = load_version(options.version or options.run_dir)
+    mark = ""
+    if options.max_side is not None:
+        changed = card.preprocessing.model_copy(update={"max_side_px": options.max_side})
+        card, mark = card.model_copy(update={"preprocessing": changed}), f", up to {options.max_side} px"
     roi = load_roi_predictor(read_recipe(options.run_dir / RECIPE_FILE).find_roi_folder(options.run_dir), "cpu")
+    if roi is not None:
+        keep_last_prediction(roi)
     sides = None
     if task.sides is not None:
         first, second = (label.value for label in task.labels if label.name in task.sides)
         sides = first, second
-    predictors = {
-        name: Predictor(AskedOtherwise(network, WAYS[name], sides, task.instances), card, "cpu", roi_predictor=roi)
-        for name in options.ways
-    }
+    asked = {name + mark: AskedOtherwise(network, WAYS[name], sides, task.instances) for name in options.ways}
+    predictors = {name: Predictor(one, card, "cpu", roi_predictor=roi) for name, one in asked.items()}
     known = {(row["model"], row["name"], row["way"]) for row in read_rows(options.out)}
     for item in snapshot.filter_by_role(options.role):
-        missing = [name for name in options.ways if (card.id, item.name, name) not in known]
+        missing = [name for name in predictors if (card.id, item.name, name) not in known]
         if not missing:
             continue
         loaded = load_case(make_labelled_case(item, options.run_dir))
@@ -144,6 +151,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 file.write(json.dumps(row) + "\n")
     for line in summarise([row for row in read_rows(options.out) if row["model"] == card.id]):
         print(json.dumps(line), flush=True)
+
+
+def keep_last_prediction(predictor: Predictor) -> None:
+    """Let a predictor answer at once if it is asked for the same image again: all ways share a region of interest."""
+    predict = predictor.predict
+    kept: list[Any] = []
+
+    def predict_once(image: Image) -> Iterator[PredictionEvent]:
+        if not kept or kept[0] is not image:
+            kept[:] = [image, list(predict(image))]
+        yield from kept[1]
+
+    predictor.predict = predict_once  # type: ignore[method-assign, assignment]
 
 
 def measure(predictor: Predictor, loaded: LoadedCase, task: Task) -> dict[str, Any]:
