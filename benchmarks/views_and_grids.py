@@ -132,11 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     roi = load_roi_predictor(read_recipe(options.run_dir / RECIPE_FILE).find_roi_folder(options.run_dir), "cpu")
     if roi is not None:
         keep_last_prediction(roi)
-    sides = None
-    if task.sides is not None:
-        first, second = (label.value for label in task.labels if label.name in task.sides)
-        sides = first, second
-    asked = {name + mark: AskedOtherwise(network, WAYS[name], sides, task.instances) for name in options.ways}
+    asked = {name + mark: AskedOtherwise(network, WAYS[name], task.sides, task.instances) for name in options.ways}
     predictors = {name: Predictor(one, card, "cpu", roi_predictor=roi) for name, one in asked.items()}
     known = {(row["model"], row["name"], row["way"]) for row in read_rows(options.out)}
     for item in snapshot.filter_by_role(options.role):
@@ -182,7 +178,7 @@ def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     lines = []
     plain = {row["name"]: row for row in rows if row["way"] == PLAIN}
     for source in dict.fromkeys(row["source"] for row in rows):
-        for way in dict.fromkeys(row["way"] for row in rows):
+        for way in dict.fromkeys(row["way"] for row in rows if row["source"] == source):
             mine = [row for row in rows if (row["source"], row["way"]) == (source, way)]
             line: dict[str, Any] = {"model": mine[0]["model"], "source": source, "way": way, "n": len(mine)}
             for key in dict.fromkeys(key for row in mine for key in row):
