@@ -1,9 +1,10 @@
 """Evaluate the bundled models again on the hold-outs of their recipes, and compare promised with true errors.
 
 `python benchmarks/calibration.py --data DATA --weights WEIGHTS --work WORK --out CARDS` makes a run folder for each
-model, with the bundled weights in place of a training. The temperature is fitted on the validation images of the
-recipe, never on the hold-out. The new cards are written to `--out`. One line of JSON for each model and source of
-hold-out images has the mean share of errors that the model expects, as the window shows it, and the true one.
+model, with the bundled weights in place of a training, whatever version the recipe itself goes on from. The temperature
+is fitted on the validation images of the recipe, never on the hold-out. The new cards are written to `--out`. One line
+of JSON for each model and source of hold-out images has the mean share of errors that the model expects, as the window
+shows it, and the true one.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from napari_medseg.inference.predictor import Predictor
 from training.evaluation.calibration import PixelSample, compare_error_shares
 from training.evaluation.hold_out_evaluation import EvaluationRequest, HoldOutEvaluator, make_labelled_case
 from training.evaluation.model_evaluation import evaluate_hold_out
-from training.from_folders.base_model import make_run
+from training.from_folders.base_model import make_run, start_from_version
 from training.from_folders.base_recipe import read_model_recipe
 from training.recipe import read_recipe
 from training.run_folder import RECIPE_FILE, SNAPSHOT_FILE
@@ -43,26 +44,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("data", "weights", "work", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--shares", action="store_true", help="only print the shares, with the temperature of the card")
     parser.add_argument("--only", default="", help="part of the folder's name, such as nuclei")
     options = parser.parse_args()
     for folder, recipe in RECIPE_OF.items():
         if options.only in folder:
             run_dir = _make_run_with_bundled_weights(folder, recipe, options)
-            card = evaluate_hold_out(run_dir, _make_request(recipe))
-            (options.out / folder).mkdir(parents=True, exist_ok=True)
-            for name in (CARD_FILE, WORST_CASE_FILE):
-                shutil.copy2(run_dir / name, options.out / folder / name)
-            _print_error_shares(run_dir, read_card(MODELS / folder / CARD_FILE), card)
+            bundled = read_card(MODELS / folder / CARD_FILE)
+            card = bundled if options.shares else _write_new_card(run_dir, recipe, options.out / folder)
+            _print_error_shares(run_dir, bundled, card)
 
 
 def _make_run_with_bundled_weights(folder: str, recipe: str, options: argparse.Namespace) -> Path:
     run_dir: Path = options.work / recipe
     if not (run_dir / SNAPSHOT_FILE).exists():
         base = read_model_recipe(ROOT / "training" / "recipes" / f"{recipe}.json")
-        make_run(base, options.data, options.weights, run_dir)
+        make_run(base, options.data, options.weights, run_dir, start_from_version(base, MODELS / folder))
     for name in (CARD_FILE, WEIGHTS_FILE):
         shutil.copy2(MODELS / folder / name, run_dir / name)
     return run_dir
+
+
+def _write_new_card(run_dir: Path, recipe: str, folder: Path) -> ModelCard:
+    card = evaluate_hold_out(run_dir, _make_request(recipe))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (CARD_FILE, WORST_CASE_FILE):
+        shutil.copy2(run_dir / name, folder / name)
+    return card
 
 
 def _make_request(recipe: str) -> EvaluationRequest:

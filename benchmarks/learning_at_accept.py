@@ -36,6 +36,7 @@ import tifffile
 import napari_medseg
 from napari_medseg.core import formats
 from napari_medseg.core.model_card import CARD_FILE, read_card
+from napari_medseg.core.quality.metrics import compute_bootstrap_interval
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.replay import read_replay_samples
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, write_snapshot
@@ -61,6 +62,8 @@ from training.evaluation.evaluate import evaluate_case
 PACKAGE = Path(napari_medseg.__file__).parent
 MODELS, SAMPLES = PACKAGE / "models", PACKAGE / "samples"
 N_CASES, N_OLD = 16, 20
+SPANS = ((2, 4), (5, 8), (9, 16))
+"""Cases that the table also has together, because drafts of single cases differ much."""
 RESULTS = "learning_at_accept.jsonl"
 
 
@@ -104,24 +107,20 @@ def run_trial(name: str, trial: Trial, seed: int, options: argparse.Namespace, u
     cases, folder = shuffled[: options.n_cases], (options.work / name / str(seed)).resolve()
     live = Predictor.load(trial.base, "cpu", trial.roi)
     for n, item in enumerate(cases, start=1):
-        known = read_rows(options.work / RESULTS)
-        if any((row["trial"], row["seed"], row["n"]) == (name, seed, n) for row in known):
+        known = [row for row in read_rows(options.work / RESULTS) if _is_of(row, name, seed, n)]
+        is_draft_missing = n in options.measured and not any("live" in row for row in known)
+        if known and not is_draft_missing:
             continue
         if time.monotonic() > until:
             return False
-        state = find_newest_state(folder)
+        state = find_newest_state(folder, before=n)
         row: dict[str, Any] = {"trial": name, "seed": seed, "n": n}
-        if n in options.measured:
-            adapted = live if state is None else Predictor.load(state, "cpu", trial.roi)
-            drafting = choose_drafting(live, adapted, item)
-            row["live"] = predict_dice(live, item, trial.task)
-            row["adapted"] = row["live"] if drafting is live else predict_dice(adapted, item, trial.task)
-            row["by_state"] = drafting is not live
-        row["n_corrections"] = 0 if state is None else len(read_request(state).corrections)
-        began = time.process_time()
-        row |= learn(trial, cases[:n], state, folder / f"{n:02d}", options.budget_s) | {
-            "processor_s": time.process_time() - began
-        }
+        row |= compare_drafts(live, state, trial, item) if is_draft_missing else {}
+        if not known:
+            row["n_corrections"] = 0 if state is None else len(read_request(state).corrections)
+            began = time.process_time()
+            row |= learn(trial, cases[:n], state, folder / f"{n:02d}", options.budget_s)
+            row["processor_s"] = time.process_time() - began
         if n == len(cases):
             row |= evaluate_old(live, trial, find_newest_state(folder))
         add_row(options.work / RESULTS, row)
@@ -170,9 +169,26 @@ def learn(
     }
 
 
-def find_newest_state(folder: Path) -> Path | None:
-    """Return the folder of the newest state that was kept; `None` before the first."""
-    kept = [path.parent for path in sorted(folder.glob("*/result.json")) if read_result(path.parent).kept]
+def _is_of(row: dict[str, Any], name: str, seed: int, n: int) -> bool:
+    return (row["trial"], row["seed"], row["n"]) == (name, seed, n)
+
+
+def compare_drafts(live: Predictor, state: Path | None, trial: Trial, item: SnapshotItem) -> dict[str, Any]:
+    """Return the Dice of a case's first draft by the live version, and by whichever of it and a state drafts it."""
+    adapted = live if state is None else Predictor.load(state, "cpu", trial.roi)
+    drafting = choose_drafting(live, adapted, item)
+    dice = predict_dice(live, item, trial.task)
+    return {
+        "live": dice,
+        "adapted": dice if drafting is live else predict_dice(adapted, item, trial.task),
+        "by_state": drafting is not live,
+    }
+
+
+def find_newest_state(folder: Path, before: int | None = None) -> Path | None:
+    """Return the folder of the newest state that was kept, of those before a case; `None` if there is none."""
+    found = [path.parent for path in sorted(folder.glob("*/result.json"))]
+    kept = [path for path in found if read_result(path).kept and (before is None or int(path.name) < before)]
     return kept[-1] if kept else None
 
 
@@ -315,31 +331,45 @@ def make_item(image: Path, labels: Path, group: str, role: Role) -> SnapshotItem
 
 
 def format_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the mean Dice of first drafts as Markdown, and below it what is lost on the old source."""
-    lines = ["| | n | first drafts | live | with learning | gain (range over seeds) | drafted by the state |"]
+    """Return the mean Dice of first drafts as Markdown: by case, by spans of cases, and what is lost on the old source.
+
+    The interval of a span is a bootstrap over its drafts; an image counts once for each order that it is drafted in.
+    """
+    lines = ["| | case | first drafts | live | with learning | gain (range, or interval) | drafted by the state |"]
     lines.append("|---" * 7 + "|")
     ends = ["| | seeds | old images | live | with learning | drafted by the state | Dice if it drafted all |"]
     ends.append("|---" * 7 + "|")
     for name in dict.fromkeys(row["trial"] for row in rows):
         mine = [row for row in rows if row["trial"] == name]
-        for n in sorted({row["n"] for row in mine if "live" in row}):
-            drafts = [row for row in mine if row["n"] == n and "live" in row]
-            gains = [row["adapted"] - row["live"] for row in drafts]
-            live, adapted = (statistics.fmean(row[key] for row in drafts) for key in ("live", "adapted"))
-            by_state = sum(row.get("by_state", True) for row in drafts)
-            lines.append(
-                f"| {name} | {n} | {len(drafts)} | {live:.3f} | {adapted:.3f} | "
-                f"{statistics.fmean(gains):+.3f} ({min(gains):+.3f} to {max(gains):+.3f}) | {by_state} |"
-            )
-        if last := list({row["seed"]: row for row in mine if "old_live" in row}.values()):  # after the most cases
-            means = {key: statistics.fmean(row[key] for row in last) for key in ("old_live", "old_adapted")}
-            every = statistics.fmean(row["old_all_by_state"] for row in last)
-            by_state = sum(row["n_old_by_state"] for row in last)
-            ends.append(
-                f"| {name} | {len(last)} | {last[0]['n_old']} | {means['old_live']:.4f} | {means['old_adapted']:.4f} | "
-                f"{by_state} of {sum(row['n_old'] for row in last)} | {every:.4f} |"
-            )
+        drafts = {(row["seed"], row["n"]): row for row in mine if "live" in row}
+        spans = [(n, n) for n in sorted({n for _, n in drafts})]
+        for first, last in [*spans, *SPANS]:
+            if chosen := [row for (_, n), row in sorted(drafts.items()) if first <= n <= last]:
+                lines.append(_format_drafts(name, first, last, chosen))
+        if last_rows := list({row["seed"]: row for row in mine if "old_live" in row}.values()):  # after the most cases
+            ends.append(_format_old(name, last_rows))
     return "\n".join([*lines, "", *ends])
+
+
+def _format_drafts(name: str, first: int, last: int, drafts: Sequence[dict[str, Any]]) -> str:
+    gains = [row["adapted"] - row["live"] for row in drafts]
+    low, high = (min(gains), max(gains)) if first == last else compute_bootstrap_interval(gains)
+    live, adapted = (statistics.fmean(row[key] for row in drafts) for key in ("live", "adapted"))
+    by_state = sum(row.get("by_state", True) for row in drafts)
+    return (
+        f"| {name} | {first if first == last else f'{first} to {last}'} | {len(drafts)} | {live:.3f} | {adapted:.3f} | "
+        f"{statistics.fmean(gains):+.3f} ({low:+.3f} to {high:+.3f}) | {by_state} |"
+    )
+
+
+def _format_old(name: str, rows: Sequence[dict[str, Any]]) -> str:
+    live, adapted = (statistics.fmean(row[key] for row in rows) for key in ("old_live", "old_adapted"))
+    every = statistics.fmean(row["old_all_by_state"] for row in rows)
+    by_state, n_old = (sum(row[key] for row in rows) for key in ("n_old_by_state", "n_old"))
+    return (
+        f"| {name} | {len(rows)} | {rows[0]['n_old']} | {live:.4f} | {adapted:.4f} | {by_state} of {n_old} | "
+        f"{every:.4f} |"
+    )
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

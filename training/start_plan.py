@@ -267,7 +267,7 @@ def _find_version(wanted: str, weights_dir: Path) -> Path:
             return folder
     raise MedSegError(
         f"the recipe goes on from {wanted}, which this program does not bring. Put its folder at {name}/{version} in "
-        f"{weights_dir} (the program's history has it), or take it out of the recipe."
+        f"{weights_dir} (the program's history has it), or start from another version with --start FOLDER."
     )
 
 

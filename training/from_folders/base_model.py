@@ -17,7 +17,7 @@ from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.decoded_size.limit import MAX_MEMORY_OPTION, allow_memory
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.formats.mask_placement import AS_STATED
-from napari_medseg.core.model_card import ModelCard, PostprocessingStep
+from napari_medseg.core.model_card import CARD_FILE, Lineage, ModelCard, PostprocessingStep, read_card
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.name_matching import unify_name
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot, write_snapshot
@@ -81,6 +81,22 @@ def make_run(base: ModelRecipe, data: Path, weights: Path, run_dir: Path, start:
     return card
 
 
+def start_from_version(base: ModelRecipe, folder: Path) -> StartPlan:
+    """Return the start of a recipe from a version of one's choice, as where the recipe's parent is no longer at hand.
+
+    The new card names it as its parent if the weights continue training, that is if the network is the same.
+
+    Raises
+    ------
+    MedSegError
+        If the folder has no card.
+    """
+    given = read_card(folder / CARD_FILE)
+    is_same = given.architecture == base.card.architecture
+    lineage = Lineage(parent=given.id) if is_same else Lineage(began_with=given.id)
+    return StartPlan(card=base.card.model_copy(update={"lineage": lineage}), weights_from=str(folder.absolute()))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make and train a run folder from the command line; return 1 after an error with an explanation."""
     parser = argparse.ArgumentParser(prog="python -m training.from_folders.base_model", description=__doc__)
@@ -88,6 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, required=True, help="folder with pretrained encoders or versions")
     parser.add_argument("--recipe", type=Path, required=True, help="JSON file such as training/recipes/lungs.json")
     parser.add_argument("--prepare", action="store_true", help="only make the run folder; train later")
+    parser.add_argument(
+        "--start", type=Path, help="folder of the version that the run starts from, in place of what the recipe names"
+    )
     parser.add_argument(
         MAX_MEMORY_OPTION, dest="max_memory", type=int, help="bytes that the pixels of one image may take"
     )
@@ -98,7 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with translate_errors(), allow_memory(options.max_memory):
             base = read_model_recipe(options.recipe)
             if not (options.run_dir / SNAPSHOT_FILE).exists():
-                make_run(base, options.data, options.weights, options.run_dir)
+                start = None if options.start is None else start_from_version(base, options.start)
+                make_run(base, options.data, options.weights, options.run_dir, start)
                 for place in check_content(read_snapshot(options.run_dir / SNAPSHOT_FILE), options.run_dir):
                     logger.warning("%s", place)
             if not options.prepare and (code := train_run([str(options.run_dir)])) == 0:

@@ -13,7 +13,7 @@ from napari_medseg.inference.postprocess import POSTPROCESSING_STEPS
 from napari_medseg.networks import load_version
 from training.__main__ import main as train
 from training.augmentation.presets import AUGMENTATIONS
-from training.from_folders.base_model import make_run
+from training.from_folders.base_model import main, make_run
 from training.from_folders.base_recipe import FolderSource, ModelRecipe, read_model_recipe
 from training.start_builder import ensure_start_version
 
@@ -161,3 +161,28 @@ def test_a_base_model_is_trained_by_the_same_loop_and_has_no_parent(tmp_path: Pa
     assert made.lineage.parent is None
     assert made.version == 1
     assert made.hold_out[0].n_images == 2
+
+
+def test_a_run_can_start_from_another_version_than_the_recipes_parent_which_has_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+    for n in range(2):
+        for kind, pixels in zip(("images", "labels"), phantom(n), strict=True):
+            tifffile.imwrite(tmp_path / kind / f"p{n}_.tif", pixels)
+    source = FolderSource(name="phantoms", images="images", labels="labels", group="^(p.)_", hold_out=("p1",))
+    architecture = read_card(MODELS / "lungs-unet" / "4" / "card.json").architecture
+    card = small_card().model_copy(update={"architecture": architecture})
+    base = ModelRecipe(card=card, sources=(source,), recipe=small_recipe(), parent="lungs-unet@3")
+    (tmp_path / "recipe.json").write_text(base.model_dump_json())
+    common = ["--data", str(tmp_path), "--weights", str(tmp_path), "--recipe", str(tmp_path / "recipe.json")]
+    assert main([*common, "--prepare", str(tmp_path / "without")]) == 1
+    assert "--start FOLDER" in caplog.text
+    given = MODELS / "lungs-unet" / "4"
+    assert main([*common, "--prepare", "--start", str(given), str(tmp_path / "run")]) == 0
+    started, card = load_version(tmp_path / "run" / "start")
+    taught = load_version(given)[0].state_dict()
+    assert all(torch.equal(found, taught[name]) for name, found in started.state_dict().items())
+    assert card.lineage.parent == "lungs-unet@4"
+    assert len(read_snapshot(tmp_path / "run" / "snapshot.json").items) == 2
