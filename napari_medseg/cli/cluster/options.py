@@ -22,6 +22,7 @@ from napari_medseg.workflow.cluster.connection import (
 if TYPE_CHECKING:
     from napari_medseg.workflow.cluster.warm_models import WarmModels
 
+_BY_DASK = "that of Dask's configuration"
 PANEL = "Many cases at once (needs napari-medseg[cluster])"
 
 WorkersOption = Annotated[
@@ -60,22 +61,17 @@ TlsCaOption = Annotated[
     typer.Option(
         "--tls-ca",
         help="Certificate of the authority (PEM), for tls://.",
-        show_default="Dask's configuration",
+        show_default=_BY_DASK,
         rich_help_panel=PANEL,
     ),
 ]
 TlsCertOption = Annotated[
     Path | None,
-    typer.Option(
-        "--tls-cert",
-        help="Certificate of this client (PEM).",
-        show_default="Dask's configuration",
-        rich_help_panel=PANEL,
-    ),
+    typer.Option("--tls-cert", help="Certificate of this client (PEM).", show_default=_BY_DASK, rich_help_panel=PANEL),
 ]
 TlsKeyOption = Annotated[
     Path | None,
-    typer.Option("--tls-key", help="Its key (PEM).", show_default="Dask's configuration", rich_help_panel=PANEL),
+    typer.Option("--tls-key", help="Its key (PEM).", show_default=_BY_DASK, rich_help_panel=PANEL),
 ]
 
 

@@ -66,6 +66,11 @@ class WarmModels(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
         """End in a worker process."""
         self._predictor = None
 
+    def warm(self, request: ModelRequest) -> None:
+        """Load a version if it is not there yet; raises as `lend`."""
+        with self.lend(request):
+            pass
+
     @contextlib.contextmanager
     def lend(self, request: ModelRequest) -> Iterator["Predictor"]:
         """Lend the predictor of a version to one thread at a time; others read and write their cases meanwhile.
