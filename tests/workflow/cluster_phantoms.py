@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+from whole_slide_phantoms import DiscModel
 
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
@@ -52,8 +53,10 @@ class FakePredictor:
         yield PredictionResult((image.pixels < 100).astype(np.uint8), 0.25, None, 0.01, self.device_title)
 
 
-def load_fake(request: ModelRequest, device: str | None) -> FakePredictor:
+def load_fake(request: ModelRequest, device: str | None) -> FakePredictor | DiscModel:
     """Stand for the loading of a version; its registry is where the marks of the killed are kept."""
+    if request.model == "discs@1":
+        return DiscModel()
     return FakePredictor(Path(request.registry))
 
 

@@ -62,10 +62,10 @@ class CaseRun:
         Those of the output folder, which the caller holds.
     requests
         The cases, in order.
-    refused
-        Errors of cases that are not to be done, by their index.
     kind, manifest
         What the cases are, and the table of them.
+    refuse
+        Returns why a case, by its index, is not to be done; empty if it is.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class CaseRun:
         manifest: Manifest,
         refuse: Callable[[int], str] = lambda index: "",
     ) -> None:
-        self._cluster, self._records, self._requests = cluster, records, requests
+        self._cluster, self._records, self.requests = cluster, records, requests
         self._kind, self._manifest = kind, manifest
         self.records_of: list[CaseRecord | None] = [None] * len(requests)
         self.errors: list[str] = [""] * len(requests)
@@ -99,9 +99,9 @@ class CaseRun:
         self._finish_in_turn()
         yield self._report()
         try:
-            for ended in spread(self._cluster, self._kind.task, [(self._requests[index],) for index in self._left]):
+            for ended in spread(self._cluster, self._kind.task, [(self.requests[index],) for index in self._left]):
                 index = self._left[ended.index]
-                self._ended[index] = self._take(self._requests[index], ended.answer, ended.problem)
+                self._ended[index] = self._take(self.requests[index], ended.answer, ended.problem)
                 self._n_failed += self._ended[index].state == "failed"
                 self._n_now += 1
                 self._finish_in_turn()
@@ -149,7 +149,7 @@ class CaseRun:
             self._n_finished += 1
 
     def _report(self) -> RunProgress:
-        total, seconds = len(self._requests), time.monotonic() - self._began
+        total, seconds = len(self.requests), time.monotonic() - self._began
         n_left = len(self._left) - self._n_now
         left = n_left * seconds / self._n_now if self._n_now else None
         return RunProgress(

@@ -32,12 +32,16 @@ def stat_results(folder: Path) -> dict[str, int]:
 
 def test_a_case_outlives_its_worker_and_one_that_kills_three_fails_alone(cluster: Cluster, tmp_path: Path) -> None:
     images = write_images(tmp_path / "in", CALM, KILLS_ONCE, KILLS, TELLS, CALM)
-    run = run_job(cluster, make_job(images, tmp_path / "out"))
+    with begin_predictions(cluster, make_job(images, tmp_path / "out")) as run:
+        (token,) = CaseRecords(tmp_path / "out").folder.glob("*.token")
+        for worker in ("tcp://one", "tcp://two"):  # two that it killed already: each start of a worker takes seconds
+            CaseRecords(tmp_path / "out").begin(run.requests[2].key, token.name, worker)
+        list(run.run())
     rows = read_rows(tmp_path / "out")
     assert [row["state"] for row in rows.values()] == ["done", "done", "failed", "done", "done"]
     assert rows["im1.tif"]["starts"] == "2"
     assert rows["im2.tif"]["starts"] == "3"
-    assert "3 workers ended while they worked on it" in rows["im2.tif"]["error"]
+    assert "3 workers ended while they worked on it (tcp://one, tcp://two, tcp://127" in rows["im2.tif"]["error"]
     assert "--memory" in run.errors[2]
     assert run.records_of[3].notes == ("the GPU failed",)
     names = [f"im{number}_labels.tif" for number in (0, 1, 3, 4)]
@@ -110,10 +114,12 @@ def test_a_killed_scheduler_is_named_and_repeats_nothing(cluster: Cluster, tmp_p
         with open_fake_cluster(ClusterChoice(scheduler=read_address(address_file))) as remote:
             wait_until(lambda: remote.count_threads() > 0)
             with begin_predictions(remote, make_job(images, out)) as run:
-                with pytest.raises(MedSegError, match="connection to the scheduler .* was lost.*it goes on"):
-                    for progress in run.run():
-                        if progress.done == 2:
-                            scheduler.send_signal(signal.SIGKILL)
+                progress = run.run()
+                while next(progress).done < 2:
+                    pass
+                scheduler.send_signal(signal.SIGKILL)
+                with pytest.raises(MedSegError, match=r"connection to the scheduler .* was lost.*it goes on"):
+                    list(progress)
     finally:
         for process in filter(None, (scheduler, worker)):
             process.kill()
