@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_medseg.core.atomic_io import atomic_write_text, read_file, remove_file, remove_unfinished_files
-from napari_medseg.core.containers.part_paths import get_whole_path
+from napari_medseg.core.containers.part_paths import find_inner_path
 from napari_medseg.core.errors import MedSegError, format_os_error
 from napari_medseg.core.project.lock import hold_lock
 
@@ -82,12 +82,18 @@ def make_fingerprint(files: Sequence[Path], options: dict[str, Any]) -> str:
     The pixels are not read for it: 4,000 series would have to be read again at each start.
     """
     stamps = []
-    for file in sorted({get_whole_path(file) for file in files}):
+    for file in sorted({_get_stored_file(file) for file in files}):
         with contextlib.suppress(OSError):  # reading it will report the problem
             status = os.stat(file)
             stamps.append((os.fsencode(file).hex(), status.st_size, status.st_mtime_ns))
     content = json.dumps([stamps, options], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _get_stored_file(path: Path) -> Path:
+    """Return the file of a path that may lead into an archive or name a part of a file."""
+    inner = find_inner_path(path)
+    return path if inner is None else inner.file
 
 
 class CaseRecords:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_medseg.core.containers.part_paths import get_whole_path
+from napari_medseg.core.containers.part_paths import exists
 from napari_medseg.core.decoded_size.limit import allow_memory
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.workflow.cluster.case_records import MAX_STARTS, CaseRecord, CaseRecords
@@ -129,7 +129,7 @@ def _explain_deaths(workers: list[str]) -> str:
 
 def _refuse_unseen(request: CaseRequest, worker: str) -> None:
     """Refuse files that this worker does not see, although the client did."""
-    unseen = next((path for path in request.paths if not os.path.exists(get_whole_path(Path(path)))), None)
+    unseen = next((path for path in request.paths if not exists(Path(path))), None)
     if unseen is not None:
         raise MedSegError(
             f"the worker {worker} does not see {unseen}. All machines need the images under the same path: put them on "
