@@ -66,15 +66,7 @@ def benchmark(
     reduced: Annotated[bool, typer.Option("--reduced", help="Use the smaller size that the suite defines.")] = False,
     row: RowOption = None,
     models: ModelsOption = "",
-    backbones: PerRowOption = Annotated[
-    int,
-    typer.Option(
-        "--processes-per-row",
-        min=1,
-        help="Processes, and GPUs, that train a row together by torchrun; a step then has as many batches.",
-    ),
-]
-BackbonesOption = "",
+    backbones: BackbonesOption = "",
     changes: SetOption = None,
     at_once: AtOnceOption = 0,
     device: DeviceOption = None,

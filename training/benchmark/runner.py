@@ -168,7 +168,7 @@ def _list_commands(run_dir: Path, places: BenchmarkFolders, n_processes: int) ->
 
 
 def make_environment(slot: int, n_at_once: int, n_gpus: int, n_per_row: int = 1) -> dict[str, str]:
-    """Return the environment of a slot, with its own GPUs or its share of the CPU cores, so that rows do not compete."""
+    """Return the environment of a slot, with its own GPUs or its share of the cores, so that rows do not compete."""
     environment = {**os.environ, "PYTHONSAFEPATH": "1"} if n_per_row > 1 else dict(os.environ)
     if n_gpus:
         # If a scheduler assigned some of the GPUs, only those may be used; torch counts them from 0.
