@@ -23,7 +23,6 @@ from napari_medseg.workflow.whole_slide.manifest import Manifest, SlideIdentity,
 from napari_medseg.workflow.whole_slide.prediction import read_chunk
 
 CHUNK_END = "-chunk.npz"
-LABELS = "labels"
 
 
 def predict_chunk_on_worker(request: CaseRequest) -> dict[str, Any]:
@@ -34,7 +33,7 @@ def predict_chunk_on_worker(request: CaseRequest) -> dict[str, Any]:
 def read_chunk_labels(file: Path) -> NDArray[Any]:
     """Read the labels (h, w) that a worker wrote; raise `MedSegError` if the file is damaged."""
     try:
-        labels: NDArray[Any] = read_arrays(file)[LABELS]
+        labels: NDArray[Any] = read_arrays(file)["labels"]
     except (ValueError, KeyError) as error:
         raise MedSegError(f"{file} is damaged ({get_reason(error)}). Delete it, then predict again.") from error
     return labels
@@ -51,7 +50,7 @@ def _predict_chunk(request: CaseRequest, models: WarmModels) -> CaseOutcome:
     with models.lend(request.model) as predictor:
         found = get_result(predictor.predict(image), notes.append).labels
     with atomic_write(CaseRecords(Path(request.output)).get_file(request.key, CHUNK_END)) as beside:
-        np.savez_compressed(beside, **{LABELS: found})
+        np.savez_compressed(beside, labels=found)
     return CaseOutcome({"number": number}, notes=notes)
 
 
