@@ -1,7 +1,9 @@
 """What is refused before any case is given out."""
 
+import os
 from pathlib import Path
 
+import psutil
 import pytest
 from cluster_phantoms import CALM, MODEL, make_job, run_job, write_images
 
@@ -42,6 +44,13 @@ def test_a_worker_that_does_not_see_an_image_says_so(cluster: Cluster, tmp_path:
     assert "does not see" in run.errors[0]
     assert "a disk that they share" in run.errors[0]
     assert run.errors[1] == ""
+
+
+def test_no_port_is_open_to_other_machines(cluster: Cluster) -> None:
+    workers = [psutil.Process(pid) for pid in cluster.client.run(os.getpid).values()]
+    ports = [socket.laddr.ip for worker in workers for socket in worker.net_connections() if socket.status == "LISTEN"]
+    assert set(ports) == {"127.0.0.1"}
+    assert cluster.address.startswith("tcp://127.0.0.1:")
 
 
 def test_another_program_or_other_weights_are_named(tmp_path: Path) -> None:
