@@ -11,6 +11,7 @@ in a run over thousands.
 import argparse
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -32,10 +33,14 @@ SAMPLE = PACKAGE_DIR / "samples" / "ct_a0001" / "dicom"
 
 @dataclass(frozen=True)
 class Pace:
-    """Series a second: with the start of the processes, and without."""
+    """Series a second: with the start of the processes, and without; and seconds of the processor for each series.
+
+    On a machine with other work only the last figure can be compared. It counts the start of the processes, too.
+    """
 
     whole: float
     steady: float
+    cpu_s: float
 
 
 def make_series(folder: Path, n_series: int, n_slices: int) -> list[Path]:
@@ -73,7 +78,7 @@ def call(paths: list[Path], out: Path, *options: str) -> list[str]:
 
 def run_independently(paths: list[Path], folder: Path) -> Pace:
     """Run one process on each core, each with its share of the series."""
-    began, outs = time.time(), [folder / f"own{number}" for number in range(N_CORES)]
+    began, spent, outs = time.time(), get_cpu_s(), [folder / f"own{number}" for number in range(N_CORES)]
     cores = sorted(os.sched_getaffinity(0))[:N_CORES]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     processes = [
@@ -93,14 +98,21 @@ def run_independently(paths: list[Path], folder: Path) -> Pace:
         raise SystemExit("an independent run failed")
     ended = time.time()
     steady = sum(measure_steady(list_times(out), 1) for out in outs)
-    return Pace(len(paths) / (ended - began), steady)
+    return Pace(len(paths) / (ended - began), steady, (get_cpu_s() - spent) / len(paths))
 
 
 def run_on_workers(paths: list[Path], folder: Path) -> Pace:
     """Run the same series on as many workers as cores."""
-    out, began = folder / "workers", time.time()
+    out, began, spent = folder / "workers", time.time(), get_cpu_s()
     subprocess.run(call(paths, out, "--workers", str(N_CORES)), stdout=subprocess.DEVNULL, check=True)
-    return Pace(len(paths) / (time.time() - began), measure_steady(list_times(out), N_CORES))
+    whole, steady = len(paths) / (time.time() - began), measure_steady(list_times(out), N_CORES)
+    return Pace(whole, steady, (get_cpu_s() - spent) / len(paths))
+
+
+def get_cpu_s() -> float:
+    """Return the seconds of the processor that all ended processes of this one took, with theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def list_times(out: Path) -> list[float]:
@@ -158,6 +170,7 @@ def main() -> None:
             workers = run_on_workers(paths, folder / f"workers-{number}")
             found = {"load_before": load, "independent": asdict(own), "workers": asdict(workers)}
             found |= {"ratio_whole": workers.whole / own.whole, "ratio_steady": workers.steady / own.steady}
+            found["ratio_cpu"] = own.cpu_s / workers.cpu_s
             print(json.dumps(found))
             rounds.append(found)
         result = {"series": options.series, "slices": options.slices, "rounds": rounds, "task": measure_task(paths[0])}

@@ -22,6 +22,7 @@ from napari_medseg.core.project.lock import hold_lock
 
 RECORDS_FOLDER = ".medseg-cases"
 LOCK_FILE = "lock"
+KEY_CHARS = 24
 MAX_STARTS = 3
 """A case is started once, and twice again if its worker died."""
 
@@ -73,7 +74,7 @@ class CaseRecord(BaseModel):
 
 def make_case_key(*parts: str | Path) -> str:
     """Return the key of a case: the same for the same files and task, whatever the options."""
-    return hashlib.sha256(b"\0".join(os.fsencode(part) for part in parts)).hexdigest()[:24]
+    return hashlib.sha256(b"\0".join(os.fsencode(part) for part in parts)).hexdigest()[:KEY_CHARS]
 
 
 def make_fingerprint(files: Sequence[Path], options: dict[str, Any]) -> str:
@@ -128,8 +129,7 @@ class CaseRecords:
         refusal = f"another command works in {self.folder.parent}. Wait for it, or choose another folder with -o."
         with hold_lock(self.folder / LOCK_FILE, 0.5, refusal):
             remove_unfinished_files(self.folder)
-            for left in self.folder.glob("*.token"):
-                left.unlink(missing_ok=True)
+            self._remove_orphans()
             token = self.folder / f"{uuid.uuid4().hex[:12]}.token"
             token.write_text("", encoding="utf-8")
             try:
@@ -137,6 +137,13 @@ class CaseRecords:
             finally:
                 with contextlib.suppress(OSError):
                     token.unlink(missing_ok=True)
+
+    def _remove_orphans(self) -> None:
+        """Remove files without a record: of workers that were killed, or whose client was."""
+        for path in self.folder.glob("*"):
+            key = path.name[:KEY_CHARS]
+            if path.name != LOCK_FILE and not self.get_file(key, ".json").exists():
+                path.unlink(missing_ok=True)
 
     def get_file(self, key: str, ending: str) -> Path:
         """Return the path of a file of a case, such as its labels before they have their final name."""

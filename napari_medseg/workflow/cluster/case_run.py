@@ -1,5 +1,6 @@
 """A run over many cases: what earlier starts did is kept, the rest is spread, and every case ends in its turn."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -99,16 +100,23 @@ class CaseRun:
         self._finish_in_turn()
         yield self._report()
         try:
-            for ended in spread(self._cluster, self._kind.task, [(self.requests[index],) for index in self._left]):
-                index = self._left[ended.index]
-                self._ended[index] = self._take(self.requests[index], ended.answer, ended.problem)
-                self._n_failed += self._ended[index].state == "failed"
-                self._n_now += 1
-                self._finish_in_turn()
-                self._manifest.write_sometimes()
-                yield self._report()
-        finally:
-            self._manifest.write()
+            yield from self._run_left()
+        except BaseException:  # also when it is closed
+            with contextlib.suppress(MedSegError):  # must not hide what ended the run
+                self._manifest.write()
+            raise
+        self._manifest.write()
+
+    def _run_left(self) -> Iterator[RunProgress]:
+        """Spread what is left, and finish each case in its turn."""
+        for ended in spread(self._cluster, self._kind.task, [(self.requests[index],) for index in self._left]):
+            index = self._left[ended.index]
+            self._ended[index] = self._take(self.requests[index], ended.answer, ended.problem)
+            self._n_failed += self._ended[index].state == "failed"
+            self._n_now += 1
+            self._finish_in_turn()
+            self._manifest.write_sometimes()
+            yield self._report()
 
     def _sort_out(self, index: int, request: CaseRequest, refuse: Callable[[int], str]) -> None:
         """Decide whether a case is kept, refused, or done (again)."""

@@ -52,14 +52,24 @@ def run_case(request: CaseRequest, compute: Compute) -> dict[str, Any]:
     known = records.read(request.key)
     if known is not None and known.state == "done" and known.fingerprint == request.fingerprint:
         return known.model_dump(mode="json")
+    if request.model is not None:
+        models.warm(request.model)  # its seconds are not those of the case
     before = records.begin(request.key, request.token, models.address)  # before the case, which may kill this process
     if len(before) >= MAX_STARTS:
         record = _make_record(request, models, before, state="failed", error=_explain_deaths(before))
     else:
         record = _compute_record(request, compute, models, before)
+    _keep(record, request, records)
+    return record.model_dump(mode="json")
+
+
+def _keep(record: CaseRecord, request: CaseRequest, records: CaseRecords) -> None:
+    """Write a record. A task whose client is gone must not spoil what a later client had done meanwhile."""
+    is_alone = not (records.folder / request.token).exists()
+    if is_alone and (record.state == "failed" or records.read(request.key) is not None):
+        return
     records.write(record)
     records.end(request.key)
-    return record.model_dump(mode="json")
 
 
 def find_worker_problem(request: CaseRequest) -> str:
@@ -81,8 +91,6 @@ def _compute_record(
     models: WarmModels,
     before: list[str],
 ) -> CaseRecord:
-    if request.model is not None:
-        models.warm(request.model)  # its seconds are not those of the case
     began = time.monotonic()
     try:
         with _collect_warnings() as warnings, allow_memory(request.max_memory), translate_errors():
@@ -128,7 +136,9 @@ def _explain_deaths(workers: list[str]) -> str:
 
 
 def _refuse_unseen(request: CaseRequest, worker: str) -> None:
-    """Refuse files that this worker does not see, although the client did."""
+    """Refuse files that this worker does not see, although the client did; a known problem is reported as such."""
+    if request.options.get("problem"):
+        return
     unseen = next((path for path in request.paths if not exists(Path(path))), None)
     if unseen is not None:
         raise MedSegError(

@@ -103,6 +103,7 @@ def _make_request(job: EvaluationJob, case: "LabelledCase", token: str) -> CaseR
         "choices": asdict(job.choices),
         "name": case.name,
         "group": case.group,
+        "source": case.source,
         "ignored_value": None if part is None else part.ignored_value,
     }
     version = [] if job.model is None else [job.model.weights_sha256, job.model.roi_sha256]

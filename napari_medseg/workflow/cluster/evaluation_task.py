@@ -75,7 +75,8 @@ def _score(
 
     part = None if chosen.ignore is None else ReviewedPart(ignored_value=request.options["ignored_value"])
     image, labels = map(Path, request.paths)
-    case = LabelledCase(request.options["name"], image, labels, request.options["group"], reviewed_part=part)
+    name, group, source = (str(request.options[word]) for word in ("name", "group", "source"))
+    case = LabelledCase(name, image, labels, group, source, part)
     loaded = load_case(case, _make_reader(task, chosen))
     began = time.monotonic()
     if request.model is None:

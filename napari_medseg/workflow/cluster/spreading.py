@@ -88,9 +88,12 @@ class _Spreading:
             self._next += 1
 
     def _submit(self, index: int, n_returns: int) -> None:
-        workers = None
+        workers, loose = None, False
         if self._unfit:
-            workers = [address for address in self._cluster.client.nthreads() if address not in self._unfit]
+            workers, loose = (
+                [address for address in self._cluster.client.nthreads() if address not in self._unfit],
+                True,
+            )
             if not workers:
                 address, reason = next(iter(self._unfit.items()))
                 raise MedSegError(f"no worker can do the work. The worker {address}: {reason}")
@@ -98,8 +101,8 @@ class _Spreading:
             self._task,
             *self._arguments[index],
             key=f"medseg-{self._id}-{index}-{n_returns}",
-            pure=False,
             workers=workers,
+            allow_other_workers=loose,  # the address of a worker that is started again is another one
         )
         self._running[future] = (index, n_returns)
         self._completed.add(future)
