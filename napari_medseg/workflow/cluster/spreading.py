@@ -90,10 +90,8 @@ class _Spreading:
     def _submit(self, index: int, n_returns: int) -> None:
         workers, loose = None, False
         if self._unfit:
-            workers, loose = (
-                [address for address in self._cluster.client.nthreads() if address not in self._unfit],
-                True,
-            )
+            present, loose = self._cluster.client.nthreads(), True
+            workers = [address for address in present if address not in self._unfit]
             if not workers:
                 address, reason = next(iter(self._unfit.items()))
                 raise MedSegError(f"no worker can do the work. The worker {address}: {reason}")

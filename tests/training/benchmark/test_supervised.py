@@ -27,7 +27,8 @@ def test_a_command_ends_when_its_parent_does(tmp_path: Path) -> None:
 
 def test_the_exit_code_is_that_of_the_command(tmp_path: Path) -> None:
     supervised = [sys.executable, "-m", "training.benchmark.supervised", sys.executable, "-c", "raise SystemExit(3)"]
-    assert subprocess.run(supervised, env=environment_here(), input=None, stdin=None, check=False).returncode == 3
+    with subprocess.Popen(supervised, stdin=subprocess.PIPE, env=environment_here()) as process:
+        assert process.wait(timeout=60) == 3
 
 
 def test_processes_of_a_row_get_gpus_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:

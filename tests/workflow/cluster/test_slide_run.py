@@ -8,7 +8,6 @@ from cluster_phantoms import MODEL
 from whole_slide_phantoms import DiscModel, draw_discs, plan_small, read_nuclei_card, write_slide
 
 from napari_medseg.core.slides.open_slide import open_slide
-from napari_medseg.workflow.cluster.case_records import CaseRecords
 from napari_medseg.workflow.cluster.case_request import ModelRequest
 from napari_medseg.workflow.cluster.connection import Cluster
 from napari_medseg.workflow.cluster.slide_run import SlideJob, begin_slide
@@ -41,4 +40,3 @@ def test_a_slide_on_workers_is_the_one_of_a_single_process(cluster: Cluster, tmp
             assert whole.is_complete
             np.testing.assert_array_equal(whole.labels.read((slice(0, 400), slice(0, 420))), labels)
             assert list(whole.table.iterate_objects()) == objects
-            assert not list(CaseRecords(tmp_path / "two").folder.glob("*.npz"))
