@@ -1,6 +1,7 @@
 """What a task is told: plain data, never arrays. A worker reads files and models itself, from the shared disk."""
 
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,7 @@ def _find_version(models: ModelRegistry, model: str, weights_sha256: str) -> Pat
     return folder
 
 
+@cache
 def get_program_version() -> str:
     """Return the version of this program, which client and workers must share."""
     return version("napari-medseg")

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 from napari_medseg.core.atomic_io import atomic_write
 from napari_medseg.core.formats.mask_placement import MaskOrientation, MaskPlacement
 from napari_medseg.core.grouping.keyed_groups import compute_group_digest
-from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow.cluster.case_records import CaseRecords
 from napari_medseg.workflow.cluster.case_request import CaseRequest
 from napari_medseg.workflow.cluster.case_task import CaseOutcome, run_case
-from napari_medseg.workflow.cluster.warm_models import WarmModels
+from napari_medseg.workflow.cluster.warm_models import WarmModels, read_task
 
 if TYPE_CHECKING:
     from training.evaluation.evaluate import LabelReader
@@ -52,7 +51,7 @@ def _evaluate(request: CaseRequest, models: WarmModels) -> CaseOutcome:
     from training.reports.case_figure import draw_case_figure, write_case_figures
 
     chosen = EvaluationChoices(**request.options["choices"])
-    task = ModelRegistry(Path(chosen.registry), BUNDLED_MODELS).read_task_catalog().get_task(chosen.task)
+    task = read_task(chosen.registry, chosen.task, request.token)
     notes: list[str] = []
     scored = add_full_metrics(_score(request, chosen, task, models, notes), task)
     figure = CaseRecords(Path(request.output)).get_file(request.key, FIGURE_END)

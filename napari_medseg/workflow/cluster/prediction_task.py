@@ -8,11 +8,10 @@ from typing import Any
 from napari_medseg.core.containers.image_source import ImageSource
 from napari_medseg.core.file_names import Naming
 from napari_medseg.core.label_files.registry import find_label_format
-from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.workflow.cluster.case_records import CaseRecords
 from napari_medseg.workflow.cluster.case_request import CaseRequest
 from napari_medseg.workflow.cluster.case_task import CaseOutcome, run_case
-from napari_medseg.workflow.cluster.warm_models import WarmModels
+from napari_medseg.workflow.cluster.warm_models import WarmModels, read_task
 from napari_medseg.workflow.image_files.prediction import (
     FilePrediction,
     describe_prediction,
@@ -51,11 +50,10 @@ def _predict(request: CaseRequest, models: WarmModels) -> CaseOutcome:
     chosen = PredictionChoices(**request.options["choices"])
     paths = tuple(map(Path, request.paths))
     source = ImageSource(request.options["name"], paths, problem=request.options["problem"])
-    registry = ModelRegistry(Path(request.model.registry), BUNDLED_MODELS)
     notes: list[str] = []
     settings = FilePrediction(
         model=request.model.model,
-        task=registry.read_task_catalog().get_task(chosen.task),
+        task=read_task(request.model.registry, chosen.task, request.token),
         namer=ImageNamer(chosen.naming, bytes.fromhex(chosen.names_key)),
         label_format=find_label_format(chosen.label_format),
         straighten=chosen.straighten,

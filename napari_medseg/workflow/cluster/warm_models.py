@@ -3,12 +3,16 @@
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distributed import WorkerPlugin, get_worker
 
 from napari_medseg.core.decoded_size.free_memory import bound_process_memory
 from napari_medseg.core.errors import MedSegError, translate_errors
+from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow.cluster.case_request import ModelRequest
 
 if TYPE_CHECKING:
@@ -105,6 +109,18 @@ class WarmModels(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
 
         n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
         return f"cuda:{self.number % n_gpus}" if n_gpus > 1 else None
+
+
+@lru_cache(maxsize=8)
+def read_task(registry: str, task: str, token: str) -> Task:
+    """Return a task as the folder of models defines it, read once for each command (`token`).
+
+    Raises
+    ------
+    MedSegError
+        If there is no such task.
+    """
+    return ModelRegistry(Path(registry), BUNDLED_MODELS).read_task_catalog().get_task(task)
 
 
 def get_warm_models() -> WarmModels:
