@@ -3,15 +3,30 @@
 import contextlib
 import shlex
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_medseg.cli.cluster.options import (
+    SchedulerOption,
+    TlsCaOption,
+    TlsCertOption,
+    TlsKeyOption,
+    WorkerMemoryOption,
+    WorkersOption,
+    choose_cluster,
+    open_chosen_cluster,
+)
 from napari_medseg.cli.console import echo, make_progress_console
 from napari_medseg.cli.options import DeviceOption, MaxMemoryOption, check_output_folder, split_words
 from napari_medseg.cli.train.run_options import check_device
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.workflow.cluster.connection import ClusterChoice
+
+if TYPE_CHECKING:
+    from training.benchmark.runner import BenchmarkFolders, PlannedRun, RowEnded
 
 OutOption = Annotated[
     Path,
@@ -28,6 +43,14 @@ SetOption = Annotated[
 ModelsOption = Annotated[str, typer.Option("--models", help="Networks to train instead, such as unet,deeplabv3plus.")]
 AtOnceOption = Annotated[
     int, typer.Option("--at-once", help="Rows to train at the same time.", min=0, show_default="one per GPU")
+]
+PerRowOption = Annotated[
+    int,
+    typer.Option(
+        "--processes-per-row",
+        min=1,
+        help="Processes, and GPUs, that train a row together by torchrun; a step then has as many batches.",
+    ),
 ]
 BackbonesOption = Annotated[str, typer.Option("--backbones", help="Encoders for --models, such as resnet50,resnet101.")]
 
@@ -48,17 +71,24 @@ def benchmark(
     at_once: AtOnceOption = 0,
     device: DeviceOption = None,
     max_memory: MaxMemoryOption = None,
+    per_row: PerRowOption = 1,
+    workers: WorkersOption = 0,
+    scheduler: SchedulerOption = "",
+    memory: WorkerMemoryOption = None,
+    tls_ca: TlsCaOption = None,
+    tls_cert: TlsCertOption = None,
+    tls_key: TlsKeyOption = None,
 ) -> None:
     """Train and compare the networks or settings of a suite.
 
     Each row of the suite is trained and scored on the same data; the results are in table.csv, table.md and table.html.
     Finished rows are not trained again. The exit code is 1 if a row failed; the others are in the table.
     """
-    from napari_medseg.inference.device import list_devices
-    from training.benchmark.runner import BenchmarkFolders, plan_suite_runs, run_rows
+    from training.benchmark.runner import BenchmarkFolders, plan_suite_runs
     from training.benchmark.suite import parse_setting, read_suite
     from training.benchmark.table import read_suite_figures, read_table_rows, write_tables
 
+    choice = choose_cluster(workers, scheduler, memory, tls_ca, tls_cert, tls_key)
     whole = read_suite(_find_suite(suite))
     chosen = (
         (whole.make_reduced() if reduced else whole)
@@ -69,12 +99,11 @@ def benchmark(
     if (checked := check_device(device)) is not None:
         settings.append({"recipe": {"run": {"device": checked}}})
     planned = plan_suite_runs(chosen, settings, out)
-    n_gpus = 0 if checked else sum(one.kind == "cuda" and not one.problem for one in list_devices())
     where, console = BenchmarkFolders(data.absolute(), weights.absolute(), out), make_progress_console(quiet=False)
     console.print(f"{chosen.title}: {len(planned)} rows, {sum(one.is_done for one in planned)} done already")
     failures: dict[str, str] = {}
     with contextlib.suppress(KeyboardInterrupt):
-        for ended in run_rows(planned, where, at_once or max(1, n_gpus), n_gpus):
+        for ended in _run_rows(choice, planned, where, at_once, per_row, has_device=bool(checked)):
             if ended.message:
                 failures[ended.planned.row.name] = ended.message
             console.print(f"{ended.planned.row.name}: {ended.message or 'done'}", markup=False)
@@ -83,6 +112,32 @@ def benchmark(
         echo(str(path))
     if failures:
         raise MedSegError(f"{len(failures)} of {len(planned)} rows failed; the table gives the reasons.")
+
+
+def _run_rows(
+    choice: ClusterChoice | None,
+    planned: "Sequence[PlannedRun]",
+    where: "BenchmarkFolders",
+    at_once: int,
+    per_row: int,
+    *,
+    has_device: bool,
+) -> "Iterator[RowEnded]":
+    """Run the rows in processes of this command, or on the workers of a choice."""
+    from napari_medseg.inference.device import list_devices
+    from training.benchmark.runner import run_rows
+
+    if choice is None:
+        n_gpus = 0 if has_device else sum(one.kind == "cuda" and not one.problem for one in list_devices())
+        yield from run_rows(planned, where, at_once or max(1, n_gpus // per_row), n_gpus, per_row)
+        return
+    if at_once:
+        raise MedSegError("--at-once is for one machine without --workers and --scheduler: each worker trains one row.")
+    with open_chosen_cluster(choice) as cluster:
+        from napari_medseg.workflow.cluster.training_rows import run_rows_on_cluster
+
+        assert cluster is not None
+        yield from run_rows_on_cluster(cluster, planned, where, per_row)
 
 
 def _find_suite(suite: Path) -> Path:

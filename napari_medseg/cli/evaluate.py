@@ -1,6 +1,7 @@
 """`medseg evaluate`: score a model, or label files, against reference labels, without a project."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,16 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from napari_medseg.cli.cluster.options import (
+    SchedulerOption,
+    TlsCaOption,
+    TlsCertOption,
+    TlsKeyOption,
+    WorkerMemoryOption,
+    WorkersOption,
+    choose_cluster,
+    open_chosen_cluster,
+)
 from napari_medseg.cli.console import echo, echo_json, echo_notice, make_progress_console
 from napari_medseg.cli.mask_options import (
     BinariseOption,
@@ -31,10 +42,11 @@ from napari_medseg.cli.options import (
     load_predictor,
     open_registry,
 )
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import read_or_make_key
 from napari_medseg.core.formats.mask_placement import MaskPlacement
+from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.model_registry import ModelRegistry
-from napari_medseg.core.tasks.bundled_tasks import Task
 
 OutputOption = Annotated[
     Path | None,
@@ -55,9 +67,20 @@ GroupPatternOption = Annotated[
     ),
 ]
 
+PredictionsOption = Annotated[
+    Path | None,
+    typer.Option("--predictions", help="Folder of label files to score instead of a model.", show_default=False),
+]
+OnlyOption = Annotated[
+    str, typer.Option("--only", help="Use only images whose name starts with this regular expression.")
+]
+
 if TYPE_CHECKING:
+    from training.data.labelled_cases import LabelledCase
     from training.evaluation.evaluate import LabelSource
     from training.evaluation.scores import Evaluation
+    from training.from_folders.mask_values import MaskEncoding
+    from training.reports.case_figure import CaseFigure
 
 
 def evaluate(
@@ -66,11 +89,8 @@ def evaluate(
     output: OutputOption = None,
     task: TaskOption = DEFAULT_TASK,
     model: ModelOption = None,
-    predictions: Annotated[
-        Path | None,
-        typer.Option(help="Folder of label files to score instead of a model.", show_default=False),
-    ] = None,
-    only: Annotated[str, typer.Option(help="Use only images whose name starts with this regular expression.")] = "",
+    predictions: PredictionsOption = None,
+    only: OnlyOption = "",
     group: GroupPatternOption = "",
     values: ValuesOption = "",
     binarise: BinariseOption = False,
@@ -81,34 +101,41 @@ def evaluate(
     as_json: JsonOption = False,
     max_memory: MaxMemoryOption = None,
     registry: RegistryOption = None,
+    workers: WorkersOption = 0,
+    scheduler: SchedulerOption = "",
+    memory: WorkerMemoryOption = None,
+    tls_ca: TlsCaOption = None,
+    tls_cert: TlsCertOption = None,
+    tls_key: TlsKeyOption = None,
 ) -> None:
     """Score a model, or label files, against reference labels.
 
     Scores are Dice, IoU, accuracy, precision, recall, surface distances and swapped sides; for instances also AJI, PQ
     and F1. --values, --binarise and --ignore tell what the values of the references mean.
     """
-    from training.evaluation.evaluate import evaluate_cases, find_cases
-    from training.evaluation.scores import Evaluation, hide_groups
-    from training.from_folders.mask_reading import make_label_reader
+    from training.evaluation.evaluate import find_cases
     from training.from_folders.mask_values import MaskEncoding
-    from training.reports.case_figure import FigureSelection
-    from training.reports.evaluation_report import N_SHOWN_EACH, write_evaluation
+    from training.reports.evaluation_report import write_evaluation
 
+    choice = choose_cluster(workers, scheduler, memory, tls_ca, tls_cert, tls_key)
+    if choice is not None and output is None:
+        raise MedSegError("several workers need a folder for their scores, from which the command goes on: add -o.")
     models = open_registry(registry)
     chosen = models.read_task_catalog().get_task(task)
-    placement = MaskPlacement(mask_orientation, same_voxels)
-    encoding = MaskEncoding(chosen, parse_values(values), binarise, ignore, placement)
-    name, source, n_classes = _choose_source(models, chosen, predictions, placement, model, device)
+    encoding = MaskEncoding(
+        chosen, parse_values(values), binarise, ignore, MaskPlacement(mask_orientation, same_voxels)
+    )
+    card = None if predictions is not None else choose_model_card(models, task, model)
+    scored = Scored(models, encoding, card, predictions, device, output)
     cases = find_cases(images, labels, only, group, encoding.ignored_value)
-    console = make_progress_console(quiet=as_json)
-    results = evaluate_cases(source, cases, chosen, n_classes, make_label_reader(encoding))
-    scores, figures = [], FigureSelection(len(cases), N_SHOWN_EACH, N_SHOWN_EACH, N_SHOWN_EACH)
-    for position, result in enumerate(track(results, name, total=len(cases), console=console)):
-        scores.append(result.score)
-        if output is not None:
-            figures.add(result, chosen, position)
-    evaluation = Evaluation(name, task, hide_groups(scores, read_or_make_key(models.user_dir), chosen))
-    paths = [] if output is None else write_evaluation(evaluation, output, figures.list_figures())
+    with open_chosen_cluster(choice) as cluster:
+        if cluster is None:
+            evaluation, figures = _evaluate_here(scored, cases, quiet=as_json)
+        else:
+            from napari_medseg.cli.cluster.evaluate import evaluate_on_cluster
+
+            evaluation, figures = evaluate_on_cluster(cluster, scored, cases, quiet=as_json)
+    paths = [] if output is None else write_evaluation(evaluation, output, figures)
     if as_json:
         _echo_json(evaluation)
         return
@@ -117,25 +144,55 @@ def evaluate(
         echo(str(path))
 
 
-def _choose_source(
-    models: ModelRegistry,
-    task: Task,
-    predictions: Path | None,
-    placement: MaskPlacement,
-    model: str | None,
-    device: str | None,
-) -> "tuple[str, LabelSource, int | None]":
-    """Return the name of what is scored, the source of its labels, and how many classes it can predict if known."""
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What is scored: the version of `card` on a device, or the label files in the folder `predictions`."""
+
+    models: ModelRegistry
+    encoding: "MaskEncoding"
+    card: ModelCard | None
+    predictions: Path | None
+    device: str | None
+    output: Path | None
+
+    @property
+    def name(self) -> str:
+        """Name of what is scored."""
+        return self.card.id if self.card is not None else self.predictions.name if self.predictions else ""
+
+
+def _evaluate_here(
+    scored: Scored, cases: "Sequence[LabelledCase]", *, quiet: bool
+) -> "tuple[Evaluation, list[CaseFigure]]":
+    from training.evaluation.evaluate import evaluate_cases
+    from training.evaluation.scores import Evaluation, hide_groups
+    from training.from_folders.mask_reading import make_label_reader
+    from training.reports.case_figure import FigureSelection
+    from training.reports.evaluation_report import N_SHOWN_EACH
+
+    task, console = scored.encoding.task, make_progress_console(quiet=quiet)
+    n_classes = None if scored.card is None else scored.card.architecture.classes
+    results = evaluate_cases(_load_source(scored), cases, task, n_classes, make_label_reader(scored.encoding))
+    scores, figures = [], FigureSelection(len(cases), N_SHOWN_EACH, N_SHOWN_EACH, N_SHOWN_EACH)
+    for position, result in enumerate(track(results, scored.name, total=len(cases), console=console)):
+        scores.append(result.score)
+        if scored.output is not None:
+            figures.add(result, task, position)
+    hidden = hide_groups(scores, read_or_make_key(scored.models.user_dir), task)
+    return Evaluation(scored.name, task.name, hidden), figures.list_figures()
+
+
+def _load_source(scored: Scored) -> "LabelSource":
+    """Return the source of the labels that are scored."""
     from training.evaluation.evaluate import make_folder_source, make_predictor_source
     from training.from_folders.mask_reading import make_label_reader
     from training.from_folders.mask_values import MaskEncoding
 
-    if predictions is not None:
-        read_predicted = make_label_reader(MaskEncoding(task, placement=placement))
-        return predictions.name, make_folder_source(predictions, read_predicted), None
-    card = choose_model_card(models, task.name, model)
-    predictor = load_predictor(models, card.id, device)
-    return card.id, make_predictor_source(predictor, echo_notice), card.architecture.classes
+    if scored.card is None and scored.predictions is not None:
+        encoding = MaskEncoding(scored.encoding.task, placement=scored.encoding.placement)
+        return make_folder_source(scored.predictions, make_label_reader(encoding))
+    assert scored.card is not None
+    return make_predictor_source(load_predictor(scored.models, scored.card.id, scored.device), echo_notice)
 
 
 def _echo_json(evaluation: "Evaluation") -> None:

@@ -284,7 +284,7 @@ def make_exports(folder: Path) -> list[Path]:
         export_corrections(items, folder / "export", ".nii.gz", True)
         out = PredictionFolder(folder / "predictions", ".png", "lungs", "lungs-unet@1")
         for number in range(3):
-            entry = out.claim(phantom(number), [folder / f"{number}.tif"], f"slice {number}")
+            entry = out.claim(phantom(number).content_hash, [folder / f"{number}.tif"], f"slice {number}")
             out.record(entry)
             out.get_path(entry).write_bytes(b"labels")
     return [Path("export/provenance.json"), Path("predictions/predictions.jsonl")]
@@ -295,7 +295,7 @@ def use_exports(folder: Path, target: Path) -> Hashable:
     if target.name == "predictions.jsonl":
         out = PredictionFolder(folder / "predictions", ".png", "lungs", "lungs-unet@1", overwrite=True)
         for number in range(4):
-            out.record(out.claim(phantom(number), [folder / f"{number}.tif"], f"slice {number}"))
+            out.record(out.claim(phantom(number).content_hash, [folder / f"{number}.tif"], f"slice {number}"))
         return None
     with opened(folder) as ws:
         items = read_export_items(ws, list_accepted_rows(ws, "lungs")[:1])

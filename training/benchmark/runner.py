@@ -20,6 +20,7 @@ from training.from_folders.base_recipe import ModelRecipe
 from training.run_folder import COST_FILE, EVALUATION_FILE, MODEL_RECIPE_FILE, SUITE_LOG_FILE, Failed, read_events
 
 LOG_TAIL_CHARS = 400
+_PYTHON = (sys.executable, "-P", "-X", "utf8", "-m")
 NOT_IN_HASH = {"recipe": {"run": {"device"}}}
 """What the hash of a row leaves out: on another device it is the same row, which is not trained again."""
 
@@ -66,7 +67,7 @@ def plan_suite_runs(suite: Suite, changes: Sequence[dict[str, object]], out: Pat
 
 
 def run_rows(
-    planned: Sequence[PlannedRun], folders: BenchmarkFolders, n_at_once: int = 1, n_gpus: int = 0
+    planned: Sequence[PlannedRun], folders: BenchmarkFolders, n_at_once: int = 1, n_gpus: int = 0, n_per_row: int = 1
 ) -> Iterator[RowEnded]:
     """Run the rows that are not done yet.
 
@@ -80,6 +81,8 @@ def run_rows(
         Number of rows that run in parallel; on the CPU they share its cores evenly.
     n_gpus
         Number of GPUs to use, 0 for none.
+    n_per_row
+        Processes, and GPUs, that train one row together; a step then has as many batches.
 
     Yields
     ------
@@ -96,7 +99,8 @@ def run_rows(
     def run(one: PlannedRun) -> RowEnded:
         slot = slots.get()
         try:
-            return RowEnded(one, _run_row(one, folders, make_environment(slot, n_at_once, n_gpus)))
+            environment = make_environment(slot, n_at_once, n_gpus, n_per_row)
+            return RowEnded(one, run_row(one.run_dir, one.recipe, folders, environment, n_per_row))
         finally:
             slots.put(slot)
 
@@ -110,35 +114,69 @@ def run_rows(
                 future.cancel()
 
 
-def _run_row(one: PlannedRun, places: BenchmarkFolders, environment: dict[str, str]) -> str:
-    """Run one row; return its error message if it failed. A keyboard interrupt stops its process, too."""
-    one.run_dir.mkdir(parents=True, exist_ok=True)
-    recipe = one.run_dir / MODEL_RECIPE_FILE
-    recipe.write_text(one.recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    command = [sys.executable, "-P", "-X", "utf8", "-m", "training.from_folders.base_model", "--data", str(places.data)]
-    command += ["--weights", str(places.weights), "--recipe", str(recipe), str(one.run_dir), *make_memory_arguments()]
-    log = one.run_dir / SUITE_LOG_FILE
-    with log.open("ab") as file:
-        ended = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False)
-    if ended.returncode == 0:
+def run_row(
+    run_dir: Path,
+    recipe: ModelRecipe,
+    places: BenchmarkFolders,
+    environment: dict[str, str],
+    n_processes: int = 1,
+    *,
+    ends_with_this: bool = False,
+) -> str:
+    """Train and score one row, or continue it; return its error message if it failed.
+
+    Parameters
+    ----------
+    run_dir, recipe, places, environment
+        Its folder and recipe, the folders of the benchmark, and the environment of its processes.
+    n_processes
+        More than one are started by `torchrun`, one for each GPU.
+    ends_with_this
+        Whether its processes end if this one is killed, so that another one may continue the row. A keyboard interrupt
+        stops them otherwise, too.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    recipe_file, log = run_dir / MODEL_RECIPE_FILE, run_dir / SUITE_LOG_FILE
+    recipe_file.write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    code = 0
+    for command in _list_commands(run_dir, places, n_processes):
+        supervised = [*_PYTHON, "training.benchmark.supervised", *command] if ends_with_this else command
+        held = subprocess.PIPE if ends_with_this else None
+        with (
+            log.open("ab") as file,
+            subprocess.Popen(supervised, stdin=held, stdout=file, stderr=subprocess.STDOUT, env=environment) as process,
+        ):
+            code = process.wait()
+        if code:
+            break
+    if code == 0:
         return ""
-    for event, _ in read_events(one.run_dir):
+    for event, _ in read_events(run_dir):
         if isinstance(event, Failed):
             return event.message
-    return (
-        log.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL_CHARS:].strip() or f"exit code {ended.returncode}"
-    )
+    return log.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL_CHARS:].strip() or f"exit code {code}"
 
 
-def make_environment(slot: int, n_at_once: int, n_gpus: int) -> dict[str, str]:
-    """Return the environment of a slot, with its own GPU or its share of the CPU cores, so that rows do not compete."""
-    environment = dict(os.environ)
+def _list_commands(run_dir: Path, places: BenchmarkFolders, n_processes: int) -> list[list[str]]:
+    """Return the commands of a row: one, or preparation, `torchrun`, and evaluation."""
+    whole = [*_PYTHON, "training.from_folders.base_model", "--data", str(places.data), "--weights", str(places.weights)]
+    whole += ["--recipe", str(run_dir / MODEL_RECIPE_FILE), str(run_dir), *make_memory_arguments()]
+    if n_processes == 1:
+        return [whole]
+    torchrun = [*_PYTHON, "torch.distributed.run", "--standalone", "--nproc-per-node", str(n_processes)]
+    return [[*whole, "--prepare"], [*torchrun, "-m", "training", str(run_dir), *make_memory_arguments()], whole]
+
+
+def make_environment(slot: int, n_at_once: int, n_gpus: int, n_per_row: int = 1) -> dict[str, str]:
+    """Return the environment of a slot, with its own GPUs or its share of the cores, so that rows do not compete."""
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"} if n_per_row > 1 else dict(os.environ)
     if n_gpus:
         # If a scheduler assigned some of the GPUs, only those may be used; torch counts them from 0.
         lent = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
         names = lent if len(lent) >= n_gpus and all(lent) else [str(number) for number in range(n_gpus)]
-        environment["CUDA_VISIBLE_DEVICES"] = names[slot % n_gpus].strip()
-    elif n_at_once > 1:
-        environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // n_at_once))
+        chosen = [names[(slot * n_per_row + number) % n_gpus].strip() for number in range(n_per_row)]
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
+    elif n_at_once * n_per_row > 1:
+        environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // (n_at_once * n_per_row)))
         environment["OMP_WAIT_POLICY"] = "passive"
     return environment

@@ -135,6 +135,14 @@ class FigureSelection:
         return rank < self._n_worst or rank >= n_seen - self._n_best or may_be_median
 
 
+def choose_positions(dices: Sequence[float], n_worst: int, n_median: int, n_best: int) -> list[int]:
+    """Return the positions of the cases that `FigureSelection` keeps once it has seen all of them, in order."""
+    ranked = sorted(range(len(dices)), key=lambda position: (dices[position], position))
+    middle = max(0, (len(dices) - n_median) // 2)
+    wanted = {*ranked[:n_worst], *ranked[middle : middle + n_median], *ranked[max(0, len(dices) - n_best) :]}
+    return sorted(wanted)
+
+
 def _unpack_figure(kept: _KeptFigure) -> CaseFigure:
     return CaseFigure(kept.name, kept.dice, imagecodecs.png_decode(kept.png))
 

@@ -7,6 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from napari_medseg.cli.cluster.options import (
+    SchedulerOption,
+    TlsCaOption,
+    TlsCertOption,
+    TlsKeyOption,
+    WorkerMemoryOption,
+    WorkersOption,
+    choose_cluster,
+    open_chosen_cluster,
+)
 from napari_medseg.cli.console import echo, echo_json, echo_notice, make_progress_console
 from napari_medseg.cli.options import (
     DeviceOption,
@@ -25,6 +35,7 @@ from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.slides.open_slide import open_slide
 from napari_medseg.core.slides.slide import Slide
 from napari_medseg.core.slides.tissue import find_tissue
+from napari_medseg.workflow.cluster.case_request import make_model_request
 from napari_medseg.workflow.whole_slide.density import compute_density
 from napari_medseg.workflow.whole_slide.plan import SlidePlan, make_plan, refuse_other_choice
 from napari_medseg.workflow.whole_slide.prediction import (
@@ -41,32 +52,44 @@ if TYPE_CHECKING:
     from napari_medseg.inference.predictor import Predictor
 
 
+OutputOption = Annotated[
+    Path,
+    typer.Option(
+        "--output", "-o", callback=check_output_folder, help="Folder of the prediction; one that it holds goes on."
+    ),
+]
+EverywhereOption = Annotated[bool, typer.Option("--everywhere", help="Predict the glass, too, not only tissue.")]
+ResolutionOption = Annotated[
+    float | None,
+    typer.Option(
+        "--um-per-pixel", min=0.02, max=20, help="Micrometres per pixel.", show_default="that of the model's images"
+    ),
+]
+
+
 def predict(
     slide: SlideArgument,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", callback=check_output_folder, help="Folder of the prediction; one that it holds goes on."
-        ),
-    ],
+    output: OutputOption,
     task: TaskOption = SLIDE_TASK,
     model: ModelOption = None,
     device: DeviceOption = None,
-    everywhere: Annotated[bool, typer.Option("--everywhere", help="Predict the glass, too, not only tissue.")] = False,
-    um_per_pixel: Annotated[
-        float | None,
-        typer.Option(
-            "--um-per-pixel", min=0.02, max=20, help="Micrometres per pixel.", show_default="that of the model's images"
-        ),
-    ] = None,
+    everywhere: EverywhereOption = False,
+    um_per_pixel: ResolutionOption = None,
     plan_only: Annotated[bool, typer.Option("--plan", help="Only print what would be done.")] = False,
     as_json: JsonOption = False,
     registry: RegistryOption = None,
+    workers: WorkersOption = 0,
+    scheduler: SchedulerOption = "",
+    memory: WorkerMemoryOption = None,
+    tls_ca: TlsCaOption = None,
+    tls_cert: TlsCertOption = None,
+    tls_key: TlsKeyOption = None,
 ) -> None:
     """Predict a whole slide into OME-Zarr labels, only where tissue is.
 
     It may be stopped at any time: the same command goes on where it was. The exit code is 1 if parts are damaged.
     """
+    choice = choose_cluster(workers, scheduler, memory, tls_ca, tls_cert, tls_key)
     models = open_registry(registry)
     card = choose_model_card(models, task, model)
     with contextlib.closing(open_slide(slide)) as opened:
@@ -83,7 +106,14 @@ def predict(
         else:
             refuse_other_choice(output, opened, um_per_pixel, everywhere=everywhere)
         with continue_prediction(output, opened, (card.id, card.weights_sha256)) as whole:
-            _predict(whole, opened, card, load_predictor(models, card.id, device), quiet=as_json)
+            with open_chosen_cluster(choice) as cluster:
+                if cluster is None:
+                    _predict(whole, opened, card, load_predictor(models, card.id, device), quiet=as_json)
+                else:
+                    from napari_medseg.cli.cluster.slide import predict_slide_on_cluster
+
+                    requested = make_model_request(models, card, device)
+                    predict_slide_on_cluster(cluster, whole, slide, requested, quiet=as_json)
             _echo_result(whole, as_json=as_json)
             n_failed = whole.table.count("failed")
     if n_failed:

@@ -13,11 +13,26 @@ _CGROUP_FILES = (
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
 )
 
+_process_limit: int | None = None
+"""What this process may take in all, if it was started with less than the machine has, as a worker of a cluster."""
+
+
+def bound_process_memory(n_bytes: int | None) -> None:
+    """Bound what this process takes in all; `None`: by nothing but the machine."""
+    global _process_limit
+    _process_limit = n_bytes
+
+
+def measure_left_of_bound() -> int | None:
+    """Return what is left of the bound of this process; `None` if it has none."""
+    return None if _process_limit is None else max(0, _process_limit - int(psutil.Process().memory_info().rss))
+
 
 def measure_free_bytes() -> int:
-    """Return the bytes that can be allocated without swapping."""
+    """Return the bytes that can be allocated without swapping, and within the bound of this process."""
     free = int(psutil.virtual_memory().available)
-    return min([free, *_measure_free_in_container(_CGROUPS)])
+    left = measure_left_of_bound()
+    return min([free, *_measure_free_in_container(_CGROUPS), *([] if left is None else [left])])
 
 
 def _measure_free_in_container(root: Path) -> list[int]:

@@ -21,7 +21,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from napari_medseg.core.decoded_size.free_memory import measure_free_bytes
+from napari_medseg.core.decoded_size.free_memory import measure_free_bytes, measure_left_of_bound
 from napari_medseg.core.errors import MedSegError
 
 FREE_SHARE = 0.25
@@ -108,10 +108,14 @@ def compute_limit(disk_bytes: int, expected_bytes: int | None = None) -> SizeLim
     """
     if expected_bytes is not None:
         return SizeLimit(expected_bytes, _AS_EXPECTED)
-    if _allowed_bytes is not None:
+    left = measure_left_of_bound()
+    if _allowed_bytes is not None and (left is None or _allowed_bytes <= left):
         return SizeLimit(_allowed_bytes, "as you set it")
+    if _allowed_bytes is not None and left is not None:
+        return SizeLimit(left, "which is left of the --memory of this worker")
     free = measure_free_bytes()
-    by_memory = SizeLimit(int(free * FREE_SHARE), f"{FREE_SHARE:.0%} of the {format_bytes(free)} of free memory")
+    where = "of free memory" if left is None else "that are left of the --memory of this worker"
+    by_memory = SizeLimit(int(free * FREE_SHARE), f"{FREE_SHARE:.0%} of the {format_bytes(free)} {where}")
     by_ratio = SizeLimit(
         max(ALWAYS_PLAUSIBLE_BYTES, MAX_RATIO * disk_bytes), f"{MAX_RATIO} times its {format_bytes(disk_bytes)} on disk"
     )

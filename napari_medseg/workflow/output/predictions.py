@@ -22,7 +22,6 @@ from napari_medseg.core.file_names import (
     make_unused_stem,
     shorten_for_endings,
 )
-from napari_medseg.core.image import Image
 
 PREDICTIONS_FILE = "predictions.jsonl"
 
@@ -102,13 +101,13 @@ class PredictionFolder:
             if entry.source == source and entry.task == self._task and entry.labels_file.endswith(self._ending):
                 self._refuse_to_replace(self.get_path(entry))
 
-    def claim(self, image: Image, files: Sequence[Path], wanted: str) -> PredictionEntry:
+    def claim(self, content_sha256: str, files: Sequence[Path], wanted: str) -> PredictionEntry:
         """Choose the label file of an image.
 
         Parameters
         ----------
-        image
-            The image.
+        content_sha256
+            Hash of its pixels, `Image.content_hash`.
         files
             Its files, as the user named them.
         wanted
@@ -120,7 +119,7 @@ class PredictionFolder:
             If the file exists and may not be replaced, or is not known to belong to this image.
         """
         wanted, source = shorten_for_endings(wanted, [self._ending], self._folder), _make_source_id(files)
-        own = self._find_own(image, source, wanted)
+        own = self._find_own(content_sha256, source, wanted)
         stem = own.stem if own is not None else self._choose_stem(wanted)
         self._claimed.add(get_name_key(stem))
         entry = PredictionEntry(
@@ -128,7 +127,7 @@ class PredictionFolder:
             stem=stem,
             wanted=wanted,
             source=source,
-            content_sha256=image.content_hash,
+            content_sha256=content_sha256,
             task=self._task,
             model=self._model,
             source_files=tuple(make_printable(file.name) for file in files),
@@ -170,12 +169,12 @@ class PredictionFolder:
         if path.exists() and not self._overwrite:
             raise MedSegError(f"{path} exists already. Choose another folder with -o, or add --overwrite.")
 
-    def _find_own(self, image: Image, source: str, wanted: str) -> PredictionEntry | None:
+    def _find_own(self, content_sha256: str, source: str, wanted: str) -> PredictionEntry | None:
         """Return the newest entry of an image: of the same files, else of the same content."""
         mine = [entry for entry in reversed(self._entries) if entry.wanted == wanted and entry.task == self._task]
         free = [entry for entry in mine if get_name_key(entry.stem) not in self._claimed]
         same_file = (entry for entry in free if entry.source == source)
-        same_content = (entry for entry in free if entry.content_sha256 == image.content_hash)
+        same_content = (entry for entry in free if entry.content_sha256 == content_sha256)
         return next(same_file, None) or next(same_content, None)
 
     def _choose_stem(self, wanted: str) -> str:

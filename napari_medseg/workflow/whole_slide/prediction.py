@@ -222,25 +222,29 @@ def predict_chunks(
             yield report(place)
 
 
+def read_chunk(manifest: Manifest, slide: Slide, number: int) -> Image:
+    """Read what the model is shown of a chunk; raise `DamagedPartError` if that part of the slide is damaged."""
+    window, grid = manifest.chunks.get_window(number), manifest.grid
+    size = (window[0].stop - window[0].start, window[1].stop - window[1].start)
+    pixels = read_grid(slide, grid, window[0].start, window[1].start, *size)
+    return Image(pixels, "YXC", grid.spacing_mm, units="rgb", name="slide", intensity_range=manifest.intensity_range)
+
+
+def write_chunk(whole: WholeSlide, number: int, found: NDArray[Any], began: float) -> Box:
+    """Merge the labels of a chunk, (h, w) of its window, and commit; in order of the numbers. Return where they lie."""
+    with translate_errors():
+        write = _write_objects if whole.manifest.definition.instances else _write_classes
+        return write(whole, number, found, began)
+
+
 def _predict_chunk(
     whole: WholeSlide, slide: Slide, number: int, predict_image: PredictImage, must_wait: Callable[[], bool]
 ) -> Generator[SlideProgress, None, Box | None]:
     """Predict and commit one chunk; return where it got labels, `None` if it had to give way."""
     began = time.monotonic()
-    chunks, grid = whole.manifest.chunks, whole.manifest.grid
-    window = chunks.get_window(number)
-    size = (window[0].stop - window[0].start, window[1].stop - window[1].start)
-    pixels = read_grid(slide, grid, window[0].start, window[1].start, *size)
-    image = Image(
-        pixels, "YXC", grid.spacing_mm, units="rgb", name="slide", intensity_range=whole.manifest.intensity_range
-    )
+    image = read_chunk(whole.manifest, slide, number)
     found = yield from _get_labels(whole, predict_image(image), must_wait)
-    if found is None:
-        return None
-    with translate_errors():
-        if whole.manifest.definition.instances:
-            return _write_objects(whole, number, found, began)
-        return _write_classes(whole, number, found, began)
+    return None if found is None else write_chunk(whole, number, found, began)
 
 
 def _get_labels(

@@ -17,7 +17,7 @@ def make_image(seed: int) -> Image:
 
 def write(out: PredictionFolder, seed: int, file: Path, wanted: str) -> str:
     image = make_image(seed)
-    entry = out.claim(image, [file], wanted)
+    entry = out.claim(image.content_hash, [file], wanted)
     out.record(entry)
     formats.write_labels(out.get_path(entry), image.pixels, image)
     return entry.labels_file
@@ -57,15 +57,15 @@ def test_existing_labels_are_kept_without_overwrite(tmp_path: Path) -> None:
     with pytest.raises(MedSegError, match="add --overwrite"):
         out.refuse_existing([Path("a.png")])
     with pytest.raises(MedSegError, match="add --overwrite"):
-        out.claim(make_image(1), [Path("copy.png")], "a")
+        out.claim(make_image(1).content_hash, [Path("copy.png")], "a")
     (tmp_path / "b_labels.tif").touch()
     with pytest.raises(MedSegError, match="does not say that it belongs to this image"):
-        open_folder(tmp_path).claim(make_image(2), [Path("b.png")], "b")
+        open_folder(tmp_path).claim(make_image(2).content_hash, [Path("b.png")], "b")
 
 
 def test_a_killed_command_can_be_repeated(tmp_path: Path) -> None:
     out = open_folder(tmp_path)
-    out.record(out.claim(make_image(1), [Path("a.png")], "a"))  # killed before the labels were written
+    out.record(out.claim(make_image(1).content_hash, [Path("a.png")], "a"))  # killed before the labels were written
     with (tmp_path / PREDICTIONS_FILE).open("ab") as file:
         file.write(b'{"labels_file": "b_la')  # killed in the middle of a line
     out = open_folder(tmp_path, overwrite=False)

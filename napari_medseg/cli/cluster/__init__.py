@@ -1,0 +1,1 @@
+"""What the commands that spread their work over several processes share."""
