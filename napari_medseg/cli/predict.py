@@ -29,6 +29,7 @@ from napari_medseg.cli.options import (
     ModelOption,
     NamesOption,
     RegistryOption,
+    RuntimeOption,
     SeriesOption,
     SpacingOption,
     StraightenOption,
@@ -38,6 +39,7 @@ from napari_medseg.cli.options import (
     check_output_folder,
     choose_images,
     choose_model_card,
+    choose_wish,
     load_predictor,
     open_registry,
 )
@@ -91,6 +93,7 @@ def predict(
     model: ModelOption = None,
     suffix: LabelFormatOption = ".tif",
     device: DeviceOption = None,
+    runtime: RuntimeOption = None,
     overwrite: OverwriteOption = False,
     force: ForceOption = False,
     names: NamesOption = "stem",
@@ -131,11 +134,13 @@ def predict(
         reserved = [file.name.removesuffix(formats.get_suffix(file)) for source in sources for file in source.paths[:1]]
         out = PredictionFolder(output, label_format.suffix, task, card.id, overwrite=overwrite, reserved=reserved)
         if cluster is None:
-            written = _predict_here(sources, load_predictor(models, card.id, device), settings, out, quiet=as_json)
+            written = _predict_here(
+                sources, load_predictor(models, card.id, device, runtime), settings, out, quiet=as_json
+            )
         else:
             from napari_medseg.cli.cluster.predict import predict_on_cluster
 
-            requested = make_model_request(models, card, device)
+            requested = make_model_request(models, card, device, choose_wish(models, runtime))
             written = predict_on_cluster(cluster, sources, settings, (output, out), requested, quiet=as_json)
     _echo_result(card.id, written, found, as_json=as_json)
 
