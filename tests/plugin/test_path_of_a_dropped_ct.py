@@ -18,7 +18,7 @@ from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.sample_data import SAMPLES
 from napari_medseg.workflow.workspace import PACKAGE_DIR, Workspace
 
-MAX_FILES = 55
+MAX_FILES = 58
 """30 before values of DICOM (unit, padding), groups, and the prediction of other cases got files of their own; 35 until
 drafts were prepared in a thread, and slabs and labels kept the memory of reading low; 38 before networks were built
 without memory first; 39 before drafts had a room, masks were found in a drop, windows had presets, probabilities were
