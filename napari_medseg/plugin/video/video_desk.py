@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class VideoDesk(QObject):
     """At most one open video. Either it is seen, or a case: to go to another time closes the case, whose draft is kept.
 
-    `seen` is emitted when the video is shown; `may_return` is asked whether it comes back when a case is closed.
+    `seen` is emitted just before the video is shown; `may_return` is asked whether it comes back when a case is closed.
 
     Parameters
     ----------
@@ -150,9 +150,9 @@ class VideoDesk(QObject):
         if self._case_controller.current is not None:
             self._case_controller.leaving.emit()
             self._case_controller.close_case()
+        self.seen.emit()
         self.shown.show(number, plays=self.player.is_playing)
         self.strip.show_mode(on_video=True)
-        self.seen.emit()
 
     def take_frame(self) -> None:
         """Make a case of the frame that is seen, and open it; one that is a case already is opened."""
