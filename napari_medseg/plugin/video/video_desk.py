@@ -217,6 +217,7 @@ class VideoDesk(QObject):
         self.cases.show_video(path.absolute(), reader.index)
         self.labels.show_video(self.shown)
         self.go_to(min(self._go_to, reader.index.n_frames - 1))
+        self.place.settle()
 
     def _show_strip(self, path: Path) -> None:
         with show_errors():
@@ -240,10 +241,7 @@ class VideoDesk(QObject):
         show_problem(str(error))
 
     def _on_cancel(self) -> None:
-        if self.opening.is_running:
-            self.close_video()
-        else:
-            self.work.cancel()
+        (self.close_video if self.opening.is_running else self.work.cancel)()
 
     def _on_moved(self, number: int) -> None:
         self.player.stop()
