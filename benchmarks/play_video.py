@@ -3,7 +3,7 @@
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from long_videos import RATE, write_segment
@@ -14,6 +14,9 @@ from napari_medseg.plugin.demo.demo import open_window
 from napari_medseg.plugin.demo.window_driver import WindowDriver
 from napari_medseg.workflow.video.predicted_frames import PredictedFrames
 from napari_medseg.workflow.workspace import Workspace
+
+if TYPE_CHECKING:
+    from napari_medseg.plugin.dock import Dock
 
 TASK = "instruments"
 WINDOW = (1280, 720)
@@ -62,7 +65,7 @@ def _write_labels(workspace: Workspace, path: Path) -> None:
         labels.close()
 
 
-def _play(driver: WindowDriver, dock: Any, path: Path, seconds: float) -> dict[str, Any]:
+def _play(driver: WindowDriver, dock: "Dock", path: Path, seconds: float) -> dict[str, Any]:
     dock.worklist.importer.read([path])
     desk = dock.video
     driver.wait_until("video", lambda: desk.shown is not None and not desk.shown.is_waiting, WAIT_S)

@@ -46,7 +46,7 @@ REFRESH_AFTER_MS = 200
 
 
 class SlideView(QObject):
-    """Shows one slide at a time, and makes cases of its fields; `seen` is emitted just before it is put into the canvas.
+    """Shows one slide at a time, and makes cases of its fields; `seen` is emitted before it is put into the canvas.
 
     `may_return` is asked whether it comes back when a case is closed.
 

@@ -26,8 +26,7 @@ class VideoDock(QDockWidget):
         """Show the dock below the canvas of a window; a widget without a window shows none."""
         if not isinstance(window, QMainWindow):
             return
-        if not self.isVisible():
-            self._widths = _measure_sides(window)
+        self._widths = _measure_sides(window)
         if self._window is not window:
             self._window = window
             # Only below the canvas: the docks at the sides keep their height.
@@ -57,7 +56,7 @@ class VideoDock(QDockWidget):
         self.closed.emit()
 
     def _set_sizes(self) -> None:
-        """Below the strip of a slide, and with napari's slider, Qt takes width from the docks at the sides: undo that."""
+        """Give back what Qt takes from the docks at the sides, below the strip of a slide or with napari's slider."""
         window, widths = self._window, self._widths
         if window is None or not isalive(self) or not self.isVisible():
             return
