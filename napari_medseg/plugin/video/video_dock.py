@@ -61,8 +61,9 @@ class VideoDock(QDockWidget):
         if window is None or not isalive(self) or not self.isVisible():
             return
         window.resizeDocks([self], [HEIGHT_PX], Qt.Orientation.Vertical)
-        if widths and all(isalive(dock) for dock in widths):
-            window.resizeDocks(list(widths), list(widths.values()), Qt.Orientation.Horizontal)
+        narrow = [dock for dock, width in widths.items() if isalive(dock) and dock.width() < width]
+        if narrow:  # naming the others, too, has no effect in Qt
+            window.resizeDocks(narrow, [widths[dock] for dock in narrow], Qt.Orientation.Horizontal)
 
 
 def _measure_sides(window: QMainWindow) -> dict[QDockWidget, int]:
