@@ -1,4 +1,4 @@
-"""A window that is quicker than the server: its next order comes before the server knows that the last one is served."""
+"""A window that is quicker than the server: its next order comes before the last one has ended here."""
 
 import asyncio
 import json
@@ -62,9 +62,12 @@ def test_a_fault_that_comes_with_the_end_of_an_order_is_not_lost() -> None:
             wire.put(ORDER, seq=7)
             await asyncio.sleep(0)
 
-        with pytest.raises(WireError, match="out of turn"):
+        async def serve() -> None:
             await session.run_until_cancelled(1, work())
             await asyncio.wait_for(session.conversation.receive_message(), 1)
+
+        with pytest.raises(WireError, match="out of turn"):
+            await serve()
 
     asyncio.run(converse())
 
