@@ -10,6 +10,7 @@ from pytestqt.qtbot import QtBot
 
 from napari_medseg.core import formats
 from napari_medseg.inference.events import PredictionPart
+from napari_medseg.plugin.drafts.first_parts import FirstParts
 from napari_medseg.workflow.workspace import Workspace
 
 
@@ -17,6 +18,7 @@ def test_parts_are_shown_read_only_and_replaced_by_the_result_or_taken_away(
     window: SimpleNamespace, ws: Workspace, qtbot: QtBot, tmp_path: Path
 ) -> None:
     desk = window.case_controller
+    parts = FirstParts(window.viewer, desk, window.prediction_queue)
     image = phantom(0, n_slices=4)
     path = tmp_path / "series.nii.gz"
     formats.write_image(path, image)
@@ -39,3 +41,4 @@ def test_parts_are_shown_read_only_and_replaced_by_the_result_or_taken_away(
     assert desk.current.labels_layer is layer
     assert layer.editable
     assert layer.data.shape == image.spatial_shape
+    parts.deleteLater()
