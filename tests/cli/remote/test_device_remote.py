@@ -14,6 +14,9 @@ from pydantic import SecretStr
 from workflow_phantoms import phantom
 
 from napari_medseg.core import formats
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.workflow.cluster.case_request import make_model_request
 from napari_medseg.workflow.remote.server_settings import ServerSettings, write_server
 from napari_medseg.workflow.serving import server as serving
 from napari_medseg.workflow.serving.tokens import TokenFile
@@ -72,9 +75,10 @@ def test_a_server_predicts_and_is_scored_for_a_command(
         code, out, err = medseg("evaluate", *scoring, "--registry", registry, "--device", "remote", "--json")
         assert code == 0, err
         assert [row["mean_dice"] for row in json.loads(out)["images"]] == [1.0, 1.0]
-    code, _, err = medseg(*predict, "--device", "remote", "--overwrite")
-    assert code == 1
-    assert "cannot be reached" in err or "127.0.0.1" in err, "no fall-back to this computer, and the reason"
+    code, out, _ = medseg(*predict, "--device", "remote", "--overwrite")
+    answer = json.loads(out)
+    assert (code, answer["files"]) == (1, []), "no fall-back to this computer"
+    assert sum("no server answers at this address and port" in text for text in answer["errors"]) == 2
 
 
 def test_a_server_that_was_never_chosen_is_said(medseg: Medseg, registry: Path, tmp_path: Path) -> None:
@@ -84,3 +88,9 @@ def test_a_server_that_was_never_chosen_is_said(medseg: Medseg, registry: Path, 
     )
     assert code == 1
     assert "no server was chosen" in err
+
+
+def test_workers_do_not_ask_a_server(registry: Path, tmp_path: Path) -> None:
+    models = ModelRegistry(registry, tmp_path / "none")
+    with pytest.raises(MedSegError, match="workers compute themselves"):
+        make_model_request(models, models.get_live_card("lungs"), "remote")
