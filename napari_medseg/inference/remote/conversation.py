@@ -244,4 +244,6 @@ class OrderCancelled(Exception):
 def describe_closing(error: Exception) -> str:
     """Return why a connection was closed, as the other end or the network gave it."""
     close = getattr(error, "rcvd", None)
-    return str(close.reason) if close is not None and close.reason else get_reason(error)
+    if close is None:
+        return "the other end or the network is gone"
+    return str(close.reason) if close.reason else get_reason(error)
