@@ -23,7 +23,8 @@ MAX_FILES = 58
 drafts were prepared in a thread, and slabs and labels kept the memory of reading low; 38 before networks were built
 without memory first; 39 before drafts had a room, masks were found in a drop, windows had presets, probabilities were
 kept with a prediction, parts that lie apart were dropped, an image was compared with the training images, and a missing
-lung was called suspicious; 52 before drops were sorted by task, and the images of the next cases were read ahead."""
+lung was called suspicious; 52 before drops were sorted by task, and the images of the next cases were read ahead;
+55 before OpenVINO computed, batch and tile were measured, and the list of cases had pictures."""
 CT_SLICE = SAMPLES / "ct_a0001" / "dicom" / "A0001_z031.dcm"
 
 
