@@ -60,7 +60,8 @@ class FieldOutlines:
             self._layer.edge_color = colours
             return
         self.hide()
-        self._add_layer(colours)
+        if fields:
+            self._add_layer(colours)
 
     def hide(self) -> None:
         """Remove the layer."""
@@ -129,7 +130,7 @@ def _find_colours(states: Sequence[str]) -> NDArray[np.float32]:
 
 
 def _make_lines(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the four sides of boxes (n, 4), each a corner and the way to the next: (4 n, 2, 2) in pixels of level 0."""
+    """Return the four sides of boxes (n, 4), each a corner and the way to the next: (4 n, 2, 2), pixels of level 0."""
     top, left, bottom, right = boxes.T
     corners = np.stack([top, left, top, right, bottom, right, bottom, left], axis=1).reshape(-1, 4, 2)
     return np.stack([corners, np.roll(corners, -1, axis=1) - corners], axis=2).reshape(-1, 2, 2)
