@@ -141,7 +141,7 @@ def _predict(whole: WholeSlide, slide: Slide, card: ModelCard, predictor: "Predi
 
 def _show(progress: Progress, bar: TaskID, event: SlideProgress) -> None:
     left = "" if event.seconds_left is None else f"{format_seconds(event.seconds_left)} left"
-    found = f"{event.n_objects:,} objects" if event.n_objects else ""
+    found = f"{event.n_objects:,} object{'s' * (event.n_objects != 1)}" if event.n_objects else ""
     progress.update(bar, completed=event.done, left=", ".join(filter(None, (found, left))))
     if event.notice:
         progress.console.print(f"medseg: note: {event.notice}", markup=False, highlight=False)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,7 @@ def test_corrected_fields_win_on_the_command_line(tmp_path: Path, slide: Path, m
     ws = Workspace.open(tmp_path / "project", tmp_path / "registry")
     ((field, case, _),) = [(one.field, one.row.case, 0) for one in list_slide_fields(ws, slide)]
     accept(ws, open_review(ws, case, None), np.zeros((300, 300), np.uint16), load_image(ws, case))
+    stored = [path for path in (tmp_path / "project/labels").iterdir() if path.is_file()]
     ws.close()
     target = tmp_path / "x"
     asked = ("--slide", slide, "--fields", "--format", "ome-zarr", "--json")
@@ -150,3 +152,11 @@ def test_corrected_fields_win_on_the_command_line(tmp_path: Path, slide: Path, m
     labels = zarr.open_group(str(target / "labels.zarr"), mode="r")["0"]
     assert not labels[field.y : field.y + 300, field.x : field.x + 300].any()
     assert labels[:].any()
+    for file in stored:
+        file.write_bytes(b"damaged")
+    for more in ((), ("--fields",)):  # the rest of the slide is written all the same
+        refused = invoke("export", tmp_path / "out", "-o", tmp_path / "y", "--slide", slide, *more, *project)
+        assert refused.exit_code == 1
+        assert "left out" in str(refused.exception).lower()
+        assert (tmp_path / "y/labels.geojson").is_file()
+        shutil.rmtree(tmp_path / "y")
