@@ -164,8 +164,8 @@ def _open_local(choice: ClusterChoice) -> Iterator[Cluster]:
                 processes=True,
                 host="127.0.0.1",  # no port is open to other machines
                 memory_limit=memory,
-                dashboard_address="127.0.0.1:0" if has_pages else None,
-                worker_dashboard_address="127.0.0.1:0" if has_pages else None,
+                dashboard_address="127.0.0.1:0",  # None would be port 8787 on all addresses
+                worker_dashboard_address="127.0.0.1:0",
                 silence_logs=logging.CRITICAL,
                 env={"OMP_NUM_THREADS": str(threads)},
             )

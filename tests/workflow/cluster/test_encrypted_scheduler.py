@@ -4,6 +4,7 @@ import logging
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,13 +40,13 @@ def address(authority: ClusterChoice) -> Iterator[str]:
     cert, key = str(authority.tls_cert), str(authority.tls_key)
     ours = {"tls_scheduler_cert": cert, "tls_scheduler_key": key, "tls_client_cert": cert, "tls_client_key": key}
     security = Security(tls_ca_file=str(authority.tls_ca), require_encryption=True, **ours)
-    options = {"host": "127.0.0.1", "dashboard_address": None, "silence_logs": logging.CRITICAL}
+    options = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL}
     with LocalCluster(n_workers=0, protocol="tls://", security=security, **options) as scheduler:
         yield scheduler.scheduler_address
 
 
-def choose(address: str, of: ClusterChoice) -> ClusterChoice:
-    return ClusterChoice(0, address, None, of.tls_ca, of.tls_cert, of.tls_key)
+def choose(address: str, certificates: ClusterChoice) -> ClusterChoice:
+    return replace(certificates, scheduler=address)
 
 
 def test_a_client_of_the_same_authority_is_let_in(address: str, authority: ClusterChoice) -> None:
@@ -54,11 +55,15 @@ def test_a_client_of_the_same_authority_is_let_in(address: str, authority: Clust
         assert cluster.count_threads() == 0
 
 
-def test_clients_without_or_of_another_authority_are_not(
-    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_clients_of_another_authority_are_not(
+    address: str, authority: ClusterChoice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "CONNECT_S", 0.5)
     other = make_authority(tmp_path / "theirs")
-    for choice in (choose(address, other), ClusterChoice(0, address), ClusterChoice(0, address.replace("tls", "tcp"))):
-        with pytest.raises(MedSegError, match="cannot be reached"), open_cluster(choice):
+    stranger = replace(other, tls_ca=authority.tls_ca)  # trusts the scheduler, which does not trust it
+    for choice in (other, stranger, ClusterChoice()):
+        with pytest.raises(MedSegError, match="cannot be reached"), open_cluster(choose(address, choice)):
             pass
+    plain = address.replace("tls://", "tcp://")
+    with pytest.raises(MedSegError, match="both use the same protocol"), open_cluster(ClusterChoice(0, plain)):
+        pass
