@@ -180,14 +180,20 @@ def _predict_slide(call: _Call, slide: Path, folder: Path) -> dict[str, Any]:
         else:
             refuse_other_choice(folder, opened, call.um_per_pixel, everywhere=call.everywhere)
         with continue_prediction(folder, opened, (call.card.id, call.card.weights_sha256)) as whole:
-            if call.cluster is None:
-                _predict(whole, opened, call.card, call.predictor, quiet=call.as_json)
-            elif not whole.is_complete:
-                from napari_medseg.cli.cluster.slide import predict_slide_on_cluster
-
-                requested = make_model_request(call.models, call.card, call.device)
-                predict_slide_on_cluster(call.cluster, whole, slide, requested, quiet=call.as_json)
+            if not whole.is_complete:
+                _predict_chunks(call, whole, opened, slide)
             return _describe(whole, as_json=call.as_json)
+
+
+def _predict_chunks(call: _Call, whole: WholeSlide, opened: Slide, slide: Path) -> None:
+    """Predict the chunks that are left, here or on the workers."""
+    if call.cluster is None:
+        _predict(whole, opened, call.card, call.predictor, quiet=call.as_json)
+        return
+    from napari_medseg.cli.cluster.slide import predict_slide_on_cluster
+
+    requested = make_model_request(call.models, call.card, call.device)
+    predict_slide_on_cluster(call.cluster, whole, slide, requested, quiet=call.as_json)
 
 
 def _predict(whole: WholeSlide, slide: Slide, card: ModelCard, predictor: "Predictor", *, quiet: bool) -> None:
