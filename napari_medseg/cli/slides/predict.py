@@ -100,7 +100,8 @@ def predict(
     choice = choose_cluster(workers, scheduler, memory, tls_ca, tls_cert, tls_key)
     models = open_registry(registry)
     call = _Call(models, choose_model_card(models, task, model), device, choice, um_per_pixel, everywhere, as_json)
-    described, n_failed = [], 0
+    described: list[dict[str, Any]] = []
+    n_failed = 0
     with call.stack:
         for slide, folder in _choose_folders(slides, output):
             try:
