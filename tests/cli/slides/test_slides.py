@@ -99,6 +99,26 @@ def test_a_prediction_that_was_stopped_goes_on(tmp_path: Path, slide: Path, mode
     assert zarr.open_group(str(tmp_path / "x" / "labels.zarr"), mode="r")["0"].shape == (1500, 4100)
 
 
+def test_several_slides_get_a_folder_each_and_one_that_fails_stops_no_other(
+    tmp_path: Path, slide: Path, model: NamedDiscModel
+) -> None:
+    torn = tmp_path / "torn.svs"
+    torn.write_bytes(b"II*torn")
+    other = write_slide(tmp_path / "b.tif", draw_discs(1100, 1200, 5))
+    result = invoke("predict", slide, torn, other, "-o", tmp_path / "out", "--json")
+    assert result.exit_code == 1
+    first, failed, last = json.loads(result.stdout)["slides"]
+    assert (first["objects"], last["objects"]) == (N_DISCS, 5)
+    assert failed["slide"] == str(torn)
+    assert failed["error"] in result.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b"]
+    n_predicted = model.n_predicted
+    assert json.loads(invoke("predict", slide, torn, other, "-o", tmp_path / "out", "--json").stdout)["slides"][0]
+    assert model.n_predicted == n_predicted
+    refused = invoke("predict", slide, tmp_path / "A.svs", "-o", tmp_path / "out")
+    assert "several slides are named a" in str(refused.exception)
+
+
 def test_the_folder_of_another_slide_is_refused(tmp_path: Path, slide: Path, model: NamedDiscModel) -> None:
     other = write_slide(tmp_path / "b.tif", draw_discs(1100, 1200, 5))
     read_json(invoke("predict", other, "-o", tmp_path / "out", "--json"))
