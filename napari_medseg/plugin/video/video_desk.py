@@ -27,7 +27,7 @@ from napari_medseg.plugin.video.video_questions import Question, show_form
 from napari_medseg.plugin.video.video_strip import VideoStrip
 from napari_medseg.plugin.video.video_work import VideoWork
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
-from napari_medseg.workflow.video.chosen_frames import list_project_videos
+from napari_medseg.workflow.video.chosen_frames import list_frame_cases, list_project_videos
 from napari_medseg.workflow.video.moved_videos import get_frames
 from napari_medseg.workflow.workspace import Workspace
 
@@ -92,7 +92,8 @@ class VideoDesk(QObject):
         self._go_to = number
         self.strip.set_enabled(enabled=False)
         self._show_strip(path)
-        self.opening.open(path)
+        with show_errors():
+            self.opening.open(path, list_frame_cases(self._workspace), self._workspace.project.folder)
 
     def open_videos(self, videos: Sequence[Path]) -> None:
         """Open the first of some videos; the others can be chosen in the strip."""
@@ -210,7 +211,7 @@ class VideoDesk(QObject):
         self.player.ended.connect(self.shown.settle)
         self.shown.failed.connect(show_problem)
         self.strip.set_theme(self._viewer.theme)
-        self.marks.show_video(path)
+        self.marks.show_video(reader)
         if not self._copies_frames:  # from the first video on, as its frames are read also when it is closed
             self._copies_frames = True
             self._worklist.image_loaded.connect(self.marks.keep_copy)

@@ -41,7 +41,7 @@ class DrawnLabels:
         self._predicted = predicted
         self._reader = reader
         self._accepted: dict[int, tuple[Row, int | None]] = {}
-        shown = find_frames_of((row[0] for row in rows), reader.path)
+        shown = find_frames_of((row[0] for row in rows), reader, folder)
         for row in rows:
             if (frames := shown.get(row[0].id)) is not None:
                 for place, number in enumerate(frames.numbers):
