@@ -179,7 +179,8 @@ class VideoReader:
             with translate_video_errors(self.path):
                 self._wanted_pts = int(self.index.pts[max(0, number - self._steps_back)])
                 if start is not None:
-                    self._seek(start)
+                    with suppress(PermissionError):  # AVI has no place before its first frame, and says so like that
+                        self._seek(start)
                 if (frame := self._go_to(number)) is not None:
                     return frame
         raise MedSegError(
@@ -219,8 +220,7 @@ class VideoReader:
         else:
             begins = int(index.key_pts[place])
             target = min(begins, int(index.key_dts[place])) if self._seeks_by_decoding else begins
-        with suppress(*(PermissionError,) * (place < 0)):  # AVI has no place before its first frame: it is there now
-            self._container.seek(target, stream=self._stream, backward=True, any_frame=False)
+        self._container.seek(target, stream=self._stream, backward=True, any_frame=False)
         self._last, self._is_count_lost = None, False
         self._counted = int(index.keys[max(0, place)]) - 1
         self._frames = self._iterate()
