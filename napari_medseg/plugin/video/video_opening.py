@@ -29,6 +29,42 @@ def choose_video_task(reader: VideoReader, worklist: Worklist, tasks: Iterable[T
         worklist.choose_task(found.name)
 
 
+class VideoOffer(QObject):
+    """Finds out whether the video of a case is there to be offered, in a thread: a share that is gone takes seconds.
+
+    Notes
+    -----
+    `found` carries the path, or `None` if there is none to offer; those in `refused` were closed by a person.
+    """
+
+    found = Signal(object)
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self.refused: set[Path | None] = set()
+        self._asked: Path | None = None
+
+    def find(self, video: Path | None) -> None:
+        """Look for the file of a video, instead of the one before."""
+        self._asked = None if video in self.refused else video
+        if self._asked is None:
+            self.found.emit(None)
+            return
+        worker = Worker(((path, path.is_file()) for path in [self._asked]), self)
+        worker.yielded.connect(self._tell)
+        worker.start()
+
+    def allow(self, video: Path) -> None:
+        """Offer a video again that a person opens now, and nothing else meanwhile."""
+        self.refused.discard(video)
+        self._asked = None
+
+    def _tell(self, item: tuple[Path, bool]) -> None:
+        path, is_there = item
+        if path == self._asked:
+            self.found.emit(path if is_there else None)
+
+
 class VideoOpening(QObject):
     """Opens one video at a time; another one, or `stop`, gives up the one before.
 
