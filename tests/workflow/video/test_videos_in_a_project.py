@@ -31,10 +31,10 @@ from napari_medseg.workflow.video.moved_videos import (
     get_frames,
     list_cases_of_another_file,
 )
-from napari_medseg.workflow.video.predict_range import predict_range
+from napari_medseg.workflow.video.predict_range import make_plane, predict_range
 from napari_medseg.workflow.video.predicted_frames import PREDICTED_FOLDER, PredictedFrames
 from napari_medseg.workflow.video.write_frames import choose_video_rows, write_frames
-from napari_medseg.workflow.video.write_overlay import DrawnLabels, choose_overlay_path, write_overlay
+from napari_medseg.workflow.video.write_overlay import DrawnLabels, LabelFiles, choose_overlay_path, write_overlay
 from napari_medseg.workflow.workspace import Workspace
 
 TASK = "instruments"
@@ -192,6 +192,19 @@ def test_cases_with_and_without_the_content_are_of_one_video(ws: Workspace, vide
         content = json.loads((folder / "annotations.json").read_text())
         assert [one["video_id"] for one in content["images"]] == [1, 1]
         video.unlink(missing_ok=True)
+
+
+def test_labels_of_files_are_held_for_a_second_and_not_over_a_frame_without(tmp_path: Path) -> None:
+    video, labels = write_video(tmp_path / "op.mp4", n_frames=140), {}
+    with VideoReader(video) as reader:
+        for number in (0, 120):
+            labels[number] = tmp_path / f"{number}.png"
+            plane = make_plane(reader, number)
+            formats.write_labels(labels[number], np.full(plane.spatial_shape, 1, np.uint8), plane)
+        held = LabelFiles(labels, [0, 60, 120], reader)
+        assert [held.read(number) is not None for number in (0, 24, 25, 59, 60, 70, 120)] == [
+            *(True, True, False, False, False, False, True),
+        ]
 
 
 def test_the_videos_of_a_project_are_known(ws: Workspace, video: Path) -> None:
