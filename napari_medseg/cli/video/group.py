@@ -29,12 +29,11 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.video.frame_images import format_time
 from napari_medseg.core.video.frame_index import FrameIndex
-from napari_medseg.core.video.overlay_video import OverlayVideo, draw_labels
 from napari_medseg.core.video.video_reader import VideoReader
 from napari_medseg.workflow.video.chosen_frames import FrameChoice, choose_by_appearance, choose_every
 from napari_medseg.workflow.video.frame_folder import FrameFolder
 from napari_medseg.workflow.video.predict_range import make_plane
-from napari_medseg.workflow.video.write_overlay import choose_overlay_path, make_comment
+from napari_medseg.workflow.video.write_overlay import LabelFiles, choose_overlay_path, write_overlay
 
 if TYPE_CHECKING:
     from napari_medseg.inference.predictor import Predictor
@@ -259,17 +258,5 @@ def _write_overlay(
     reader: VideoReader, files: dict[int, Path], task: Task, output: Path, chosen: Sequence[int]
 ) -> Path:
     path = choose_overlay_path(output, reader, task)
-    begin_s, labels, left_out = reader.index.get_time(chosen[0]), None, set(chosen) - set(files)
-    with OverlayVideo(path, reader.shape[1:3], reader.index.rate, make_comment(reader, task)) as drawn:
-        for number in range(chosen[0], chosen[-1] + 1):
-            try:
-                image = make_plane(reader, number)
-            except MedSegError:  # damaged there: the frame before is shown longer
-                continue
-            if number in files:
-                labels = formats.read_labels(files[number], image)
-            elif number in left_out:
-                labels = None  # those of the frame before are another picture's
-            picture = image.pixels if labels is None else draw_labels(image.pixels, labels, task)
-            drawn.add(picture, reader.index.get_time(number) - begin_s)
+    write_overlay(path, reader, LabelFiles(files, chosen, reader), task, range(chosen[0], chosen[-1] + 1))
     return path

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_medseg.core.image import Image
 from napari_medseg.core.video.frame_index import choose_stream
-from napari_medseg.core.video.video_files import open_container, translate_video_errors
+from napari_medseg.core.video.video_files import count_quarter_turns, open_container, translate_video_errors
 
 MAX_DECODED = 600
 """Frames that are decoded to reach one: key frames are rarely farther apart."""
@@ -19,7 +19,8 @@ MAX_DECODED = 600
 def glimpse_frame(video: Path, number: int) -> Image | None:
     """Return about the frame with a number, axes YXC; `None` if the file does not say where to look.
 
-    If frames are shown equally long, it is that frame; else one beside it.
+    If frames are shown equally long, it is that frame; if their rate varies, another one of the video. It is turned as
+    `VideoReader` turns it.
 
     Raises
     ------
@@ -41,4 +42,5 @@ def glimpse_frame(video: Path, number: int) -> Image | None:
                 break
         if shown is None:
             return None
-        return Image(np.asarray(shown.to_ndarray(format="rgb24")), "YXC", units="rgb", name=f"{video.stem} {number}")
+        upright = np.rot90(shown.to_ndarray(format="rgb24"), count_quarter_turns(shown))
+        return Image(np.ascontiguousarray(upright), "YXC", units="rgb", name=f"{video.stem} {number}")

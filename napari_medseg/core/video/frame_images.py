@@ -20,8 +20,8 @@ CACHE_BYTES = 40 * 2**20
 """For cases that are read one after another; a video that is shown has a larger cache of its own."""
 
 
-def read_frames(frames: VideoFrames) -> Image:
-    """Read frames as an image, axes YXC, or ZYXC for a series.
+def read_frames(frames: VideoFrames, reader: VideoReader | None = None) -> Image:
+    """Read frames as an image, axes YXC, or ZYXC for a series; with `reader` if the video is open.
 
     The group is the video, or the patient whom its name states. The notes say the time.
 
@@ -30,7 +30,7 @@ def read_frames(frames: VideoFrames) -> Image:
     MedSegError
         If the video has no such frame, it cannot be decoded, or another file is at its place now.
     """
-    reader = _open(frames.video)
+    reader = reader or _open(frames.video)
     if not frames.belongs_to(reader.index.content):
         raise MedSegError(
             f"{frames.video.name} is another video than the one that {frames.title} was taken from. Put the first one "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from napari_medseg.core.errors import MedSegError
 
 if TYPE_CHECKING:
+    from av import VideoFrame
     from av.container import InputContainer
 
 VIDEO_SUFFIXES = (
@@ -20,6 +21,7 @@ _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpegts,mpeg,asf"
 _ONLY_THIS_FILE = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
 """A playlist under the name of a video would open other files and addresses."""
 _SYNC_BYTE, _PACKETS_OF_STREAMS = 0x47, (188, 192)
+_QUARTER_TURN = 90
 _NEEDS = 'videos need one more package. Install it: pip install "napari-medseg[video]"'
 
 
@@ -52,6 +54,11 @@ def open_container(path: Path, options: Mapping[str, str]) -> "InputContainer":
         str(path.absolute()), options=_ONLY_THIS_FILE | dict(options), metadata_errors="replace"
     )
     return found
+
+
+def count_quarter_turns(frame: "VideoFrame") -> int:
+    """Return by how many quarter turns a decoded frame must be turned, against the clock, to be upright: 0 to 3."""
+    return round(float(getattr(frame, "rotation", 0)) / _QUARTER_TURN) % 4
 
 
 @contextmanager

@@ -8,6 +8,7 @@ and decoding goes on from where it is if that is nearer than the key frame.
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -19,7 +20,12 @@ from napari_medseg.core.decoded_size.limit import refuse_above_limit
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.video.frame_cache import FrameCache
 from napari_medseg.core.video.frame_index import FrameIndex, choose_stream, read_file_state, read_index
-from napari_medseg.core.video.video_files import load_av, open_container, translate_video_errors
+from napari_medseg.core.video.video_files import (
+    count_quarter_turns,
+    load_av,
+    open_container,
+    translate_video_errors,
+)
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -29,7 +35,6 @@ STEPS_BACK = 1
 """So many frames before a wanted one are decoded in full, so that a step back needs no new start."""
 MAX_THREADS = 8
 MAX_TRIES = 4
-_QUARTER_TURN = 90
 
 
 def never() -> bool:
@@ -82,7 +87,7 @@ class VideoReader:
         self._steps_back = STEPS_BACK
         first = self._decode_first()
         self._size = first.width, first.height
-        self._quarter_turns = round(float(getattr(first, "rotation", 0)) / _QUARTER_TURN) % 4
+        self._quarter_turns = count_quarter_turns(first)
         height, width = (first.height, first.width) if self._quarter_turns % 2 == 0 else (first.width, first.height)
         self.shape: tuple[int, int, int, int] = (self.index.n_frames, height, width, 3)
         self.codec = str(self._stream.codec_context.name)
@@ -174,7 +179,8 @@ class VideoReader:
             with translate_video_errors(self.path):
                 self._wanted_pts = int(self.index.pts[max(0, number - self._steps_back)])
                 if start is not None:
-                    self._seek(start)
+                    with suppress(PermissionError):  # AVI has no place before its first frame, and says so like that
+                        self._seek(start)
                 if (frame := self._go_to(number)) is not None:
                     return frame
         raise MedSegError(
@@ -185,14 +191,13 @@ class VideoReader:
     def _go_to(self, number: int) -> "VideoFrame | None":
         for frame in self._frames:
             at = self._find_number(frame)
-            if at is None:
-                continue
-            self._last = at
-            self._cache.add(at, frame)
-            if at == number:
-                return frame
-            if at > number:
-                return None
+            if at is None and self.index.is_counted and self._is_count_lost:
+                break  # up to the next start no frame has a number, and the file may be hours long
+            if at is not None:
+                self._last = at
+                self._cache.add(at, frame)
+                if at >= number:
+                    return frame if at == number else None
             if self._is_cancelled():
                 raise ReadCancelled("another frame is wanted")
         self._last = None

@@ -20,7 +20,6 @@ from napari_medseg.plugin.layers import compute_contrast_limits
 from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow import cases
 from napari_medseg.workflow.case_images.middle_plane import read_middle_plane
-from napari_medseg.workflow.case_images.problems import ImageFault, ImageProblem
 from napari_medseg.workflow.guidance.probability_cache import CACHE_FOLDER
 from napari_medseg.workflow.workspace import Workspace
 
@@ -50,6 +49,7 @@ class Thumbnails(QObject):
         self._pictures: OrderedDict[int, QPixmap] = OrderedDict()
         self._waiting: OrderedDict[int, tuple[Case, Image | None]] = OrderedDict()
         self._failed: set[int] = set()
+        self._compared: set[int] = set()
         self._worker: Worker | None = None
         self._empty, self._broken = _make_grey_square(), _make_broken_picture()
 
@@ -66,8 +66,8 @@ class Thumbnails(QObject):
         self._failed.difference_update(case_ids)
 
     def add_image(self, case: Case, image: Image) -> None:
-        """Make the picture of a case whose image is in memory."""
-        if case.id not in self._pictures:
+        """Make the picture of a case whose image is in memory; it replaces one that was not compared with the case."""
+        if case.id not in self._compared:
             self._ask(case, image)
 
     def close(self) -> None:
@@ -87,23 +87,24 @@ class Thumbnails(QObject):
             self._worker.ended.connect(self._on_ended)
             self._worker.start()
 
-    def _make_waiting(self) -> Generator[tuple[int, NDArray[np.uint8] | None]]:
+    def _make_waiting(self) -> Generator[tuple[int, NDArray[np.uint8] | None, bool]]:
         """Make one picture after the other, in the thread; what is asked for meanwhile comes first."""
         while self._waiting:
             try:
                 case_id, (case, image) = self._waiting.popitem(last=True)
             except KeyError:  # the last one was dropped by the main thread
                 return
-            yield case_id, load_thumbnail(self._workspace, case, image)
+            yield case_id, load_thumbnail(self._workspace, case, image), image is not None
 
-    def _on_made(self, item: tuple[int, NDArray[np.uint8] | None]) -> None:
-        case_id, grey = item
+    def _on_made(self, item: tuple[int, NDArray[np.uint8] | None, bool]) -> None:
+        case_id, grey, is_compared = item
         if grey is None:
             self._failed.add(case_id)
             self.made.emit()  # it may be crossed out now
             return
         self._failed.discard(case_id)
         self._pictures[case_id] = _make_picture(grey)
+        (self._compared.add if is_compared else self._compared.discard)(case_id)
         while len(self._pictures) > MAX_KEPT:
             self._pictures.popitem(last=False)
         self.made.emit()
@@ -116,15 +117,19 @@ class Thumbnails(QObject):
 
 
 def load_thumbnail(workspace: Workspace, case: Case, image: Image | None) -> NDArray[np.uint8] | None:
-    """Return the thumbnail of a case, from the cache or from its image; `None` if it cannot be read. In a thread."""
+    """Return the thumbnail of a case, from the cache or from its image; `None` if it cannot be read. In a thread.
+
+    Only the picture of an image that was compared with the case is written: another file may lie at its place now.
+    """
     path = get_thumbnail_path(workspace.project.folder, case)
     if (known := _read_thumbnail(path)) is not None:
         return known
     try:
-        image = image or _read_least(workspace, case)
-        if image is None:
+        if image is None and (plane := read_middle_plane(workspace.project.folder, case)) is not None:
+            return make_thumbnail(plane)
+        if image is None and prod(case.shape) > MAX_READ_VOXELS:
             return None
-        made = make_thumbnail(image)
+        made = make_thumbnail(image or cases.load_image(workspace, case))
     except (MedSegError, OSError, ValueError, MemoryError) as error:
         logger.info("no thumbnail of case %d: %s", case.id, type(error).__name__)  # not the error, which names the file
         return None
@@ -135,18 +140,6 @@ def load_thumbnail(workspace: Workspace, case: Case, image: Image | None) -> NDA
     except OSError as error:  # such as a full disk: it is made again next time
         logger.info("%s is not written: %s", path.name, type(error).__name__)
     return made
-
-
-def _read_least(workspace: Workspace, case: Case) -> Image | None:
-    """Read the plane that is shown, or the whole image if it is small; `None` if too much would have to be read."""
-    try:
-        plane = read_middle_plane(workspace.project.folder, case)
-    except MedSegError as error:
-        workspace.image_problems.put(case, ImageProblem(ImageFault.UNREADABLE, str(error)))
-        raise
-    if plane is None and prod(case.shape) <= MAX_READ_VOXELS:
-        return cases.load_image(workspace, case)
-    return plane
 
 
 def get_thumbnail_path(folder: Path, case: Case) -> Path:

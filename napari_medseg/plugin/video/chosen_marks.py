@@ -10,6 +10,7 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import write_image_copy
 from napari_medseg.core.records import Case
 from napari_medseg.core.video.frame_paths import VideoFrames
+from napari_medseg.core.video.video_reader import VideoReader
 from napari_medseg.plugin.controllers.open_case import OpenCase
 from napari_medseg.plugin.video.timeline import Mark
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
@@ -17,8 +18,8 @@ from napari_medseg.plugin.widgets.worker import Worker
 from napari_medseg.workflow.video.chosen_frames import (
     ChosenFrame,
     list_chosen_frames,
+    list_frame_cases,
     list_frames_of,
-    list_listed_cases,
 )
 from napari_medseg.workflow.video.moved_videos import (
     describe_cases_of_another_file,
@@ -40,7 +41,7 @@ class ChosenMarks(QObject):
     def __init__(self, workspace: Workspace, parent: QObject) -> None:
         super().__init__(parent)
         self._workspace = workspace
-        self._video: Path | None = None
+        self._video: VideoReader | None = None
         self._frames: dict[int, list[ChosenFrame]] = {}
 
     @property
@@ -53,22 +54,28 @@ class ChosenMarks(QObject):
         """The chosen frames as marks of the time axis."""
         return [Mark(frame.number, frame.state, frame.case.name) for frame in self.frames]
 
-    def show_video(self, video: Path | None) -> None:
-        """Find the cases of a video, and name those of another file that lay there; `None` forgets them."""
+    def show_video(self, video: VideoReader | None) -> None:
+        """Find the cases of an open video, and name those of another file that lay there; `None` forgets them."""
         self._video = video
-        self.find_again()
+        listed: list[Case] = []
+        with show_errors():
+            listed = list_frame_cases(self._workspace) if video is not None else []
+        self._find(listed)
         if video is not None:
             with show_errors():
-                others = list_cases_of_another_file(list_listed_cases(self._workspace), video)
-                if text := describe_cases_of_another_file(others, video):
+                others = list_cases_of_another_file(listed, video, self._workspace.project.folder)
+                if text := describe_cases_of_another_file(others, video.path):
                     show_notice(text)
 
     def find_again(self) -> None:
-        """Look through all cases of the project, because some were added or removed."""
+        """Look through the frames of videos of the project, because some were added or removed."""
+        self._find(None)
+
+    def _find(self, listed: list[Case] | None) -> None:
         self._frames = {}
         if self._video is not None:
             with show_errors():
-                for frame in list_chosen_frames(self._workspace, self._video):
+                for frame in list_chosen_frames(self._workspace, self._video, listed):
                     self._frames.setdefault(frame.case.id, []).append(frame)
         self.changed.emit()
 
@@ -93,9 +100,9 @@ class ChosenMarks(QObject):
             return None  # of another video, maybe of the same name or at the same place
         return find_seen_number(viewer, current, frames)
 
-    def _shows(self, case: Case, video: Path) -> bool:
+    def _shows(self, case: Case, video: VideoReader) -> bool:
         with show_errors():
-            return case.id in find_frames_of([case], video)
+            return case.id in find_frames_of([case], video, self._workspace.project.folder)
         return False
 
     def keep_copy(self, case: Case, image: Image) -> None:

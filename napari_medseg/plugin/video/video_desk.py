@@ -22,12 +22,12 @@ from napari_medseg.plugin.video.seen_labels import SeenLabels
 from napari_medseg.plugin.video.shown_video import ShownVideo
 from napari_medseg.plugin.video.video_dock import VideoDock
 from napari_medseg.plugin.video.video_forms import FrameRange
-from napari_medseg.plugin.video.video_opening import VideoOpening, choose_video_task
+from napari_medseg.plugin.video.video_opening import VideoOffer, VideoOpening, choose_video_task
 from napari_medseg.plugin.video.video_questions import Question, show_form
 from napari_medseg.plugin.video.video_strip import VideoStrip
 from napari_medseg.plugin.video.video_work import VideoWork
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
-from napari_medseg.workflow.video.chosen_frames import list_project_videos
+from napari_medseg.workflow.video.chosen_frames import list_frame_cases, list_project_videos
 from napari_medseg.workflow.video.moved_videos import get_frames
 from napari_medseg.workflow.workspace import Workspace
 
@@ -66,7 +66,7 @@ class VideoDesk(QObject):
         self._case_controller = case_controller
         self._worklist = worklist
         self._dock = dock
-        self.opening = VideoOpening(self)
+        self.opening, self.offer = VideoOpening(self), VideoOffer(self)
         self.shown: ShownVideo | None = None
         self.strip = VideoStrip()
         self.place = VideoDock(self.strip)
@@ -77,6 +77,7 @@ class VideoDesk(QObject):
         self.labels = SeenLabels(self.strip.timeline, self.work, self.marks, worklist, case_controller)
         self._workspace = workspace
         self._copies_frames = False
+        self.strip.videos.list_known = partial(list_project_videos, workspace)
         prediction_queue.predicted.connect(lambda case, _prediction, _labels: self.marks.update_case(case))
         self._connect()
         worklist.importer.openers.append((split_videos, self.open_videos))
@@ -89,10 +90,10 @@ class VideoDesk(QObject):
     def open(self, path: Path, number: int = 0) -> None:
         """Open a video at a frame, instead of the present one; its times are read in a thread."""
         self.close_video()
+        self.offer.allow(path)
         self._go_to = number
-        self.strip.set_enabled(enabled=False)
         self._show_strip(path)
-        self.opening.open(path)
+        self.opening.open(path, list_frame_cases(self._workspace), self._workspace.project.folder)
 
     def open_videos(self, videos: Sequence[Path]) -> None:
         """Open the first of some videos; the others can be chosen in the strip."""
@@ -174,6 +175,7 @@ class VideoDesk(QObject):
         strip = self.strip
         self.opening.opened.connect(self._show_video)
         self.opening.failed.connect(self._on_open_failed)
+        self.offer.found.connect(self._show_offer)
         self.opening.progressed.connect(lambda share: strip.set_progress(f"reading the times of frames, {share:.0%}"))
         strip.moved.connect(self._on_moved)
         strip.play_toggled.connect(self._on_play)
@@ -185,7 +187,7 @@ class VideoDesk(QObject):
         strip.back_requested.connect(self.show_again)
         strip.cancel_requested.connect(self._on_cancel)
         strip.timeline.mark_clicked.connect(self._on_mark)
-        self.place.closed.connect(self.close_video)
+        self.place.closed.connect(self._on_close)
         self.player.stepped.connect(self.go_to)
         self.player.ended.connect(lambda: strip.set_playing(playing=False))
         self.player.is_ready = lambda: self.shown is None or not self.shown.is_waiting
@@ -210,7 +212,7 @@ class VideoDesk(QObject):
         self.player.ended.connect(self.shown.settle)
         self.shown.failed.connect(show_problem)
         self.strip.set_theme(self._viewer.theme)
-        self.marks.show_video(path)
+        self.marks.show_video(reader)
         if not self._copies_frames:  # from the first video on, as its frames are read also when it is closed
             self._copies_frames = True
             self._worklist.image_loaded.connect(self.marks.keep_copy)
@@ -220,14 +222,13 @@ class VideoDesk(QObject):
         self.place.settle()
 
     def _show_strip(self, path: Path) -> None:
-        with show_errors():
-            self.strip.videos.show_video(path, list_project_videos(self._workspace))
+        self.strip.set_enabled(enabled=False)
+        self.strip.videos.show_video(path)
         self.place.show_in(self._dock.window())
 
     def _on_close(self) -> None:
-        """Close the video; it is not listed any more."""
-        if self.path is not None:
-            self.strip.videos.forget(self.path)
+        """Close the video; it is not listed any more, nor offered with its next case."""
+        self.offer.refused.add(self.strip.videos.forget_shown())
         self.close_video()
 
     def _on_video_chosen(self, path: Path) -> None:
@@ -274,14 +275,15 @@ class VideoDesk(QObject):
 
     def _offer_video(self, frames: VideoFrames | None) -> None:
         """Show the way to the video of a case, as after a restart, when no video is open."""
-        if self.opening.is_running:
-            return
-        if frames is not None and frames.video.is_file():
-            self.strip.set_enabled(enabled=False)
-            self.strip.show_mode(on_video=False)
-            self._show_strip(frames.video)
-        else:
+        if not self.opening.is_running:
+            self.offer.find(None if frames is None else frames.video)
+
+    def _show_offer(self, video: Path | None) -> None:
+        if video is None:
             self.place.hide()
+        else:
+            self.strip.show_mode(on_video=False)
+            self._show_strip(video)
 
     def _follow_case(self, _event: object = None) -> None:
         """Show on the time axis which frame of the open case is seen: of a series, that of its slice."""

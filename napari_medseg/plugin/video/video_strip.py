@@ -1,7 +1,7 @@
 """The strip of a video below the canvas: its time axis, playing, and what is done with its frames."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from napari_medseg.core.video.frame_index import FrameIndex
 from napari_medseg.plugin.video.timeline import Timeline
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
+from napari_medseg.plugin.widgets.notifications import show_errors
 
 MIN_LENGTH = 12
 PLAY, PAUSE = "▶ Play", "❚❚ Pause"
@@ -179,13 +180,17 @@ class VideoStrip(QWidget):
 
 
 class VideoChoice(QComboBox):
-    """Shows which video is open; `chosen` carries the path of another one."""
+    """Shows which video is open; `chosen` carries the path of another one.
+
+    `list_known` returns the videos of the project; it is asked when a person opens the list, as it looks for files.
+    """
 
     chosen = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._dropped: list[Path] = []
+        self.list_known: Callable[[], Sequence[Path]] = tuple
         self._about = ""
         self.setToolTip("Videos that were dropped, or of which this project has frames")
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # long names are cut
@@ -196,9 +201,18 @@ class VideoChoice(QComboBox):
         """Keep videos that were dropped."""
         self._dropped += [path for path in videos if path not in self._dropped]
 
-    def forget(self, video: Path) -> None:
-        """List a video no more, because a person closed it."""
+    def forget_shown(self) -> Path | None:
+        """List the video that is shown no more, because a person closed it; return its path."""
+        video: Path | None = self.currentData()
         self._dropped = [path for path in self._dropped if path != video]
+        return video
+
+    def showPopup(self) -> None:
+        """List also the videos of the project, then open the list."""
+        if (video := self.currentData()) is not None:
+            with show_errors():
+                self.show_video(video, self.list_known())
+        super().showPopup()
 
     def show_video(self, video: Path, known: Sequence[Path] = ()) -> None:
         """List the videos, with the one that is open; videos of one name are told apart by their folders."""

@@ -17,6 +17,8 @@ from napari_medseg.workflow.video.moved_videos import find_frames_of, get_frames
 from napari_medseg.workflow.workspace import Workspace
 
 MAX_CHOSEN = 2000
+MANY = 100
+"""More cases are read with all of the project at once, as each question to the database takes time."""
 
 
 @dataclass(frozen=True)
@@ -94,18 +96,29 @@ def choose_by_appearance(
     yield FrameChoice(tuple(chosen), text)
 
 
-def list_chosen_frames(ws: Workspace, video: Path) -> list[ChosenFrame]:
-    """Return the listed cases of the project that are frames of a video, by frame number; see `find_frames_of`."""
-    listed = list_listed_cases(ws)
-    shown = find_frames_of(listed, video)
+def list_chosen_frames(
+    ws: Workspace, video: Path | VideoReader, listed: Sequence[Case] | None = None
+) -> list[ChosenFrame]:
+    """Return the listed cases of the project that are frames of a video, by frame number; see `find_frames_of`.
+
+    `listed` is what `list_frame_cases` has returned, if it is known already.
+    """
+    listed = list_frame_cases(ws) if listed is None else listed
+    shown = find_frames_of(listed, video, ws.project.folder)
     found = [frame for case in listed if case.id in shown for frame in list_frames_of(ws, case)]
     return sorted(found, key=lambda frame: frame.number)
 
 
-def list_listed_cases(ws: Workspace) -> list[Case]:
-    """Return the cases of the project that were not removed from its list."""
+def list_frame_cases(ws: Workspace) -> list[Case]:
+    """Return the listed cases of the project that are frames of a video, of whichever; no other case is read."""
     removed = ws.project.read_removed_case_ids()
-    return [case for case in ws.project.read_records(Case) if case.id not in removed]
+    ids = [case_id for case_id in ws.project.identities.find_sources(PART_OF_EVERY_PATH) if case_id not in removed]
+    if len(ids) > MANY:
+        wanted = frozenset(ids)
+        found = [case for case in ws.project.read_records(Case) if case.id in wanted]
+    else:
+        found = [ws.project.get_record(Case, case_id) for case_id in ids]
+    return [case for case in found if get_frames(case) is not None]
 
 
 def list_project_videos(ws: Workspace) -> list[Path]:

@@ -78,7 +78,8 @@ class FrameFolder:
         Raises
         ------
         MedSegError
-            If a file is there that may not be replaced: a person's, or one that was changed since.
+            If a file is there that may not be replaced: a person's, one that was changed since, or a picture where
+            labels are to be written, or the reverse.
         """
         if not os.path.lexists(path):
             return False
@@ -87,6 +88,12 @@ class FrameFolder:
             raise MedSegError(
                 f"{path} exists, and {FRAMES_FILE} beside it does not say that this command made it. Move it, or "
                 "choose another folder with -o; it was not overwritten."
+            )
+        if bool(entry.made_by) != bool(self._made_by):
+            there, wanted = ("labels", "a picture") if entry.made_by else ("a picture", "labels")
+            raise MedSegError(
+                f"{path} holds {there} of this frame, and {wanted} would replace it. Choose another folder with -o; it "
+                "was not overwritten."
             )
         if not entry.sha256:
             return False  # a killed command left it

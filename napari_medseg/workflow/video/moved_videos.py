@@ -4,51 +4,91 @@ Recorders give many files the same name, and people replace files. So a case say
 labels of one patient would be shown on the video of another.
 """
 
+import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import use_slashes
+from napari_medseg.core.project.case_files import read_image_copy
 from napari_medseg.core.records import Case
+from napari_medseg.core.video.content_hash import SHORT_DIGITS
 from napari_medseg.core.video.frame_images import read_frames
-from napari_medseg.core.video.frame_index import read_index
+from napari_medseg.core.video.frame_index import read_file_state, read_index
 from napari_medseg.core.video.frame_paths import VideoFrames, parse_frame_path
+from napari_medseg.core.video.video_reader import VideoReader
 
 MAX_KEPT = 64
 MAX_NAMED = 6
+MAX_DIFFERENCE = 2.0
+"""Mean difference in grey levels up to which a frame is that of the project's copy: as much as decoders differ."""
+MIN_CONTRAST = 4.0
+"""Standard deviation in grey levels: a picture with less, such as a black one, is that of many videos."""
+_Shown = tuple[Case, VideoFrames]
 
 
-def find_frames_of(cases: Iterable[Case], video: Path) -> dict[int, VideoFrames]:
+def find_frames_of(
+    cases: Iterable[Case], video: Path | VideoReader, folder: Path | None = None
+) -> dict[int, VideoFrames]:
     """Return the frames of the cases that show a video, by the id of the case.
 
-    A case shows it if its path says that its video has this content, wherever the file lay then. The cases of older
-    projects do not say it: of those that lead to this path, or to a file of the same name that is gone, up to three are
-    compared with the video. If the video itself is gone, cases show it whose path leads there.
+    A case shows it if its path says that its video has this content, wherever the file lay then. Two kinds of cases are
+    compared with it, up to three of each: those of older projects, whose path does not say it, if it leads to this file
+    or to one of the same name that is gone; and those whose path leads here, but says another content, as the file may
+    have been copied or recorded no further then. If the video itself is gone, cases show it whose path leads there.
+
+    Parameters
+    ----------
+    cases
+        Cases of any kind.
+    video
+        The file; if it is open, its reader: then the file is not read again when it has grown.
+    folder
+        Of the project, whose copies tell a video from one that was decoded by another version of the decoder.
     """
-    content = _find_content(video)
-    found: dict[int, VideoFrames] = {}
-    unknown: dict[Path, list[tuple[Case, VideoFrames]]] = {}
-    for case in cases:
-        if (frames := get_frames(case)) is None:
+    return _judge(cases, video, folder)[0]
+
+
+def list_cases_of_another_file(
+    cases: Iterable[Case], video: Path | VideoReader, folder: Path | None = None
+) -> list[Case]:
+    """Return the cases whose path leads to a video, but which were made of another file that lay there before.
+
+    Those that cannot be read now are not among them. Parameters are those of `find_frames_of`.
+    """
+    path = _get_path(video)
+    there = [case for case in cases if (frames := get_frames(case)) is not None and frames.video == path]
+    others = _judge(there, video, folder)[1]
+    return [case for case in there if case.id in others]
+
+
+def name_videos(cases: Iterable[Case], folder: Path | None = None) -> dict[int, str]:
+    """Return a name for the video of each case, the same for all cases of one video: by its content if it is known.
+
+    Cases of older projects do not say the content: it is that of the file to which they lead, if they show it; if that
+    is gone, that of the other cases which lead there.
+    """
+    frames_of = {case: frames for case in cases if (frames := get_frames(case)) is not None}
+    there: dict[Path, list[Case]] = {}
+    for case, frames in frames_of.items():
+        there.setdefault(frames.video, []).append(case)
+    names = {case.id: frames.content or str(frames.video) for case, frames in frames_of.items()}
+    for video, those in there.items():
+        contents = {frames_of[case].content for case in those}
+        if "" not in contents and len(contents) == 1:
             continue
-        if content is None or frames.content:
-            is_shown = frames.video == video.absolute() if content is None else frames.belongs_to(content)
-            found |= {case.id: frames} if is_shown else {}
-        elif frames.video.name == video.name:
-            unknown.setdefault(frames.video, []).append((case, frames))
-    for recorded, shown in unknown.items():
-        if (recorded == video.absolute() or not recorded.exists()) and _shows_same_pixels(video, shown):
-            found |= {case.id: frames for case, frames in shown}
-    return found
-
-
-def list_cases_of_another_file(cases: Iterable[Case], video: Path) -> list[Case]:
-    """Return the cases whose path leads to a video, but which were made of another file that lay there before."""
-    there = [case for case in cases if (frames := get_frames(case)) is not None and frames.video == video.absolute()]
-    shown = find_frames_of(there, video)
-    return [case for case in there if case.id not in shown]
+        with suppress(MedSegError):  # damaged: as if it were gone
+            if (content := _find_content(video)) is not None:
+                names |= dict.fromkeys(find_frames_of(those, video, folder), content[:SHORT_DIGITS])
+                continue
+        if len(known := contents - {""}) == 1:
+            names |= dict.fromkeys((case.id for case in those), *known)
+    return names
 
 
 def describe_cases_of_another_file(cases: Sequence[Case], video: Path) -> str:
@@ -68,37 +108,113 @@ def get_frames(case: Case) -> VideoFrames | None:
     return parse_frame_path(Path(use_slashes(case.sources[0]))) if len(case.sources) == 1 else None
 
 
-def _find_content(video: Path) -> str | None:
+def _get_path(video: Path | VideoReader) -> Path:
+    return (video if isinstance(video, Path) else video.path).absolute()
+
+
+def _find_content(video: Path | VideoReader) -> str | None:
     """Return the hash of a video; `None` if the file is gone."""
+    if isinstance(video, VideoReader):
+        return video.index.content
     return read_index(video).content if video.exists() else None
 
 
+def _judge(
+    cases: Iterable[Case], video: Path | VideoReader, folder: Path | None
+) -> tuple[dict[int, VideoFrames], frozenset[int]]:
+    """Return the frames of the cases that show a video, and the ids of those that were found to be of another one."""
+    path, content = _get_path(video), _find_content(video)
+    found: dict[int, VideoFrames] = {}
+    unsure: dict[tuple[Path, str], list[_Shown]] = {}
+    others: list[int] = []
+    for case in cases:
+        if (frames := get_frames(case)) is None:
+            continue
+        if content is None or (frames.content and frames.belongs_to(content)):
+            found |= {case.id: frames} if content is not None or frames.video == path else {}
+        elif frames.video == path or (not frames.content and frames.video.name == path.name):
+            unsure.setdefault((frames.video, frames.content), []).append((case, frames))
+    for (recorded, stated), shown in unsure.items():
+        if recorded != path and recorded.exists():
+            continue
+        is_same = _get_comparison(_make_question(video, recorded, stated)).ask(shown, video, folder)
+        found |= {case.id: frames for case, frames in shown if is_same}
+        others += [case.id for case, _ in shown if is_same is False]
+    return found, frozenset(others)
+
+
 @dataclass(frozen=True)
-class _Moved:
+class _Question:
+    """Whether a video, in this state of its file, is that which lay at a path, and had a content."""
+
     video: Path
     n_bytes: int
     mtime_ns: int
-    shown: tuple[tuple[Case, VideoFrames], ...]
+    recorded: Path
+    content: str
 
 
-def _shows_same_pixels(video: Path, shown: Iterable[tuple[Case, VideoFrames]]) -> bool:
-    try:
-        state = video.stat()
-    except OSError:
-        return False
-    single_first = sorted(shown, key=lambda one: (len(one[1].numbers), one[1].numbers))
-    return _has_same_pixels(_Moved(video.absolute(), state.st_size, state.st_mtime_ns, tuple(single_first)))
+def _make_question(video: Path | VideoReader, recorded: Path, content: str) -> _Question:
+    path = _get_path(video)
+    state = video.index.file_state if isinstance(video, VideoReader) else None
+    return _Question(path, *(state or read_file_state(path)), recorded, content)
+
+
+class _Comparison:
+    """Compares a video once with all cases of a path, and knows it for any of them; it may be asked by threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked: frozenset[str] = frozenset()
+        self._is_same: bool | None = None
+
+    def ask(self, shown: Sequence[_Shown], video: Path | VideoReader, folder: Path | None) -> bool | None:
+        """Return whether the cases show the video; `None` if none of those that are compared can be read."""
+        hashes = frozenset(case.content_hash for case, _ in shown)
+        with self._lock:
+            if self._is_same is None or not hashes <= self._asked:
+                self._is_same, self._asked = _compare(shown, video, folder), hashes
+            return self._is_same
 
 
 @lru_cache(maxsize=MAX_KEPT)
-def _has_same_pixels(moved: _Moved) -> bool:
+def _get_comparison(_question: _Question) -> _Comparison:
+    return _Comparison()
+
+
+def _compare(shown: Sequence[_Shown], video: Path | VideoReader, folder: Path | None) -> bool | None:
     """Compare the first, the middle and the last case: one alone may be black, as in many videos."""
-    last = len(moved.shown) - 1
+    single_first = sorted(shown, key=lambda one: (len(one[1].numbers), one[1].numbers))
+    last = len(single_first) - 1
+    is_same = None
     for place in sorted({0, last // 2, last}):
-        case, frames = moved.shown[place]
-        try:
-            if read_frames(replace(frames, video=moved.video)).content_hash != case.content_hash:
-                return False
-        except MedSegError:
+        match = _has_same_pixels(*single_first[place], video, folder)
+        if match is False:
             return False
-    return True
+        is_same = is_same or match
+    return is_same
+
+
+def _has_same_pixels(case: Case, frames: VideoFrames, video: Path | VideoReader, folder: Path | None) -> bool | None:
+    """Compare one case; `None` if it says nothing.
+
+    Another version of the decoder gives pixels that differ by a grey level, so the copy in the project counts, too. If
+    the case says another content, only equal pixels of a picture that shows something prove that the file has grown.
+    """
+    try:
+        image = read_frames(
+            replace(frames, video=_get_path(video), content=""), video if isinstance(video, VideoReader) else None
+        )
+    except MedSegError:  # damaged there, or the drive is gone at this moment
+        return None
+    if image.content_hash == case.content_hash:
+        return True if not frames.content or float(image.pixels.std()) >= MIN_CONTRAST else None
+    if frames.content or folder is None:
+        return False
+    try:
+        kept = read_image_copy(folder, case).pixels
+    except MedSegError:
+        return False
+    if kept.shape != image.pixels.shape:
+        return False
+    return bool(np.abs(kept.astype(np.float32) - image.pixels.astype(np.float32)).mean() < MAX_DIFFERENCE)

@@ -26,7 +26,7 @@ from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.video.frame_index import read_index
 from napari_medseg.workflow.output.export_plan import ExportItem
-from napari_medseg.workflow.video.moved_videos import find_frames_of, get_frames
+from napari_medseg.workflow.video.moved_videos import find_frames_of, get_frames, name_videos
 
 ANNOTATIONS = "annotations.json"
 Row = tuple[Case, Correction, str]
@@ -92,10 +92,9 @@ def write_frames(
         If nothing can be written.
     """
     videos: dict[tuple[str, str], list[Row]] = {}
+    names = name_videos(row[0] for row in rows)
     for row in sorted(rows, key=lambda row: (row[0].group, get_frames(row[0]).path)):  # type: ignore[union-attr]
-        frames = get_frames(row[0])
-        assert frames is not None
-        videos.setdefault((row[0].group, frames.content or str(frames.video)), []).append(row)
+        videos.setdefault((row[0].group, names[row[0].id]), []).append(row)
     content = _Content(folder)
     n_done = 0
     for video_id, ((group, _video), those) in enumerate(videos.items(), start=1):

@@ -1,12 +1,14 @@
 """Writes a video with the labels of its frames drawn over them."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
+from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import make_file_stem
 from napari_medseg.core.project.case_files import read_case_labels
@@ -14,11 +16,19 @@ from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.video.overlay_video import OverlayVideo, draw_labels, read_comment
 from napari_medseg.core.video.video_reader import VideoReader
 from napari_medseg.workflow.video.moved_videos import find_frames_of
+from napari_medseg.workflow.video.predict_range import make_plane
 from napari_medseg.workflow.video.predicted_frames import PredictedFrames
 from napari_medseg.workflow.video.write_frames import Row
 
 HOLD_S = 1.0
 """Labels of a predicted frame are drawn on the frames that follow it, for at most so long."""
+
+
+class FrameLabels(Protocol):
+    """The labels of the frames of a video."""
+
+    def read(self, number: int) -> NDArray[Any] | None:
+        """Return the labels of a frame (height, width); `None` if there are none."""
 
 
 class DrawnLabels:
@@ -41,7 +51,7 @@ class DrawnLabels:
         self._predicted = predicted
         self._reader = reader
         self._accepted: dict[int, tuple[Row, int | None]] = {}
-        shown = find_frames_of((row[0] for row in rows), reader.path)
+        shown = find_frames_of((row[0] for row in rows), reader, folder)
         for row in rows:
             if (frames := shown.get(row[0].id)) is not None:
                 for place, number in enumerate(frames.numbers):
@@ -51,7 +61,7 @@ class DrawnLabels:
     @property
     def reach(self) -> int:
         """On how many frames after a predicted one its labels are drawn."""
-        return find_reach(self._predicted, self._reader)
+        return 0 if self._predicted is None else find_reach(self._predicted.numbers, self._reader)
 
     @property
     def has_labels(self) -> bool:
@@ -71,12 +81,42 @@ class DrawnLabels:
         return self._last[1]
 
 
-def find_reach(predicted: PredictedFrames | None, reader: VideoReader) -> int:
+class LabelFiles:
+    """The labels of files that a command wrote, held like those of a prediction in the window.
+
+    Parameters
+    ----------
+    files
+        Path of the labels of each frame.
+    chosen
+        Numbers of the frames that were to be labelled: those without a file have no labels, nor do those after them.
+    reader
+        Of the video.
+    """
+
+    def __init__(self, files: Mapping[int, Path], chosen: Sequence[int], reader: VideoReader) -> None:
+        self._files = files
+        self._chosen = np.array(sorted(chosen), np.int64)
+        self._reader = reader
+        self._reach = find_reach(self._chosen, reader)
+        self._last: tuple[int, NDArray[Any] | None] = -1, None
+
+    def read(self, number: int) -> NDArray[Any] | None:
+        """Return the labels of a frame (height, width); `None` if there are none."""
+        place = int(np.searchsorted(self._chosen, number, side="right")) - 1
+        shown = int(self._chosen[place])
+        if place < 0 or number - shown > self._reach or shown not in self._files:
+            return None
+        if self._last[0] != shown:
+            self._last = shown, formats.read_labels(self._files[shown], make_plane(self._reader, shown))
+        return self._last[1]
+
+
+def find_reach(numbers: NDArray[np.int64], reader: VideoReader) -> int:
     """Return on how many frames after a predicted one its labels are shown: up to the next one, at most a second."""
-    if predicted is None or len(predicted.numbers) < 2:
+    if len(numbers) < 2:
         return 0
-    steps = predicted.numbers[1:] - predicted.numbers[:-1]
-    return min(int(steps.max()), max(1, round(HOLD_S * reader.index.rate))) - 1
+    return min(int(np.diff(numbers).max()), max(1, round(HOLD_S * reader.index.rate))) - 1
 
 
 def choose_overlay_path(folder: Path, reader: VideoReader, task: Task) -> Path:
@@ -101,7 +141,7 @@ def make_comment(reader: VideoReader, task: Task) -> str:
 def write_overlay(
     path: Path,
     reader: VideoReader,
-    labels: DrawnLabels,
+    labels: FrameLabels,
     task: Task,
     frames: range,
     report: Callable[[int, int], None] = lambda _done, _of: None,

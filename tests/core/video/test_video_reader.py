@@ -5,6 +5,7 @@ import random
 from contextlib import suppress
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from video_phantoms import RATE, draw_number, read_number, write_video
@@ -225,6 +226,22 @@ def test_a_step_back_in_a_long_group_decodes_nothing_again(tmp_path: Path) -> No
     with VideoReader(write_video(tmp_path / "a.mp4", gop=250, n_frames=100)) as reader:
         reader.read(90, steps_back=20)
         assert [reader.count_frames_to(number) for number in range(70, 91)] == [0] * 21
+
+
+def test_behind_a_damage_of_counted_frames_the_rest_of_the_file_is_not_decoded(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.avi", gop=300, n_frames=300, n_b_frames=0)
+    with av.open(str(path)) as container:
+        packet = next(one for at, one in enumerate(container.demux(video=0)) if at == 20)
+        begin = path.read_bytes().index(bytes(packet))
+        size = packet.size
+    content = bytearray(path.read_bytes())
+    content[begin : begin + size] = bytes(size)
+    path.write_bytes(content)
+    with VideoReader(path) as reader:
+        assert read_number(reader.read(10)) == 10
+        with pytest.raises(MedSegError, match="damaged there"):
+            reader.read(100)
+        assert reader._counted < 100, "the last frame that was decoded"
 
 
 def test_a_frame_that_is_not_wanted_any_more_is_given_up(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QObject, QPoint, Qt
 from qtpy.QtWidgets import QWidget
 from video_phantoms import read_number, write_video
 
@@ -22,6 +22,8 @@ from napari_medseg.plugin.video.player import Player
 from napari_medseg.plugin.video.timeline import Mark, Timeline
 from napari_medseg.plugin.video.video_desk import VideoDesk
 from napari_medseg.plugin.video.video_forms import FrameRange
+from napari_medseg.plugin.video.video_opening import VideoOffer
+from napari_medseg.plugin.video.video_strip import VideoChoice
 from napari_medseg.workflow.video.predicted_frames import PredictedFrames
 
 TASK = "instruments"
@@ -241,7 +243,7 @@ def test_the_way_back_leads_to_the_frame_also_if_no_video_is_open(
     desk.close_video()
     window.worklist.open(window.worklist.rows[0].case)  # as after a restart
     qtbot.waitUntil(lambda: window.case_controller.current is not None)
-    assert desk.strip.videos.itemData(0) == path
+    qtbot.waitUntil(lambda: not desk.strip.back_button.isHidden() and desk.strip.videos.currentData() == path)
     desk.strip.back_requested.emit()
     qtbot.waitUntil(lambda: desk.shown is not None and desk.shown.is_visible and not desk.shown.is_waiting)
     assert see(window) == 30
@@ -305,6 +307,31 @@ def test_a_file_that_is_no_video_is_said_to_be_none(
     qtbot.waitUntil(lambda: not desk.opening.is_running)
     assert desk.shown is None
     assert not desk.place.isVisible()
+
+
+def test_a_video_is_offered_if_it_is_there_and_was_not_closed(qtbot: QtBot, tmp_path: Path) -> None:
+    video, parent = write_video(tmp_path / "op.mp4", n_frames=5), QObject()
+    offer, found = VideoOffer(parent), []
+    offer.found.connect(found.append)
+    offer.find(video)
+    assert found == [], "the file is looked for in a thread"
+    qtbot.waitUntil(lambda: found == [video])
+    offer.find(tmp_path / "gone.mp4")
+    qtbot.waitUntil(lambda: found == [video, None])
+    offer.refused.add(video)
+    offer.find(video)
+    assert found == [video, None, None]
+
+
+def test_the_videos_of_a_project_are_listed_when_the_list_is_opened(qtbot: QtBot) -> None:
+    choice, asked = VideoChoice(), []
+    qtbot.addWidget(choice)
+    choice.list_known = lambda: asked.append(1) or [Path("b.mp4")]
+    choice.show_video(Path("a.mp4"))
+    assert asked == []
+    choice.showPopup()
+    choice.hidePopup()
+    assert [choice.itemText(row) for row in range(choice.count())] == ["b.mp4", "a.mp4"]
 
 
 def test_a_whole_video_is_never_read_into_memory() -> None:

@@ -61,6 +61,13 @@ def test_what_a_person_changed_or_made_is_not_replaced(tmp_path: Path, video: Pa
         folder.is_made(foreign)
 
 
+@pytest.mark.parametrize(("first", "then"), [("", "lungs-unet@1"), ("lungs-unet@1", "")])
+def test_a_picture_and_labels_do_not_replace_each_other(tmp_path: Path, video: Path, first: str, then: str) -> None:
+    path = make(open_folder(tmp_path, video, first), 3)
+    with pytest.raises(MedSegError, match=r"holds (a picture|labels) of this frame.*-o"):
+        open_folder(tmp_path, video, then).is_made(path)
+
+
 def test_an_interrupted_command_can_be_repeated(tmp_path: Path, video: Path) -> None:
     folder = open_folder(tmp_path, video)
     path = folder.get_path(3, ".png")

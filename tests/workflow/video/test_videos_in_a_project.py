@@ -28,12 +28,17 @@ from napari_medseg.workflow.data_set.write import write_data_set
 from napari_medseg.workflow.output.export import list_accepted_rows, read_export_item
 from napari_medseg.workflow.output.export_plan import ExportItem
 from napari_medseg.workflow.storage.file_kinds import CACHES, find_file_kind
+from napari_medseg.workflow.video import moved_videos
 from napari_medseg.workflow.video.chosen_frames import choose_every, list_chosen_frames, list_project_videos
-from napari_medseg.workflow.video.moved_videos import describe_cases_of_another_file, list_cases_of_another_file
-from napari_medseg.workflow.video.predict_range import predict_range
+from napari_medseg.workflow.video.moved_videos import (
+    describe_cases_of_another_file,
+    get_frames,
+    list_cases_of_another_file,
+)
+from napari_medseg.workflow.video.predict_range import make_plane, predict_range
 from napari_medseg.workflow.video.predicted_frames import PREDICTED_FOLDER, PredictedFrames
 from napari_medseg.workflow.video.write_frames import choose_video_rows, write_frames
-from napari_medseg.workflow.video.write_overlay import DrawnLabels, choose_overlay_path, write_overlay
+from napari_medseg.workflow.video.write_overlay import DrawnLabels, LabelFiles, choose_overlay_path, write_overlay
 from napari_medseg.workflow.workspace import Workspace
 
 TASK = "instruments"
@@ -150,6 +155,80 @@ def test_cases_that_do_not_say_which_video_they_are_of_are_compared_with_it(ws: 
     assert [frame.number for frame in list_chosen_frames(ws, video)] == [3, 30]
     write_video(video, first=200)
     assert list_chosen_frames(ws, video) == []
+
+
+def add_of_older_project(ws: Workspace, frames: list[VideoFrames]) -> list[Case]:
+    """Add cases whose path does not say the content of their video."""
+    images = [replace(formats.read(one.path), sources=(one.path,)) for one in frames]
+    return cases.add_cases(ws, images, TASK, force=True)
+
+
+def test_cases_of_older_projects_are_compared_once(ws: Workspace, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    older = add_of_older_project(ws, make_frames(video, [3, 20, 30, 40]))
+    with VideoReader(video) as reader:
+        assert len(moved_videos.find_frames_of(older, reader)) == 4
+        read: list[int] = []
+        monkeypatch.setattr(VideoReader, "read", lambda _self, number: read.append(number))
+        for asked in (older[:1], older[1:], older):
+            assert len(moved_videos.find_frames_of(asked, reader)) == len(asked)
+    assert read == []
+
+
+def test_another_grey_level_of_another_decoder_is_the_same_video(ws: Workspace, video: Path) -> None:
+    image = formats.read(make_frames(video, [3])[0].path)
+    darker = replace(image, pixels=image.pixels - (image.pixels > 100), sources=(make_frames(video, [3])[0].path,))
+    (case,) = cases.add_cases(ws, [darker], TASK)
+    write_image_copy(ws.project.folder, darker)
+    assert [frame.case for frame in list_chosen_frames(ws, video)] == [case]
+    assert list_cases_of_another_file([case], video, ws.project.folder) == []
+
+
+def test_a_frame_that_cannot_be_read_now_is_not_said_to_be_of_another_file(ws: Workspace, video: Path) -> None:
+    (case,) = add_of_older_project(ws, make_frames(video, [50]))
+    write_video(video, n_frames=30)
+    assert moved_videos.find_frames_of([case], video) == {}
+    assert list_cases_of_another_file([case], video) == []
+
+
+def test_a_video_that_grows_keeps_its_cases_and_is_not_read_again(
+    ws: Workspace, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = write_video(video.with_suffix(".ts"), n_frames=60)
+    whole = recorded.read_bytes()
+    recorded.write_bytes(whole[: len(whole) // 188 // 2 * 188])
+    added = add(ws, make_frames(recorded, [3, 12]))
+    with VideoReader(recorded) as reader:
+        recorded.write_bytes(whole)
+        monkeypatch.setattr(moved_videos, "read_index", None)
+        assert len(moved_videos.find_frames_of(added, reader)) == 2
+        monkeypatch.undo()
+    with VideoReader(recorded) as reader:
+        assert not get_frames(added[0]).belongs_to(reader.index.content)
+        assert len(moved_videos.find_frames_of(added, reader)) == 2
+
+
+def test_cases_with_and_without_the_content_are_of_one_video(ws: Workspace, video: Path) -> None:
+    for case in [*add_of_older_project(ws, make_frames(video, [3])), *add(ws, make_frames(video, [30]))]:
+        accept(ws, case)
+    rows = list_accepted_rows(ws, TASK)
+    for folder in (video.parent / "there", video.parent / "gone"):
+        write_frames(choose_video_rows(rows), lambda row: read_export_item(ws, row), folder)
+        content = json.loads((folder / "annotations.json").read_text())
+        assert [one["video_id"] for one in content["images"]] == [1, 1]
+        video.unlink(missing_ok=True)
+
+
+def test_labels_of_files_are_held_for_a_second_and_not_over_a_frame_without(tmp_path: Path) -> None:
+    video, labels = write_video(tmp_path / "op.mp4", n_frames=140), {}
+    with VideoReader(video) as reader:
+        for number in (0, 120):
+            labels[number] = tmp_path / f"{number}.png"
+            plane = make_plane(reader, number)
+            formats.write_labels(labels[number], np.full(plane.spatial_shape, 1, np.uint8), plane)
+        held = LabelFiles(labels, [0, 60, 120], reader)
+        assert [held.read(number) is not None for number in (0, 24, 25, 59, 60, 70, 120)] == [
+            *(True, True, False, False, False, False, True),
+        ]
 
 
 def test_the_videos_of_a_project_are_known(ws: Workspace, video: Path) -> None:
