@@ -50,10 +50,10 @@ def is_memory_roomy() -> bool:
 
 @pytest.fixture(autouse=True, scope="session")
 def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what predictors measure out of the user's cache, and what was measured there out of the tests."""
-    folder = tmp_path_factory.mktemp("cache")
+    """Keep all that is measured out of the user's cache, and measure nothing unasked; in processes of tests, too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settings, "get_cache_dir", lambda: folder)
+        patch.setenv(settings.CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        patch.setenv(settings.MEASURE_VARIABLE, "0")
         yield
 
 

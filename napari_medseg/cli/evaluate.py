@@ -36,6 +36,7 @@ from napari_medseg.cli.options import (
     MaxMemoryOption,
     ModelOption,
     RegistryOption,
+    RuntimeOption,
     TaskOption,
     check_output_folder,
     choose_model_card,
@@ -98,6 +99,7 @@ def evaluate(
     mask_orientation: MaskOrientationOption = None,
     same_voxels: SameVoxelsOption = False,
     device: DeviceOption = None,
+    runtime: RuntimeOption = None,
     as_json: JsonOption = False,
     max_memory: MaxMemoryOption = None,
     registry: RegistryOption = None,
@@ -126,7 +128,7 @@ def evaluate(
         chosen, parse_values(values), binarise, ignore, MaskPlacement(mask_orientation, same_voxels)
     )
     card = None if predictions is not None else choose_model_card(models, task, model)
-    scored = Scored(models, encoding, card, predictions, device, output)
+    scored = Scored(models, encoding, card, predictions, device, output, runtime)
     cases = find_cases(images, labels, only, group, encoding.ignored_value)
     with open_chosen_cluster(choice) as cluster:
         if cluster is None:
@@ -154,6 +156,7 @@ class Scored:
     predictions: Path | None
     device: str | None
     output: Path | None
+    runtime: str | None = None
 
     @property
     def name(self) -> str:
@@ -192,7 +195,9 @@ def _load_source(scored: Scored) -> "LabelSource":
         encoding = MaskEncoding(scored.encoding.task, placement=scored.encoding.placement)
         return make_folder_source(scored.predictions, make_label_reader(encoding))
     assert scored.card is not None
-    return make_predictor_source(load_predictor(scored.models, scored.card.id, scored.device), echo_notice)
+    return make_predictor_source(
+        load_predictor(scored.models, scored.card.id, scored.device, scored.runtime), echo_notice
+    )
 
 
 def _echo_json(evaluation: "Evaluation") -> None:

@@ -19,8 +19,8 @@ from napari_medseg.core.label_files.registry import LABEL_FORMATS, LabelFormat
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.records import Case
-from napari_medseg.inference.runtimes.runtime_names import choose_runtime, parse_runtime
-from napari_medseg.inference.tuning.settings import TuningSettings
+from napari_medseg.inference.runtimes.runtime_names import RuntimeWish, choose_runtime, parse_runtime
+from napari_medseg.inference.tuning.settings import make_tuning_settings
 from napari_medseg.workflow.preferences import read_preferences
 from napari_medseg.workflow.remote.remote_predictor import is_server, load_remote_predictor
 from napari_medseg.workflow.workspace import Workspace, get_user_data_dir
@@ -223,18 +223,28 @@ def choose_model_card(models: ModelRegistry, task: str, model: str | None) -> Mo
     return card
 
 
+def choose_wish(models: ModelRegistry, runtime: str | None) -> RuntimeWish:
+    """Return the runtime of an option, or that of the preferences; raise `MedSegError` if the option is wrong."""
+    return choose_runtime(read_preferences(models).runtime) if runtime is None else parse_runtime(runtime)
+
+
 def load_predictor(models: ModelRegistry, model: str, device: str | None, runtime: str | None = None) -> "Predictor":
     """Load a version, and the model that finds its region of interest if it needs one; or let a server predict.
 
-    Without a runtime, that of the preferences is used.
+    Raises
+    ------
+    MedSegError
+        If the version or the runtime cannot be used.
     """
     if device is not None and is_server(device):
+        if runtime is not None:
+            raise MedSegError("--runtime is for this computer; a server chooses its own (medseg serve --runtime).")
         return cast("Predictor", load_remote_predictor(models, model, device))
     from napari_medseg.inference.predictor import Predictor
 
-    wish = choose_runtime(read_preferences(models).runtime) if runtime is None else parse_runtime(runtime)
+    tuning = make_tuning_settings(choose_wish(models, runtime))
     roi_folder = models.find_roi_folder(models.get_card(model))
-    return Predictor.load(models.get_folder(model), device, roi_folder, TuningSettings(wish))
+    return Predictor.load(models.get_folder(model), device, roi_folder, tuning)
 
 
 def agree_to_identity(wanted: LabelFormat, agreed: bool) -> None:

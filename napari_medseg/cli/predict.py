@@ -1,7 +1,8 @@
 """`medseg predict`: segment image files and write label files, without a project."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +30,7 @@ from napari_medseg.cli.options import (
     ModelOption,
     NamesOption,
     RegistryOption,
+    RuntimeOption,
     SeriesOption,
     SpacingOption,
     StraightenOption,
@@ -38,20 +40,25 @@ from napari_medseg.cli.options import (
     check_output_folder,
     choose_images,
     choose_model_card,
+    choose_wish,
     load_predictor,
     open_registry,
 )
 from napari_medseg.core import formats
 from napari_medseg.core.containers.choice import LIST, list_sources, summarise
-from napari_medseg.core.errors import MedSegError, translate_errors
+from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.image import Image
 from napari_medseg.core.label_files.registry import find_label_format
 from napari_medseg.core.records import UNLIKE
 from napari_medseg.workflow.cluster.case_request import make_model_request
 from napari_medseg.workflow.cluster.connection import Cluster
 from napari_medseg.workflow.image_files.image_list import expand_lists
+from napari_medseg.workflow.image_files.overlap import work_in_order
 from napari_medseg.workflow.image_files.prediction import (
     FilePrediction,
     PredictedFiles,
+    PredictedImage,
+    compute_planes,
     describe_prediction,
     predict_image,
     read_fitting_image,
@@ -91,6 +98,7 @@ def predict(
     model: ModelOption = None,
     suffix: LabelFormatOption = ".tif",
     device: DeviceOption = None,
+    runtime: RuntimeOption = None,
     overwrite: OverwriteOption = False,
     force: ForceOption = False,
     names: NamesOption = "stem",
@@ -131,11 +139,13 @@ def predict(
         reserved = [file.name.removesuffix(formats.get_suffix(file)) for source in sources for file in source.paths[:1]]
         out = PredictionFolder(output, label_format.suffix, task, card.id, overwrite=overwrite, reserved=reserved)
         if cluster is None:
-            written = _predict_here(sources, load_predictor(models, card.id, device), settings, out, quiet=as_json)
+            written = _predict_here(
+                sources, load_predictor(models, card.id, device, runtime), settings, out, quiet=as_json
+            )
         else:
             from napari_medseg.cli.cluster.predict import predict_on_cluster
 
-            requested = make_model_request(models, card, device)
+            requested = make_model_request(models, card, device, choose_wish(models, runtime))
             written = predict_on_cluster(cluster, sources, settings, (output, out), requested, quiet=as_json)
     _echo_result(card.id, written, found, as_json=as_json)
 
@@ -159,25 +169,47 @@ def _predict_here(
     quiet: bool,
 ) -> PredictedFiles:
     written, console = PredictedFiles(predictor.device_title), make_progress_console(quiet=quiet)
-    for source in track(sources, description=f"{settings.model} on {predictor.device_title}", console=console):
-        try:
-            with translate_errors():  # the other images are still segmented
-                written.entries.append(_predict_one(source, predictor, settings, out))
-        except MedSegError as error:
-            written.errors.append(str(error))
+    begin = partial(_begin_image, predictor=predictor, settings=settings, out=out)
+    done = work_in_order(sources, begin, overlaps=_has_gpu(predictor))
+    title = f"{settings.model} on {predictor.device_title}"
+    for entry in track(done, description=title, total=len(sources), console=console):
+        if isinstance(entry, MedSegError):  # the other images are still segmented
+            written.errors.append(str(entry))
+        else:
+            written.entries.append(entry)
     return written
 
 
-def _predict_one(
+def _has_gpu(predictor: "Predictor") -> bool:
+    """Whether a GPU of this computer predicts: then post-processing and writing run beside the next image."""
+    from napari_medseg.inference.predictor import Predictor
+
+    return isinstance(predictor, Predictor) and predictor.device.type != "cpu"
+
+
+def _begin_image(
     source: formats.ImageSource, predictor: "Predictor", settings: FilePrediction, out: PredictionFolder
-) -> dict[str, Any]:
+) -> Callable[[], dict[str, Any]]:
     out.refuse_existing(source.paths)
     image = read_fitting_image(source, settings)
+    finish: Callable[[], PredictedImage] = partial(predict_image, predictor, image, settings, echo_notice)
+    if _has_gpu(predictor):
+        finish = compute_planes(predictor, image, settings, echo_notice)
+    return partial(_end_image, source, image, finish, settings, out)
+
+
+def _end_image(
+    source: formats.ImageSource,
+    image: Image,
+    finish: Callable[[], PredictedImage],
+    settings: FilePrediction,
+    out: PredictionFolder,
+) -> dict[str, Any]:
     entry = out.claim(image.content_hash, source.paths, settings.namer.make_name(image).stem)
+    predicted = finish()
     target = out.get_path(entry)
-    predicted = predict_image(predictor, image, settings, echo_notice)
     remarks = describe_grid(predicted.grid, image, target.name)
-    out.record(entry, remarks)
+    out.record(entry, remarks, predicted.result.device)
     write_predicted_labels(predicted, target, source.paths, settings)
     about = {"image": [str(file) for file in source.paths], "labels": str(target)}
     return about | describe_prediction(predicted, settings.task) | {"remarks": remarks}

@@ -20,12 +20,14 @@ class PredictionOptions:
     """Options of a prediction.
 
     `probabilities_file` gets the probabilities of all classes, see `inference.probabilities`; `None` if not wanted.
-    With `with_parts`, the labels of a series also come in parts while it is predicted.
+    With `with_parts`, the labels of a series also come in parts while it is predicted. `is_cancelled` is asked where
+    work takes longer than a step, as a measurement does; close the prediction at the next event all the same.
     """
 
     with_uncertainty_map: bool = False
     probabilities_file: Path | None = None
     with_parts: bool = False
+    is_cancelled: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)

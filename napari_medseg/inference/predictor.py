@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,23 +31,21 @@ from napari_medseg.inference.events import (
     PredictionOptions,
     PredictionPart,
     PredictionProgress,
-    PredictionResult,
     PredictionTimer,
     get_result,
     make_notice,
 )
+from napari_medseg.inference.finishing.computed_planes import ComputedPlanes
 from napari_medseg.inference.out_of_domain.statistics import DomainStatistics, load_statistics
-from napari_medseg.inference.postprocess import apply_postprocessing_step
 from napari_medseg.inference.preprocess import PreparedImage, get_planes_shape, prepare
 from napari_medseg.inference.probabilities.recorder import record_probabilities
-from napari_medseg.inference.roi import Box, compute_roi_box, crop_image, drop_outside_roi, get_roi, paste_into_image
+from napari_medseg.inference.roi import Box, compute_roi_box, crop_image, get_roi
 from napari_medseg.inference.runtimes.openvino_network import OpenVinoNetwork, PlaneNetwork
 from napari_medseg.inference.runtimes.plane_passes import PlanePasses
 from napari_medseg.inference.runtimes.prepared_batches import PreparedBatches
 from napari_medseg.inference.tuning.settings import TuningSettings
 from napari_medseg.inference.tuning.tuned_choice import TunedChoice
 from napari_medseg.inference.tuning.tuner import Tuner
-from napari_medseg.inference.watershed import separate_objects_in_planes
 from napari_medseg.networks import load_version
 
 logger = logging.getLogger(__name__)
@@ -143,11 +140,17 @@ class Predictor:
         runtime = " (OpenVINO)" if isinstance(self._compiled_network, OpenVinoNetwork) else ""
         return describe_device(self.device) + runtime
 
-    def tune(self, image: Image | None = None, *, at_once: bool = False) -> None:
+    def tune(
+        self,
+        image: Image | None = None,
+        *,
+        at_once: bool = False,
+        is_stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Measure in about 1 s, if due or `at_once`; before the first `image` where a person asked for a runtime."""
         if self.tuner is not None and (at_once or self.tuner.is_due or self.tuner.must_decide_first):
             sample = None if image is None else prepare(image, self.card, 0, 1).planes
-            if text := self.tuner.decide(self._torch_network, self.limits.batch_px, sample):
+            if text := self.tuner.decide(self._torch_network, self.limits.batch_px, sample, is_stopped):
                 self._notices.append(make_notice(text))
 
     def predict_labels(self, image: Image, tell: Callable[[str], object] = logger.debug) -> AnyLabels:
@@ -167,18 +170,36 @@ class Predictor:
         MedSegError
             If the model does not accept the image, or there is not enough memory for the smallest tile.
         """
+        computed = yield from self.predict_planes(image, options, observer)
+        yield from computed.finish()
+
+    def predict_planes(
+        self, image: Image, options: PredictionOptions | None = None, observer: LogitsObserver | None = None
+    ) -> Generator[PredictionProgress | PredictionNotice | PredictionPart, None, ComputedPlanes]:
+        """As `predict`, without post-processing; return what that needs, so that the next image can go on meanwhile."""
         options = options or PredictionOptions()
         timer = PredictionTimer()
-        self.tune(image)
+        self.tune(image, is_stopped=options.is_cancelled)
+        if options.is_cancelled():
+            yield PredictionProgress(0, 1, "cancelled", None)  # whoever cancelled closes the prediction here
         self._adopt_choice()
         yield from self._notices
         self._notices.clear()
         finder = self.roi_predictor
-        roi = None if finder is None else (yield from get_roi(finder.predict(image), finder.card.task))
+        roi = (
+            None
+            if finder is None
+            else (
+                yield from get_roi(
+                    finder.predict(image, PredictionOptions(is_cancelled=options.is_cancelled)), finder.card.task
+                )
+            )
+        )
         box = None if roi is None or self.card.field is None else compute_roi_box(roi, self.card.field.margin)
         with record_probabilities(options.probabilities_file, image, self.card, box) as recorder:
             accumulator = yield from self._predict_all_planes(image, box, options, timer, observer or recorder)
-        yield from self._postprocess(image, accumulator, timer, roi, box)
+        features = self._compiled_network.take_features()
+        return ComputedPlanes(image, self.card, accumulator, timer, self.device_title, roi, box, self.domain, features)
 
     def _predict_all_planes(
         self,
@@ -259,37 +280,6 @@ class Predictor:
         if self.tuner is not None:
             self.use_tuning(self.tuner.settings)
         return notice
-
-    def _postprocess(
-        self,
-        image: Image,
-        accumulator: PredictionAccumulator,
-        timer: PredictionTimer,
-        roi: AnyLabels | None,
-        box: Box | None,
-    ) -> Iterator[PredictionProgress | PredictionResult]:
-        shape = image.spatial_shape
-        labels: NDArray[Any] = accumulator.labels
-        if self.card.instances is not None and accumulator.depth is not None:
-            yield timer.make_progress(1, 1, "separating objects")
-            labels = separate_objects_in_planes(labels, accumulator.depth, self.card.instances)
-        labels = paste_into_image(labels, shape, box)
-        if roi is not None and self.card.field is not None:
-            drop_outside_roi(labels, roi, self.card.field.keep_within_mm, image.spacing_mm)
-        for step in self.card.postprocessing:
-            yield timer.make_progress(1, 1, step.name.replace("_", " "))
-            apply_postprocessing_step(labels, step, image.spacing_mm)
-        uncertainty_map, features = accumulator.uncertainty_map, self._compiled_network.take_features()
-        yield PredictionResult(
-            labels=labels,
-            uncertainty=accumulator.uncertainty,
-            uncertainty_map=None if uncertainty_map is None else paste_into_image(uncertainty_map, shape, box),
-            seconds=timer.elapsed_seconds,
-            device=self.device_title,
-            roi=roi,
-            domain_distance=None if self.domain is None else self.domain.measure_image(features),
-            is_like_training=self.domain is not None and self.domain.is_like_training(features),
-        )
 
 
 def load_roi_predictor(

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from napari_medseg.cli.cluster.progress import follow_cases
 from napari_medseg.cli.console import echo_notice
+from napari_medseg.cli.options import choose_wish
 from napari_medseg.core.file_names import read_or_make_key
-from napari_medseg.workflow.cluster.case_request import make_model_request
+from napari_medseg.workflow.cluster.case_request import ModelRequest, make_model_request
 from napari_medseg.workflow.cluster.connection import Cluster
 from napari_medseg.workflow.cluster.evaluation_run import (
     EvaluationJob,
@@ -37,7 +38,7 @@ def evaluate_on_cluster(
     from training.reports.evaluation_report import N_SHOWN_EACH
 
     assert scored.output is not None
-    model = None if scored.card is None else make_model_request(scored.models, scored.card, scored.device)
+    model = _request_model(scored)
     job = EvaluationJob(cases, scored.output, _make_choices(scored), model)
     with begin_evaluation(cluster, job) as run:
         follow_cases(run, scored.name, quiet=quiet)
@@ -47,6 +48,12 @@ def evaluate_on_cluster(
         scores = collect_scores(run, scored.encoding.task)
         figures = collect_figures(run, scored.output, scores, N_SHOWN_EACH)
     return Evaluation(scored.name, scored.encoding.task.name, scores), figures
+
+
+def _request_model(scored: "Scored") -> ModelRequest | None:
+    if scored.card is None:
+        return None
+    return make_model_request(scored.models, scored.card, scored.device, choose_wish(scored.models, scored.runtime))
 
 
 def _make_choices(scored: "Scored") -> EvaluationChoices:

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from napari_medseg.cli.console import echo, echo_json, echo_notice
-from napari_medseg.cli.options import JsonOption
+from napari_medseg.cli.options import JsonOption, RuntimeOption
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.inference.remote.address import DEFAULT_PORT, is_this_computer
+from napari_medseg.inference.runtimes.runtime_names import parse_runtime
 from napari_medseg.workflow.serving.tokens import TOKENS_FILE, TokenFile
 from napari_medseg.workflow.workspace import get_user_data_dir
 
@@ -46,6 +47,7 @@ def serve(
         list[str] | None,
         typer.Option("--device", help="Such as cuda:0; repeat it for several GPUs.", show_default="the fastest"),
     ] = None,
+    runtime: RuntimeOption = "auto",
     folder: Annotated[
         Path | None,
         typer.Option("--folder", help="For models that windows send.", show_default="in the user's data folder"),
@@ -70,6 +72,7 @@ def serve(
         host=host,
         port=port,
         devices=tuple(device or [""]),
+        runtime=parse_runtime(runtime or "auto"),
         tls=make_tls(cert, key),
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

@@ -23,9 +23,11 @@ from napari_medseg.cli.options import (
     JsonOption,
     ModelOption,
     RegistryOption,
+    RuntimeOption,
     TaskOption,
     check_output_folder,
     choose_model_card,
+    choose_wish,
     load_predictor,
     open_registry,
 )
@@ -73,6 +75,7 @@ def predict(
     task: TaskOption = SLIDE_TASK,
     model: ModelOption = None,
     device: DeviceOption = None,
+    runtime: RuntimeOption = None,
     everywhere: EverywhereOption = False,
     um_per_pixel: ResolutionOption = None,
     plan_only: Annotated[bool, typer.Option("--plan", help="Only print what would be done.")] = False,
@@ -108,11 +111,11 @@ def predict(
         with continue_prediction(output, opened, (card.id, card.weights_sha256)) as whole:
             with open_chosen_cluster(choice) as cluster:
                 if cluster is None:
-                    _predict(whole, opened, card, load_predictor(models, card.id, device), quiet=as_json)
+                    _predict(whole, opened, card, load_predictor(models, card.id, device, runtime), quiet=as_json)
                 else:
                     from napari_medseg.cli.cluster.slide import predict_slide_on_cluster
 
-                    requested = make_model_request(models, card, device)
+                    requested = make_model_request(models, card, device, choose_wish(models, runtime))
                     predict_slide_on_cluster(cluster, whole, slide, requested, quiet=as_json)
             _echo_result(whole, as_json=as_json)
             n_failed = whole.table.count("failed")

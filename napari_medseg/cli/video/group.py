@@ -15,6 +15,7 @@ from napari_medseg.cli.options import (
     ModelOption,
     ProjectOption,
     RegistryOption,
+    RuntimeOption,
     TaskOption,
     check_output_folder,
     choose_model_card,
@@ -131,6 +132,7 @@ def predict(
     task: TaskOption = INSTRUMENTS,
     model: ModelOption = None,
     device: DeviceOption = None,
+    runtime: RuntimeOption = None,
     as_json: JsonOption = False,
     registry: RegistryOption = None,
 ) -> None:
@@ -141,7 +143,7 @@ def predict(
     models = open_registry(registry)
     wanted = models.read_task_catalog().get_task(task)
     card = choose_model_card(models, task, model)
-    predictor = load_predictor(models, card.id, device)
+    predictor = load_predictor(models, card.id, device, runtime)
     quiet = make_progress_console(quiet=as_json)
     with VideoReader(video) as reader:
         _tell_remarks(reader.index)

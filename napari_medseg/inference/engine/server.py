@@ -13,6 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
@@ -43,7 +44,7 @@ from napari_medseg.inference.engine.shared_memory import SharedArray, write_part
 from napari_medseg.inference.events import PredictionOptions, PredictionPart, PredictionResult
 from napari_medseg.inference.predictor import Predictor
 from napari_medseg.inference.runtimes.runtime_names import choose_runtime
-from napari_medseg.inference.tuning.settings import TuningSettings
+from napari_medseg.inference.tuning.settings import TuningSettings, make_tuning_settings
 
 if TYPE_CHECKING:
     import torch
@@ -76,12 +77,12 @@ def main(device_name: str = "", runtime: str = "auto") -> None:
         replies.write(encode_message(message))
         replies.flush()
 
-    predictors = PredictorCache(device, TuningSettings(choose_runtime(runtime)))
+    predictors = PredictorCache(device, make_tuning_settings(choose_runtime(runtime)))
     reply(ReadyReply(device=describe_device(device), devices=tuple(name_devices()), cpu_reason=cpu_reason))
     while True:
         request = request_queue.wait_for_request(IDLE_S if predictors.may_tune else None)
         if request is None:
-            predictors.tune()
+            predictors.tune(lambda: not request_queue.is_empty)
             continue
         handle_request(request, request_queue, predictors, reply)
         if request_queue.is_empty:
@@ -154,10 +155,11 @@ class PredictorCache:
         """Whether something is not measured yet."""
         return any(one.tuner is not None and one.tuner.choice is None for one in self._warm.values())
 
-    def tune(self) -> None:
-        """Measure what is due; about a second for each version, once."""
+    def tune(self, is_stopped: Callable[[], bool] = lambda: False) -> None:
+        """Measure what is due, about a second for each version, once; a measurement that is stopped begins again."""
         for predictor in self._warm.values():
-            predictor.tune()
+            if not is_stopped():
+                predictor.tune(is_stopped=is_stopped)
 
     def get(self, folder: Path, roi_folder: Path | None = None) -> Predictor:
         """Return the predictor of a version's folder; it is loaded again if the weights changed."""
@@ -217,7 +219,9 @@ def _predict(
         intensity_range=request.intensity_range,
     )
     file = None if request.probabilities_file is None else Path(request.probabilities_file)
-    events = predictor.predict(image, PredictionOptions(request.uncertainty_map is not None, file, with_parts=True))
+    is_cancelled = partial(request_queue.is_cancelled, request.id)
+    options = PredictionOptions(request.uncertainty_map is not None, file, with_parts=True, is_cancelled=is_cancelled)
+    events = predictor.predict(image, options)
     for event in events:
         if request_queue.is_cancelled(request.id):
             return None

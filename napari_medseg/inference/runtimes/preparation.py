@@ -1,6 +1,7 @@
 """The model of OpenVINO for one version: read from the cache, or converted in a thread while torch goes on."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ from napari_medseg.inference.runtimes.openvino_network import OpenVinoNetwork
 
 if TYPE_CHECKING:
     import openvino
+
+
+WAIT_S = 0.02
 
 
 class OpenVinoPreparation:
@@ -44,6 +48,13 @@ class OpenVinoPreparation:
             self._thread = threading.Thread(target=self._prepare, name="conversion to OpenVINO")
             self._thread.start()
         return not self._thread.is_alive()
+
+    def wait(self, raise_if_stopped: Callable[[], None]) -> None:
+        """Wait until it is done, in short steps between which `raise_if_stopped` may end it; the thread goes on."""
+        while not self.is_done():
+            raise_if_stopped()
+            if self._thread is not None:
+                self._thread.join(WAIT_S)
 
     def open(self, torch_network: CompiledNetwork) -> OpenVinoNetwork:
         """Return the network of OpenVINO; waits for the model. Raises `MedSegError` if it cannot be made."""

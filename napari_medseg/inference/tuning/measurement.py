@@ -20,10 +20,14 @@ from napari_medseg.networks.padding import ALIGNMENT_PX
 
 logger = logging.getLogger(__name__)
 
-LONGEST_PASS_S = 0.4
-"""Cancel is noticed between passes."""
+LONGEST_PASS_S = 0.25
+"""Cancel is noticed between passes; an engine that does not notice it in `CANCEL_SECONDS` is killed."""
 CLEAR_GAIN = 0.05
 """Part of the time by which a way must be faster than the usual one; less is noise."""
+
+
+class MeasurementStopped(Exception):
+    """Somebody cancelled, or needs the device: nothing was chosen, and it is measured another time."""
 
 
 @dataclass
@@ -36,12 +40,15 @@ class Measurement:
         Where the passes run.
     budget_s
         See `BUDGET_S`.
+    is_stopped
+        Asked before each pass.
     clock
         Returns seconds, for a device.
     """
 
     device: torch.device
     budget_s: float = BUDGET_S
+    is_stopped: Callable[[], bool] = lambda: False
     clock: Callable[[torch.device], float] = lambda device: read_clock(device)
     trials: list[Trial] = field(default_factory=list)
     spent_s: float = 0.0
@@ -50,7 +57,9 @@ class Measurement:
         """Run planes once and note the seconds per million pixels; return the logits, `None` if memory ran out.
 
         A pass of the same way that was faster before counts: other work on the computer only makes passes slower.
+        Raises `MeasurementStopped` instead of a pass.
         """
+        self.raise_if_stopped()
         began = self.clock(self.device)
         logits: Tensor | None = None
         try:
@@ -67,6 +76,11 @@ class Measurement:
         pixels = planes.shape[0] * planes.shape[-2] * planes.shape[-1]
         self._note(way, max(logits_s, 1e-9) / pixels * 1e6)
         return logits
+
+    def raise_if_stopped(self) -> None:
+        """Raise `MeasurementStopped` if the measurement is to end."""
+        if self.is_stopped():
+            raise MeasurementStopped
 
     def can_afford(self, seconds: float) -> bool:
         """Whether the budget lasts for so many more seconds."""

@@ -1,5 +1,6 @@
 """How versions are tuned, and where what was found is kept. No torch here."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,10 +14,14 @@ WORK_BEFORE_TUNING_S = 3.0
 """Seconds of forward passes before a version is measured or converted, about what the conversion costs."""
 CHOICES_FOLDER, MODELS_FOLDER = "tuning", "openvino"
 """Folders in the cache."""
+CACHE_VARIABLE, MEASURE_VARIABLE = "MEDSEG_CACHE", "MEDSEG_MEASURE"
+"""Environment variables: another folder for the cache; ``0`` if nothing is to be measured unasked."""
 
 
 def get_cache_dir() -> Path:
-    """Return the folder of what this program can compute again."""
+    """Return the folder of what this program can compute again; the variable `CACHE_VARIABLE` names another one."""
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen)
     return platformdirs.user_cache_path("napari-medseg", appauthor=False)
 
 
@@ -25,6 +30,12 @@ class TuningSettings:
     """How versions are tuned; `wish` is the runtime that a person asks for."""
 
     wish: RuntimeWish = "auto"
-    folder: Path = field(default_factory=lambda: get_cache_dir())
+    folder: Path = field(default_factory=get_cache_dir)
     work_before_s: float = WORK_BEFORE_TUNING_S
     budget_s: float = BUDGET_S
+
+
+def make_tuning_settings(wish: RuntimeWish) -> TuningSettings | None:
+    """Return how versions are tuned; `None`, torch as usual, if OpenVINO is not asked for and nothing is measured."""
+    is_off = os.environ.get(MEASURE_VARIABLE) == "0"
+    return None if is_off and wish != "openvino" else TuningSettings(wish)

@@ -11,6 +11,7 @@ from napari_medseg.inference.compiled_network import FAILURES, CompiledNetwork
 from napari_medseg.inference.runtimes.openvino_network import OpenVinoNetwork, PlaneNetwork, compute_label_agreement
 from napari_medseg.inference.tuning.measurement import (
     CLEAR_GAIN,
+    LONGEST_PASS_S,
     Measurement,
     choose_n_planes,
     crop_sample,
@@ -82,7 +83,7 @@ def try_openvino(
     try:
         network = open_network(exact)
         parts = (sample, crop_sample(sample, OTHER_SHAPE_PX))
-        agreement = min(_compute_agreement(network, exact, part) for part in parts)
+        agreement = min(_compute_agreement(measured, network, exact, part) for part in parts)
         if agreement < MIN_AGREEMENT:
             return None, agreement, f"OpenVINO gives {1 - agreement:.2%} other labels (at most {1 - MIN_AGREEMENT:.1%})"
         _time_turns(measured, "openvino fp32", network, sample)
@@ -99,8 +100,10 @@ def measure_batches(
     usual = max(1, usual_px // plane_px)
     each_s = (measured.find(way) or 0.0) * plane_px / 1e6
     seconds: dict[int, float] = {}
+    if usual * each_s > LONGEST_PASS_S:
+        seconds[usual] = each_s  # nobody could cancel while it is measured
     for n in list_numbers_of_planes(usual):
-        if measured.can_afford(n * each_s):
+        if n not in seconds and measured.can_afford(n * each_s) and (n == 1 or n * each_s <= LONGEST_PASS_S):
             name = f"{way}, {n} x {sample.shape[-2]} x {sample.shape[-1]} px"
             if measured.time_pass(name, network, np.repeat(sample, n, axis=0)) is not None:
                 seconds[n] = (measured.find(name) or 0.0) * plane_px / 1e6
@@ -113,7 +116,12 @@ def _time_turns(measured: Measurement, way: str, network: PlaneNetwork, sample: 
         measured.time_pass(way, network, sample)
 
 
-def _compute_agreement(one: PlaneNetwork, other: PlaneNetwork, planes: NDArray[np.float32]) -> float:
-    agreement = compute_label_agreement(one.compute_logits(planes), other.compute_logits(planes))
-    one.take_features()
-    return agreement
+def _compute_agreement(
+    measured: Measurement, one: PlaneNetwork, other: PlaneNetwork, planes: NDArray[np.float32]
+) -> float:
+    logits = []
+    for network in (one, other):
+        measured.raise_if_stopped()
+        logits.append(network.compute_logits(planes))
+        network.take_features()
+    return compute_label_agreement(*logits)

@@ -6,6 +6,7 @@ measurement takes a second. One image is predicted in one way; the next one may 
 
 import logging
 import platform
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from napari_medseg.inference.device_status import query_nvidia_driver
 from napari_medseg.inference.runtimes.openvino_network import PlaneNetwork, accepts
 from napari_medseg.inference.runtimes.preparation import OpenVinoPreparation
 from napari_medseg.inference.runtimes.runtime_names import Runtime, RuntimeWish, get_openvino_version, has_openvino
-from napari_medseg.inference.tuning.measurement import CLEAR_GAIN, Measurement, crop_sample
+from napari_medseg.inference.tuning.measurement import CLEAR_GAIN, Measurement, MeasurementStopped, crop_sample
 from napari_medseg.inference.tuning.settings import CHOICES_FOLDER, MODELS_FOLDER, TuningSettings
 from napari_medseg.inference.tuning.trials import MIN_AGREEMENT, choose_precision, measure_batches, try_openvino
 from napari_medseg.inference.tuning.tuned_choice import (
@@ -110,9 +111,15 @@ class Tuner:
         self.choice = TunedChoice(key=self._key, model=self._card.id, reason=reason)
 
     def decide(
-        self, torch_network: CompiledNetwork, usual_batch_px: int, sample: NDArray[np.float32] | None = None
+        self,
+        torch_network: CompiledNetwork,
+        usual_batch_px: int,
+        sample: NDArray[np.float32] | None = None,
+        is_stopped: Callable[[], bool] = lambda: False,
     ) -> str:
         """Measure, and set `choice`; return what a person should know, else an empty text.
+
+        A measurement that is stopped is none: there is no `choice`, and it begins again another time.
 
         Parameters
         ----------
@@ -122,12 +129,16 @@ class Tuner:
             Pixels of a batch without a choice.
         sample
             Planes (n, c, h, w) of an image of this version, if none was observed yet.
+        is_stopped
+            Asked between passes; with `True` the measurement ends.
         """
         sample = sample[:1] if sample is not None and self._sample is None else self._sample
         if sample is None:
             return ""
         try:
-            self.choice = self._measure(torch_network, usual_batch_px, sample)
+            self.choice = self._measure(torch_network, usual_batch_px, sample, is_stopped)
+        except MeasurementStopped:
+            return ""
         except FAILURES as error:  # the next prediction meets it, too, and knows what to do
             self.give_up(get_reason(error))
             return ""
@@ -136,17 +147,23 @@ class Tuner:
         logger.info("%s on %s: %s", self._card.id, self._key.device, self.choice)
         return f"{self._card.id} stays with torch: {self.choice.reason}." if self._must_tell(self.choice) else ""
 
-    def _measure(self, torch_network: CompiledNetwork, usual_batch_px: int, sample: NDArray[np.float32]) -> TunedChoice:
+    def _measure(
+        self,
+        torch_network: CompiledNetwork,
+        usual_batch_px: int,
+        sample: NDArray[np.float32],
+        is_stopped: Callable[[], bool],
+    ) -> TunedChoice:
         whole, part = crop_sample(sample, LONGEST_SAMPLE_PX), crop_sample(sample, LONGEST_COMPARED_PX)
-        measured = Measurement(self._device, self.settings.budget_s)
+        measured = Measurement(self._device, self.settings.budget_s, is_stopped)
         chosen, precision = choose_precision(measured, torch_network, lambda: self._make_exact(torch_network), part)
         network: PlaneNetwork = chosen
         runtime: Runtime = "torch"
         agreement, reason = None, self._explain_torch()
         if not reason:
-            found, agreement, reason = try_openvino(
-                measured, self._make_exact(torch_network), self._openvino.open, part
-            )
+            self._openvino.wait(measured.raise_if_stopped)
+            exact = self._make_exact(torch_network)
+            found, agreement, reason = try_openvino(measured, exact, self._openvino.open, part)
             gain = measured.get_gain("openvino fp32", f"torch {precision}")
             reason = reason or f"OpenVINO is {gain:.2f} times as fast as torch in {precision}"
             if found is not None and (gain > 1 + CLEAR_GAIN or self.settings.wish == "openvino"):

@@ -1,13 +1,13 @@
 """The preferences form."""
 
 from collections.abc import Callable, Sequence
+from inspect import Parameter, Signature
 
 from magicgui import magicgui
 from magicgui.widgets import FunctionGui
 from qtpy.QtWidgets import QAbstractSpinBox
 
 from napari_medseg.inference.device_status import DeviceStatus
-from napari_medseg.inference.runtimes.runtime_names import RuntimeWish
 from napari_medseg.plugin.forms.export_form import EXPORT_FORMATS
 from napari_medseg.plugin.forms.retrain_form import TIME_BUDGETS
 from napari_medseg.workflow.preferences import MAX_MEMORY_GB, Preferences
@@ -24,6 +24,18 @@ RUNTIME_WIDGET = {
     "choices": [("the fastest that was measured", "auto"), ("torch", "torch"), ("OpenVINO", "openvino")],
     "tooltip": "What predicts without a GPU, from the next start. `medseg doctor` shows what was measured",
 }
+SHOWN = (
+    "predict_automatically",
+    "budget_s",
+    "export_suffix",
+    "export_with_images",
+    "read_medical_files",
+    "device",
+    "runtime",
+    "max_memory_gb",
+    "reader",
+)
+"""The preferences of the form, from top to bottom."""
 FASTEST_DEVICE = ("the fastest one that computes", "")
 
 
@@ -32,30 +44,12 @@ def make_preferences_form(
 ) -> FunctionGui:
     """Make the form with the current preferences and the devices; it calls `save` with the new ones."""
 
-    def save_preferences(  # noqa: PLR0913 -- one argument for each field of the form
-        predict_automatically: bool,
-        budget_s: float,
-        export_suffix: str,
-        export_with_images: bool,
-        read_files: bool,
-        device: str,
-        runtime: RuntimeWish,
-        max_memory_gb: float,
-        reader: str = "",
-    ) -> None:
-        chosen = {
-            "predict_automatically": predict_automatically,
-            "budget_s": budget_s,
-            "export_suffix": export_suffix,
-            "export_with_images": export_with_images,
-            "read_medical_files": read_files,
-            "device": device,
-            "runtime": runtime,
-            "max_memory_gb": max_memory_gb,
-        }
+    def save_preferences(**chosen: object) -> None:
         others = preferences.model_dump()  # they are set elsewhere
-        save(Preferences.model_validate(others | chosen | _name_reader(reader, preferences)))
+        reader = _name_reader(str(chosen["reader"]), preferences)
+        save(Preferences.model_validate(others | chosen | reader))
 
+    save_preferences.__signature__ = _make_signature()  # type: ignore[attr-defined]
     form = magicgui(
         save_preferences,
         call_button=False,
@@ -63,7 +57,7 @@ def make_preferences_form(
         budget_s={"label": "Retrain", "choices": TIME_BUDGETS, "value": preferences.budget_s},
         export_suffix={"label": "Export as", "choices": EXPORT_FORMATS, "value": preferences.export_suffix},
         export_with_images={"text": "write images beside labels", "value": preferences.export_with_images},
-        read_files={
+        read_medical_files={
             "text": "open DICOM and NIfTI files with MedSeg",
             "value": preferences.read_medical_files,
             "tooltip": "Only if napari has no other preference for these files (Preferences > Plugins)",
@@ -83,6 +77,12 @@ def make_preferences_form(
     )
     _show_zero_as_automatic(form.max_memory_gb.native)
     return form
+
+
+def _make_signature() -> Signature:
+    """Return what magicgui makes fields of: the preferences of the form, with their types."""
+    fields = Preferences.model_fields
+    return Signature([Parameter(name, Parameter.KEYWORD_ONLY, annotation=fields[name].annotation) for name in SHOWN])
 
 
 def _show_zero_as_automatic(spin_box: QAbstractSpinBox) -> None:

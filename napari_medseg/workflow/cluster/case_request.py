@@ -9,6 +9,7 @@ from typing import Any
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
+from napari_medseg.inference.runtimes.runtime_names import RuntimeWish
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class ModelRequest:
         Folder of the person's models, which the workers must see if the version does not come with the program.
     device
         As of `choose_device`; `None`: a GPU of the worker if it has one.
+    runtime
+        What a person asks for; each worker measures for itself, because their processors may differ.
     """
 
     registry: str
@@ -29,6 +32,7 @@ class ModelRequest:
     roi_model: str = ""
     roi_sha256: str = ""
     device: str | None = None
+    runtime: RuntimeWish = "auto"
 
     def find_folders(self) -> tuple[Path, Path | None]:
         """Return the folders of the version and of the model of its region, as this computer has them.
@@ -43,7 +47,9 @@ class ModelRequest:
         return folder, _find_version(models, self.roi_model, self.roi_sha256) if self.roi_model else None
 
 
-def make_model_request(models: ModelRegistry, card: ModelCard, device: str | None) -> ModelRequest:
+def make_model_request(
+    models: ModelRegistry, card: ModelCard, device: str | None, runtime: RuntimeWish = "auto"
+) -> ModelRequest:
     """Return the request for a version, and for the live model of its region if it needs one."""
     roi = models.find_roi_model(card)
     return ModelRequest(
@@ -53,6 +59,7 @@ def make_model_request(models: ModelRegistry, card: ModelCard, device: str | Non
         roi_model="" if roi is None else roi.id,
         roi_sha256="" if roi is None else roi.weights_sha256,
         device=device,
+        runtime=runtime,
     )
 
 

@@ -113,7 +113,7 @@ class _Naming:
         if not record.labels_file:
             files, out = self._job.sources[index].paths, self._job.out
             entry = out.claim(record.content_sha256, files, record.result["stem"])
-            out.record(entry, record.result["remarks"])
+            out.record(entry, record.result["remarks"], record.result["device"])
             record = record.model_copy(update={"labels_file": entry.labels_file})
             self._records.write(record)
         if staged.exists():

@@ -13,6 +13,8 @@ from napari_medseg.core.decoded_size.free_memory import bound_process_memory
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.tasks.bundled_tasks import Task
+from napari_medseg.inference.runtimes.runtime_names import choose_runtime
+from napari_medseg.inference.tuning.settings import make_tuning_settings
 from napari_medseg.workflow.cluster.case_request import ModelRequest
 
 if TYPE_CHECKING:
@@ -30,11 +32,15 @@ LoadPredictor = Callable[[ModelRequest, str | None], "Predictor"]
 
 
 def load_requested_predictor(request: ModelRequest, device: str | None) -> "Predictor":
-    """Load a version from the folders that this computer has; raise `MedSegError` if it lacks them."""
+    """Load a version from the folders that this computer has; raise `MedSegError` if it lacks them.
+
+    A worker without OpenVINO computes with torch, also where it was asked for.
+    """
     from napari_medseg.inference.predictor import Predictor
 
     folder, roi_folder = request.find_folders()
-    return Predictor.load(folder, device, roi_folder)
+    tuning = make_tuning_settings(choose_runtime(request.runtime))
+    return Predictor.load(folder, device, roi_folder, tuning)
 
 
 class WarmModels(WorkerPlugin):  # type: ignore[misc]  # Dask has no types

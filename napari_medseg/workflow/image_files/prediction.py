@@ -18,10 +18,11 @@ from napari_medseg.core.quality.measurements import Measurement, measure_labels
 from napari_medseg.core.records import is_unlike
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.detection import assess_task_fit, check_axes_fit_task, describe_import
-from napari_medseg.inference.events import PredictionResult, get_result
+from napari_medseg.inference.events import PredictionNotice, PredictionResult, get_result
 from napari_medseg.workflow.output.image_names import ImageNamer
 
 if TYPE_CHECKING:
+    from napari_medseg.inference.finishing.computed_planes import ComputedPlanes
     from napari_medseg.inference.predictor import Predictor
 
 
@@ -75,7 +76,25 @@ def predict_image(
     predictor: "Predictor", image: Image, settings: FilePrediction, tell: Callable[[str], object]
 ) -> PredictedImage:
     """Predict an image; `tell` takes notices, such as that of a failed GPU. Raises as `Predictor.predict`."""
-    result = get_result(predictor.predict(image), tell)
+    return _place(image, get_result(predictor.predict(image), tell), settings)
+
+
+def compute_planes(
+    predictor: "Predictor", image: Image, settings: FilePrediction, tell: Callable[[str], object]
+) -> Callable[[], PredictedImage]:
+    """Do of `predict_image` what needs the device; what is returned does the rest, in any thread."""
+    events = predictor.predict_planes(image)
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            computed: ComputedPlanes = end.value
+            return lambda: _place(image, get_result(computed.finish(), tell), settings)
+        if isinstance(event, PredictionNotice):
+            tell(event.text)
+
+
+def _place(image: Image, result: PredictionResult, settings: FilePrediction) -> PredictedImage:
     grid, labels = image, result.labels
     moves = settings.straighten and not settings.label_format.names_patient  # labels of a series lie on its slices
     if moves and is_sheared(image.affine) and len(image.spatial_axes) == 3:
@@ -98,6 +117,7 @@ def describe_prediction(predicted: PredictedImage, task: Task) -> dict[str, Any]
     sizes = measure_labels(result.labels, image, task, result.roi)
     return {
         "seconds": round(result.seconds, 3),
+        "device": result.device,
         "uncertainty": round(result.uncertainty, 5),
         "domain_distance": None if result.domain_distance is None else round(result.domain_distance, 3),
         "unlike": is_unlike(result.domain_distance),

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class PredictionEntry(BaseModel):
-    """One line: a label file, the image that it belongs to, and the model.
+    """One line: a label file, the image that it belongs to, the model, and what computed it: ``CPU (OpenVINO)``.
 
     `wanted` is the name before a number was added for another image of this name. `source` is a hash of the paths of
     the image's files: a changed file keeps its label file, and a moved file is found by its content.
@@ -46,6 +46,7 @@ class PredictionEntry(BaseModel):
     model: str
     source_files: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    device: str = ""
 
 
 class PredictionFolder:
@@ -145,8 +146,10 @@ class PredictionFolder:
         """Return the path of a label file."""
         return self._folder / entry.labels_file
 
-    def record(self, entry: PredictionEntry, remarks: Sequence[str] = ()) -> None:
+    def record(self, entry: PredictionEntry, remarks: Sequence[str] = (), device: str = "") -> None:
         """Append an entry, with remarks on how its pixels lie; call it before its label file is written.
+
+        `device` is what computed it, with the runtime, as of `PredictionResult`.
 
         Raises
         ------
@@ -154,7 +157,8 @@ class PredictionFolder:
             If the folder cannot be written to.
         """
         path = self._folder / PREDICTIONS_FILE
-        line = entry.model_copy(update={"remarks": tuple(remarks)}).model_dump_json().encode() + b"\n"
+        known = {"remarks": tuple(remarks), "device": device}
+        line = entry.model_copy(update=known).model_dump_json().encode() + b"\n"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with path.open("ab+") as file:

@@ -32,6 +32,7 @@ from napari_medseg.inference.remote.messages import (
     WireError,
 )
 from napari_medseg.inference.remote.payload import MAX_FRAME_BYTES
+from napari_medseg.inference.runtimes.runtime_names import RuntimeWish
 from napari_medseg.workflow.serving.fair_queue import FairQueue
 from napari_medseg.workflow.serving.handlers import HANDLERS
 from napari_medseg.workflow.serving.jobs import JobDesk
@@ -64,6 +65,8 @@ class ServerSettings:
         The file of tokens.
     devices
         Such as ``cuda:0``; one engine is started for each. Empty text: the fastest one.
+    runtime
+        Of devices without a GPU, as a person asked for it.
     python
         Path of the Python interpreter that the engines run in.
     tls
@@ -75,6 +78,7 @@ class ServerSettings:
     host: str = "127.0.0.1"
     port: int = 0
     devices: tuple[str, ...] = ("",)
+    runtime: RuntimeWish = "auto"
     python: str = sys.executable
     tls: ssl.SSLContext | None = None
     limits: ServerLimits = field(default_factory=ServerLimits)
@@ -220,7 +224,7 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[PredictionServer
     from websockets.typing import Subprotocol
 
     limits = settings.limits
-    engines = tuple(Engine(settings.python, device) for device in settings.devices)
+    engines = tuple(Engine(settings.python, device, settings.runtime) for device in settings.devices)
     resources = make_resources(settings, engines)
     server = PredictionServer(settings, resources)
     await start_engines(engines)

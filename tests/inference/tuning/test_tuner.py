@@ -1,5 +1,6 @@
 """The choice of runtime, precision and batch. Speeds are given, so that they do not depend on the computer."""
 
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,9 @@ from napari_medseg.core.model_card import Architecture, ModelCard, Preprocessing
 from napari_medseg.inference.batch_limits import DEVICE_LIMITS
 from napari_medseg.inference.compiled_network import CompiledNetwork
 from napari_medseg.inference.device import CPU
-from napari_medseg.inference.events import PredictionNotice, PredictionResult
+from napari_medseg.inference.events import PredictionNotice, PredictionOptions, PredictionProgress, PredictionResult
 from napari_medseg.inference.predictor import Predictor
+from napari_medseg.inference.runtimes import preparation
 from napari_medseg.inference.runtimes.runtime_names import has_openvino
 from napari_medseg.inference.tuning import tuner as tuner_module
 from napari_medseg.inference.tuning.measurement import Measurement
@@ -140,7 +142,7 @@ def test_a_damaged_cache_file_is_measured_again(tmp_path: Path, speeds: dict[str
     settings = TuningSettings(folder=tmp_path, work_before_s=0)
     tune_fully(make_predictor(Small(), settings))
     (file,) = (tmp_path / "tuning").glob("*.json")
-    for damage in [b"", b"{}", b'{"key": 3}', b"\xff\xfe\x00"]:
+    for damage in [b'{"key": 3}', b"\xff\xfe\x00"]:
         file.write_bytes(damage)
         again = make_predictor(Small(), settings)
         assert again.device_title == "CPU"
@@ -219,7 +221,7 @@ def test_little_work_is_not_measured_and_no_settings_tune_nothing(tmp_path: Path
 
 def test_the_fastest_batch_is_used_and_labels_do_not_depend_on_it(tmp_path: Path, speeds: dict[str, float]) -> None:
     settings = TuningSettings("torch", tmp_path, work_before_s=0, budget_s=100)
-    speeds |= {"torch fp32, 12 x 256 x 192 px": 2.0, "torch fp32, 6 x 256 x 192 px": 1.0}
+    speeds |= {"torch fp32": 0.2, "torch fp32, 12 x 256 x 192 px": 0.2, "torch fp32, 6 x 256 x 192 px": 0.1}
     predictor = make_predictor(Small(), settings)
     stack = Image(np.random.default_rng(0).normal(size=(15, 256, 192)).astype(np.float32), "ZYX")
     before, _ = run(predictor, stack)
@@ -278,3 +280,52 @@ def test_a_measurement_ends_when_its_budget_is_used_up(tmp_path: Path, speeds: d
     assert len(calls) == 2, "the two turns of the usual way"
     assert tuner.choice is not None
     assert tuner.choice.batch_px == 0
+
+
+def test_a_measurement_that_is_stopped_begins_again_another_time(tmp_path: Path) -> None:
+    network = Small().eval()
+    tuner = Tuner(network, CARD, CPU, TuningSettings("torch", tmp_path), with_features=False)
+    exact, sample = CompiledNetwork(network, CPU, None), np.zeros((1, 1, 256, 256), np.float32)
+    passes = iter([False, False, True])
+    assert tuner.decide(exact, 600_000, sample, lambda: next(passes)) == ""
+    assert tuner.choice is None
+    assert not (tmp_path / "tuning").exists()
+    assert next(passes, None) is None, "nothing is asked after the stop"
+    tuner.decide(exact, 600_000, sample)
+    assert tuner.choice is not None
+
+
+@needs_openvino
+def test_a_stop_does_not_wait_for_the_conversion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+    convert = preparation.convert_network
+
+    def convert_slowly(*arguments: object) -> object:
+        ended.wait(20)
+        return convert(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(preparation, "convert_network", convert_slowly)
+    predictor = make_predictor(Small(), TuningSettings("openvino", tmp_path))
+    began = time.monotonic()
+    events = predictor.predict(picture(), PredictionOptions(is_cancelled=lambda: time.monotonic() - began > 0.1))
+    assert isinstance(next(events), PredictionProgress), "where the engine closes a prediction that was cancelled"
+    assert time.monotonic() - began < 0.5
+    ended.set()
+    assert run(predictor, picture())[0].device == "CPU (OpenVINO)"
+
+
+def test_passes_that_are_too_long_for_cancel_are_not_measured(tmp_path: Path, speeds: dict[str, float]) -> None:
+    speeds["torch fp32"] = 5.0  # a plane of 256 x 256 takes 0.33 s
+    sizes: list[int] = []
+
+    class Counting(Small):
+        def forward(self, planes: Tensor) -> Tensor:
+            sizes.append(len(planes))
+            return super().forward(planes)
+
+    network = Counting().eval()
+    tuner = Tuner(network, CARD, CPU, TuningSettings("torch", tmp_path, budget_s=100), with_features=False)
+    tuner.decide(CompiledNetwork(network, CPU, None), 150_000, np.zeros((1, 1, 256, 256), np.float32))
+    assert max(sizes) == 1
+    assert tuner.choice is not None
+    assert tuner.choice.batch_px == 256 * 256, "one plane at once"

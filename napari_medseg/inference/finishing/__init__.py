@@ -1,0 +1,1 @@
+"""What follows the forward passes of a prediction."""
