@@ -59,7 +59,7 @@ class TunedChoice(_Frozen):
     key, model
         What it holds for, and the name of the version.
     runtime, precision
-        What computes, and in which type.
+        What computes, and in which type; no type for that of torch as usual.
     batch_px
         Most pixels of one forward pass; 0 for the default of the device.
     agreement
@@ -73,7 +73,7 @@ class TunedChoice(_Frozen):
     key: TuningKey
     model: str
     runtime: Runtime = "torch"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16"] | None = None
     batch_px: int = Field(0, ge=0)
     agreement: float | None = Field(None, ge=0, le=1)
     reason: str = ""

@@ -265,6 +265,14 @@ def test_a_device_that_fails_while_it_is_measured_changes_nothing(tmp_path: Path
     assert not (tmp_path / "tuning").exists(), "the next start measures"
 
 
+def test_torch_as_usual_keeps_the_precision_of_the_card(tmp_path: Path) -> None:
+    network = Small().eval()
+    usual = CompiledNetwork(network, CPU, torch.bfloat16)
+    tuner = Tuner(network, CARD, CPU, TuningSettings("torch", tmp_path), with_features=False)
+    tuner.give_up("the measurement failed")
+    assert tuner.make_network(usual) is usual
+
+
 def test_a_measurement_ends_when_its_budget_is_used_up(tmp_path: Path, speeds: dict[str, float]) -> None:
     speeds["torch fp32"] = 30.0
     calls: list[int] = []
