@@ -128,12 +128,13 @@ class Tuner:
         usual_batch_px
             Pixels of a batch without a choice.
         sample
-            Planes (n, c, h, w) of an image of this version, if none was observed yet.
+            Planes (n, c, h, w) of an image of this version, if none was observed yet. Where OpenVINO does not take
+            them, nothing is measured: torch would be compared with itself.
         is_stopped
             Asked between passes; with `True` the measurement ends.
         """
         sample = sample[:1] if sample is not None and self._sample is None else self._sample
-        if sample is None:
+        if sample is None or not (self._explain_torch() or accepts(sample.shape[-2], sample.shape[-1])):
             return ""
         try:
             self.choice = self._measure(torch_network, usual_batch_px, sample, is_stopped)

@@ -180,6 +180,17 @@ def test_a_version_with_other_labels_stays_with_torch_and_says_so(
 
 
 @needs_openvino
+def test_an_image_that_openvino_does_not_take_compares_nothing(tmp_path: Path, speeds: dict[str, float]) -> None:
+    strip = Image(np.random.default_rng(0).normal(size=(256, 40)).astype(np.float32), "YX")
+    predictor = make_predictor(OtherWhenTraced(), TuningSettings("openvino", tmp_path))
+    assert run(predictor, strip)[0].device == "CPU"
+    assert predictor.tuner is not None
+    assert predictor.tuner.choice is None, "torch would be compared with itself"
+    _, (notice,) = run(predictor, picture())
+    assert "OpenVINO gives " in notice
+
+
+@needs_openvino
 def test_a_network_that_cannot_be_converted_stays_with_torch(tmp_path: Path, speeds: dict[str, float]) -> None:
     predictor = make_predictor(FailsWhenTraced(), TuningSettings(folder=tmp_path, work_before_s=0))
     tune_fully(predictor)
