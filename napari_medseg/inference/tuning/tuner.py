@@ -16,7 +16,7 @@ from torch import nn
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.inference.compiled_network import FAILURES, CompiledNetwork
-from napari_medseg.inference.device import describe_device
+from napari_medseg.inference.device import describe_device, free_cached_memory
 from napari_medseg.inference.device_status import query_nvidia_driver
 from napari_medseg.inference.runtimes.openvino_network import PlaneNetwork, accepts
 from napari_medseg.inference.runtimes.preparation import OpenVinoPreparation
@@ -143,6 +143,11 @@ class Tuner:
         except FAILURES as error:  # the next prediction meets it, too, and knows what to do
             self.give_up(get_reason(error))
             return ""
+        finally:
+            free_cached_memory(self._device)  # nothing may follow for hours, and a training may need it
+        self._sample = None
+        if self.choice.precision != "fp32":
+            self._exact = None
         if self._card.weights_sha256:
             self._cache.write(self.choice)
         logger.info("%s on %s: %s", self._card.id, self._key.device, self.choice)

@@ -2,12 +2,14 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pretend_gpu import GPU, pretend_gpu
 from torch import Tensor, nn
 
 from napari_medseg.core.image import Image
@@ -282,6 +284,27 @@ def test_torch_as_usual_keeps_the_precision_of_the_card(tmp_path: Path) -> None:
     tuner = Tuner(network, CARD, CPU, TuningSettings("torch", tmp_path), with_features=False)
     tuner.give_up("the measurement failed")
     assert tuner.make_network(usual) is usual
+
+
+@pytest.fixture
+def freed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A pretended GPU; a word is added whenever its cached memory is given back."""
+    words: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device=None: None)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: words.append("freed"))
+    with pretend_gpu(monkeypatch):
+        yield words
+
+
+def test_a_measurement_gives_the_memory_of_the_gpu_back(tmp_path: Path, freed: list[str]) -> None:
+    network, sample = Small().eval(), np.zeros((1, 1, 128, 128), np.float32)
+    tuner = Tuner(network, CARD, GPU, TuningSettings("auto", tmp_path), with_features=False)
+    tuner.observe(sample, 4.0)
+    tuner.decide(CompiledNetwork(network, CPU, None), 20_000, is_stopped=lambda: True)
+    assert freed == ["freed"], "a measurement that was stopped, too"
+    tuner.decide(CompiledNetwork(network, CPU, None), 20_000)
+    assert tuner.choice is not None
+    assert freed == ["freed"] * 2
 
 
 def test_a_measurement_ends_when_its_budget_is_used_up(tmp_path: Path, speeds: dict[str, float]) -> None:
