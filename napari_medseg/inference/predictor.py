@@ -149,7 +149,8 @@ class Predictor:
     ) -> None:
         """Measure in about 1 s, if due or `at_once`; before the first `image` where a person asked for a runtime."""
         if self.tuner is not None and (at_once or self.tuner.is_due or self.tuner.must_decide_first):
-            sample = None if image is None else prepare(image, self.card, 0, 1).planes
+            middle = 0 if image is None else get_planes_shape(image)[0] // 2  # the first one often shows nothing
+            sample = None if image is None else prepare(image, self.card, middle, middle + 1).planes
             if text := self.tuner.decide(self._torch_network, self.limits.batch_px, sample, is_stopped):
                 self._notices.append(make_notice(text))
 

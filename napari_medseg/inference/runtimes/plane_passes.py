@@ -21,8 +21,8 @@ from napari_medseg.inference.tiling import TileSpan, compute_tile_spans
 class PassWatcher(Protocol):
     """Learns from passes that are needed anyway; a `Tuner` does."""
 
-    def observe(self, planes: NDArray[np.float32], seconds: float) -> None:
-        """Take the planes (n, c, h, w) of a pass and the seconds of the call."""
+    def observe(self, planes: NDArray[np.float32], logits: Tensor, seconds: float) -> None:
+        """Take the planes (n, c, h, w) of a pass, their logits (n, classes, h, w) and the seconds of the call."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,5 +101,5 @@ class PlanePasses:
         began = time.perf_counter()
         logits = self.network.compute_logits(planes)
         if self.watcher is not None:
-            self.watcher.observe(planes, time.perf_counter() - began)
+            self.watcher.observe(planes, logits, time.perf_counter() - began)
         return logits

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.model_card import ModelCard
@@ -23,7 +23,7 @@ from napari_medseg.inference.runtimes.preparation import OpenVinoPreparation
 from napari_medseg.inference.runtimes.runtime_names import Runtime, RuntimeWish, get_openvino_version, has_openvino
 from napari_medseg.inference.tuning.measurement import CLEAR_GAIN, Measurement, MeasurementStopped, crop_sample
 from napari_medseg.inference.tuning.settings import CHOICES_FOLDER, MODELS_FOLDER, TuningSettings
-from napari_medseg.inference.tuning.trials import MIN_AGREEMENT, choose_precision, measure_batches, try_openvino
+from napari_medseg.inference.tuning.trials import OTHERWISE, choose_precision, measure_batches, try_openvino
 from napari_medseg.inference.tuning.tuned_choice import (
     TunedChoice,
     TuningCache,
@@ -37,6 +37,8 @@ LONGEST_COMPARED_PX = 320
 """Side of the part of a plane on which runtimes are compared."""
 LONGEST_SAMPLE_PX = 768
 """Side of the planes that batches are measured with; at most a tile."""
+MIDDLE = (0.5, 0.5)
+"""Of a plane, in parts of its height and width."""
 
 
 class Tuner:
@@ -68,6 +70,7 @@ class Tuner:
         self._cache = TuningCache(settings.folder / CHOICES_FOLDER)
         self._key = make_key(card, device, settings.wish)
         self._sample: NDArray[np.float32] | None = None
+        self._foreground_px, self._focus = -1, MIDDLE
         self._worked_s = 0.0
         self._exact: CompiledNetwork | None = None
         self.choice: TunedChoice | None = self._cache.read(self._key)
@@ -85,11 +88,23 @@ class Tuner:
             return False
         return bool(self._explain_torch()) or self._openvino.is_done()
 
-    def observe(self, planes: NDArray[np.float32], seconds: float) -> None:
-        """Note a pass of planes (n, c, h, w) that took so long; the first plane is kept as the sample."""
+    def observe(self, planes: NDArray[np.float32], logits: Tensor, seconds: float) -> None:
+        """Note a pass of planes (n, c, h, w) that took so long; the plane with most foreground is the sample.
+
+        On background alone, a runtime that lost all lesions would be equal to torch.
+        """
         self._worked_s += seconds
-        if self.choice is None and self._sample is None and accepts(planes.shape[-2], planes.shape[-1]):
-            self._sample = planes[:1].copy()
+        if self.choice is not None or not accepts(planes.shape[-2], planes.shape[-1]):
+            return
+        if self._explain_torch():  # no labels are compared
+            self._sample = planes[:1].copy() if self._sample is None else self._sample
+            return
+        labels = logits.argmax(dim=1) != 0
+        counts = labels.flatten(1).sum(dim=1)
+        index = int(counts.argmax())
+        if int(counts[index]) > self._foreground_px:
+            self._sample, self._foreground_px = planes[index : index + 1].copy(), int(counts[index])
+            self._focus = _find_middle(labels[index])
 
     def make_network(self, torch_network: CompiledNetwork) -> PlaneNetwork:
         """Return the network of the choice; the given one if nothing else was chosen or can be opened."""
@@ -160,7 +175,8 @@ class Tuner:
         sample: NDArray[np.float32],
         is_stopped: Callable[[], bool],
     ) -> TunedChoice:
-        whole, part = crop_sample(sample, LONGEST_SAMPLE_PX), crop_sample(sample, LONGEST_COMPARED_PX)
+        focus = self._focus if sample is self._sample else MIDDLE
+        whole, part = crop_sample(sample, LONGEST_SAMPLE_PX), crop_sample(sample, LONGEST_COMPARED_PX, focus)
         measured = Measurement(self._device, self.settings.budget_s, is_stopped)
         chosen, precision = choose_precision(measured, torch_network, lambda: self._make_exact(torch_network), part)
         network: PlaneNetwork = chosen
@@ -196,7 +212,7 @@ class Tuner:
 
     def _must_tell(self, choice: TunedChoice) -> bool:
         """Whether a person should know that OpenVINO is not used: it computes other labels, or it was asked for."""
-        differs = choice.agreement is not None and choice.agreement < MIN_AGREEMENT
+        differs = choice.reason.startswith(OTHERWISE)
         return choice.runtime == "torch" and (differs or self.settings.wish == "openvino")
 
     def _make_exact(self, torch_network: CompiledNetwork) -> CompiledNetwork:
@@ -206,6 +222,15 @@ class Tuner:
         if self._exact is None:
             self._exact = CompiledNetwork(self._network, self._device, None, self._with_features)
         return self._exact
+
+
+def _find_middle(labels: Tensor) -> tuple[float, float]:
+    """Return the centre of mass of a mask (h, w) in parts of its sides; the middle of an empty one."""
+    found = labels.nonzero().float()
+    if len(found) == 0:
+        return MIDDLE
+    y, x = (float(mean) / side for mean, side in zip(found.mean(dim=0), labels.shape, strict=True))
+    return y, x
 
 
 def make_key(card: ModelCard, device: torch.device, wish: RuntimeWish) -> TuningKey:

@@ -181,6 +181,41 @@ def test_a_version_with_other_labels_stays_with_torch_and_says_so(
     assert notice.endswith("% other labels (at most 0.1%).")
 
 
+class WithoutLesionsWhenTraced(nn.Module):
+    def forward(self, planes: Tensor) -> Tensor:
+        lesion = planes * 20 - 10
+        return torch.cat([torch.zeros_like(lesion), lesion - 20 if torch.jit.is_tracing() else lesion], dim=1)
+
+
+class UnsureWhenTraced(nn.Module):
+    def forward(self, planes: Tensor) -> Tensor:
+        return torch.cat([planes * 0, planes * 0 - (0.5 if torch.jit.is_tracing() else 4)], dim=1)
+
+
+@needs_openvino
+def test_runtimes_are_compared_where_most_foreground_was_predicted(tmp_path: Path, speeds: dict[str, float]) -> None:
+    network = WithoutLesionsWhenTraced().eval()
+    exact = CompiledNetwork(network, CPU, None)
+    tuner = Tuner(network, CARD, CPU, TuningSettings(folder=tmp_path), with_features=False)
+    planes = np.zeros((4, 1, 512, 512), np.float32)
+    planes[2, 0, 20:40, 450:480] = 1  # not in the middle of the plane
+    tuner.observe(planes, exact.compute_logits(planes), 1.0)
+    tuner.observe(planes[:1], exact.compute_logits(planes[:1]), 1.0)
+    assert "other labels" in tuner.decide(exact, 600_000)
+    assert tuner.choice is not None
+    assert tuner.choice.runtime == "torch"
+
+
+@needs_openvino
+def test_equal_labels_with_other_probabilities_are_not_enough(tmp_path: Path, speeds: dict[str, float]) -> None:
+    network = UnsureWhenTraced().eval()
+    tuner = Tuner(network, CARD, CPU, TuningSettings(folder=tmp_path), with_features=False)
+    told = tuner.decide(CompiledNetwork(network, CPU, None), 600_000, np.zeros((1, 1, 128, 128), np.float32))
+    assert told == "tiny@1 stays with torch: OpenVINO gives probabilities that differ by 0.36 (at most 0.02)."
+    assert tuner.choice is not None
+    assert (tuner.choice.runtime, tuner.choice.agreement) == ("torch", 1)
+
+
 @needs_openvino
 def test_an_image_that_openvino_does_not_take_compares_nothing(tmp_path: Path, speeds: dict[str, float]) -> None:
     strip = Image(np.random.default_rng(0).normal(size=(256, 40)).astype(np.float32), "YX")
@@ -299,7 +334,7 @@ def freed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 def test_a_measurement_gives_the_memory_of_the_gpu_back(tmp_path: Path, freed: list[str]) -> None:
     network, sample = Small().eval(), np.zeros((1, 1, 128, 128), np.float32)
     tuner = Tuner(network, CARD, GPU, TuningSettings("auto", tmp_path), with_features=False)
-    tuner.observe(sample, 4.0)
+    tuner.observe(sample, torch.zeros(1, 3, 128, 128), 4.0)
     tuner.decide(CompiledNetwork(network, CPU, None), 20_000, is_stopped=lambda: True)
     assert freed == ["freed"], "a measurement that was stopped, too"
     tuner.decide(CompiledNetwork(network, CPU, None), 20_000)
