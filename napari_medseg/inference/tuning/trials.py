@@ -42,7 +42,9 @@ def choose_precision(
     make_exact: Callable[[], CompiledNetwork],
     sample: NDArray[np.float32],
 ) -> tuple[CompiledNetwork, Precision]:
-    """Time torch in the precision of the device and, if that is bf16, in fp32; return the faster one.
+    """Time torch in the precision of the device and, on a CPU with bf16, in fp32; return the faster one.
+
+    A GPU keeps the precision of the card: one plane is too little work for it, so the start of the layers would be timed.
 
     Parameters
     ----------
@@ -57,7 +59,7 @@ def choose_precision(
     """
     name: Precision = "fp32" if usual.dtype is None else "bf16"
     _time_turns(measured, f"torch {name}", usual, sample)
-    if name == "fp32":
+    if name == "fp32" or measured.device.type != "cpu":
         return usual, name
     exact = make_exact()
     _time_turns(measured, "torch fp32", exact, sample)

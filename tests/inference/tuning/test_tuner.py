@@ -342,6 +342,17 @@ def test_a_measurement_gives_the_memory_of_the_gpu_back(tmp_path: Path, freed: l
     assert freed == ["freed"] * 2
 
 
+def test_a_gpu_keeps_the_precision_of_the_card(tmp_path: Path, speeds: dict[str, float], freed: list[str]) -> None:
+    speeds |= {"torch bf16": 3.0}
+    network = Small().eval()
+    usual = CompiledNetwork(network, CPU, torch.bfloat16)
+    tuner = Tuner(network, CARD, GPU, TuningSettings("auto", tmp_path), with_features=False)
+    tuner.decide(usual, 20_000, np.zeros((1, 1, 128, 128), np.float32))
+    assert tuner.choice is not None
+    assert tuner.choice.precision == "bf16"
+    assert tuner.make_network(usual) is usual
+
+
 def test_a_measurement_ends_when_its_budget_is_used_up(tmp_path: Path, speeds: dict[str, float]) -> None:
     speeds["torch fp32"] = 30.0
     calls: list[int] = []
