@@ -130,7 +130,9 @@ class Predictor:
         return predictor
 
     def use_tuning(self, settings: TuningSettings) -> None:
-        """Choose runtime, precision and batch by measurement from now on."""
+        """Choose runtime, precision and batch by measurement from now on; not for an adapted state."""
+        if self.card.lineage.parent == self.card.id:  # its weights live for a few cases, less than a conversion costs
+            return
         self.tuner = self._make_tuner(device=self.device, settings=settings)
         self._adopt_choice()
 

@@ -1,7 +1,6 @@
 """What was chosen for a version on a device, from which measurements, and the file that keeps it. No torch here."""
 
 import hashlib
-import importlib.metadata
 import logging
 from pathlib import Path
 from typing import Literal
@@ -14,7 +13,6 @@ from napari_medseg.inference.runtimes.runtime_names import Runtime, RuntimeWish
 
 logger = logging.getLogger(__name__)
 
-PACKAGE = "napari-medseg"
 MAX_KEPT_CHOICES = 200
 
 
@@ -120,14 +118,6 @@ class TuningCache:
 
     def _list_files(self) -> list[Path]:
         return sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
-
-
-def get_program_version() -> str:
-    """Return the version of this program; empty if it is not installed as a package."""
-    try:
-        return importlib.metadata.version(PACKAGE)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def _read(path: Path) -> TunedChoice | None:

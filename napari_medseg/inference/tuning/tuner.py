@@ -20,7 +20,13 @@ from napari_medseg.inference.device import describe_device, free_cached_memory
 from napari_medseg.inference.device_status import query_nvidia_driver
 from napari_medseg.inference.runtimes.openvino_network import PlaneNetwork, accepts
 from napari_medseg.inference.runtimes.preparation import OpenVinoPreparation
-from napari_medseg.inference.runtimes.runtime_names import Runtime, RuntimeWish, get_openvino_version, has_openvino
+from napari_medseg.inference.runtimes.runtime_names import (
+    Runtime,
+    RuntimeWish,
+    get_openvino_version,
+    get_program_version,
+    has_openvino,
+)
 from napari_medseg.inference.tuning.measurement import CLEAR_GAIN, Measurement, MeasurementStopped, crop_sample
 from napari_medseg.inference.tuning.settings import CHOICES_FOLDER, MODELS_FOLDER, TuningSettings
 from napari_medseg.inference.tuning.trials import OTHERWISE, choose_precision, measure_batches, try_openvino
@@ -28,7 +34,6 @@ from napari_medseg.inference.tuning.tuned_choice import (
     TunedChoice,
     TuningCache,
     TuningKey,
-    get_program_version,
 )
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from pretend_gpu import GPU, pretend_gpu
 from torch import Tensor, nn
 
 from napari_medseg.core.image import Image
-from napari_medseg.core.model_card import Architecture, ModelCard, Preprocessing
+from napari_medseg.core.model_card import Architecture, Lineage, ModelCard, Preprocessing
 from napari_medseg.inference.batch_limits import DEVICE_LIMITS
 from napari_medseg.inference.compiled_network import CompiledNetwork
 from napari_medseg.inference.device import CPU
@@ -351,6 +351,24 @@ def test_a_gpu_keeps_the_precision_of_the_card(tmp_path: Path, speeds: dict[str,
     assert tuner.choice is not None
     assert tuner.choice.precision == "bf16"
     assert tuner.make_network(usual) is usual
+
+
+@needs_openvino
+def test_a_converted_model_is_of_the_same_architecture(tmp_path: Path, speeds: dict[str, float]) -> None:
+    settings, sample = TuningSettings("openvino", tmp_path), np.ones((1, 1, 128, 128), np.float32)
+    other = CARD.model_copy(update={"architecture": CARD.architecture.model_copy(update={"encoder": "resnet18"})})
+    for network, card in ((Small().eval(), CARD), (OtherWhenTraced().eval(), other)):
+        exact = CompiledNetwork(network, CPU, None)
+        tuner = Tuner(network, card, CPU, settings, with_features=False)
+        tuner.decide(exact, 20_000, sample)
+    assert len(list((tmp_path / "openvino").glob("*.xml"))) == 2
+
+
+def test_an_adapted_state_is_not_tuned(tmp_path: Path) -> None:
+    card = CARD.model_copy(update={"lineage": Lineage(parent=CARD.id, n_corrections=3)})
+    predictor = make_predictor(Small(), TuningSettings(folder=tmp_path), card)
+    predictor.tune(at_once=True)
+    assert predictor.tuner is None
 
 
 def test_a_measurement_ends_when_its_budget_is_used_up(tmp_path: Path, speeds: dict[str, float]) -> None:
