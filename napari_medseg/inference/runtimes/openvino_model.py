@@ -64,8 +64,10 @@ def convert_network(network: nn.Module, in_channels: int, with_features: bool) -
     recorder = _MapRecorder(network) if with_features and find_encoder(network) is not None else None
     example = torch.zeros(1, in_channels, *EXAMPLE_SHAPE)
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # of constants in the trace: the result is compared with torch afterwards
+        with torch.no_grad():
+            # Of constants in the trace: the result is compared with torch afterwards. For good, because the filters
+            # are those of all threads, and restoring them here could undo what another one sets meanwhile.
+            warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
             traced = torch.jit.trace(recorder or network, example, check_trace=False)  # type: ignore[no-untyped-call]
             return _convert_trace(traced, openvino.PartialShape([-1, in_channels, -1, -1]))
     except CONVERSION_FAILURES as error:

@@ -45,6 +45,7 @@ class OpenVinoPreparation:
         if self._model is not None or self._problem:
             return True
         if self._thread is None:
+            # No daemon: if Python ends while OpenVINO computes, the process aborts. The next start has the model.
             self._thread = threading.Thread(target=self._prepare, name="conversion to OpenVINO")
             self._thread.start()
         return not self._thread.is_alive()

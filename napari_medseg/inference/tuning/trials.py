@@ -44,7 +44,7 @@ def choose_precision(
 ) -> tuple[CompiledNetwork, Precision]:
     """Time torch in the precision of the device and, on a CPU with bf16, in fp32; return the faster one.
 
-    A GPU keeps the precision of the card: one plane is too little work for it, so the start of the layers would be timed.
+    A GPU keeps the precision of the card: with one plane the start of its layers would be timed.
 
     Parameters
     ----------
