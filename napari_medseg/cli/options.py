@@ -55,6 +55,13 @@ def check_output_file(file: Path | None) -> Path | None:
     return file
 
 
+def _check_runtime(name: str | None) -> str | None:
+    """Refuse a runtime that is unknown or not installed before the command starts its work."""
+    if name is not None:
+        parse_runtime(name)
+    return name
+
+
 ProjectOption = Annotated[
     Path | None,
     typer.Option("--project", help="Project folder.", show_default="that of the window"),
@@ -83,6 +90,7 @@ RuntimeOption = Annotated[
     str | None,
     typer.Option(
         "--runtime",
+        callback=_check_runtime,
         help="auto (the fastest that was measured), torch or openvino; for CPUs.",
         show_default="that of the preferences",
     ),

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from napari_medseg.inference.tuning import tuner
+from napari_medseg.inference.tuning.settings import CACHE_VARIABLE
 from napari_medseg.workflow.diagnosis import trial_prediction
 
 Call = Callable[..., tuple[int, str, str]]
@@ -20,7 +22,8 @@ def test_the_doctor_reports_and_predicts(medseg: Call, tmp_path: Path, monkeypat
     assert "cpu: model loaded in" in out
     assert str(tmp_path) not in out
     assert "project folder: ~" in out
-    assert str(tmp_path / "project") in medseg("doctor", "--paths", *places)[1]
+    elsewhere = (*places[:-1], "cuda:9")  # is not here, so nothing is predicted
+    assert str(tmp_path / "project") in medseg("doctor", "--paths", *elsewhere)[1]
     report = json.loads(medseg("doctor", "--json", *places)[1])
     assert report["healthy"]
     assert report["trials"][0]["dice"] > 0.95
@@ -40,10 +43,15 @@ def test_the_exit_code_is_1_if_a_prediction_fails(
     assert "cpu: failed: " in out
 
 
-def test_what_is_fastest_is_measured_again_on_demand(medseg: Call, tmp_path: Path) -> None:
+def test_what_is_fastest_is_measured_again_on_demand(
+    medseg: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(tuner, "has_openvino", lambda: False)  # its conversion takes seconds and is tested elsewhere
     places = ("--registry", tmp_path / "registry", "--project", tmp_path / "project", "--device", "cpu")
     report = json.loads(medseg("doctor", "--json", "--measure-again", *places)[1])
     assert report["healthy"]
     (measured,) = report["measured"]
     assert measured["model"] == "lungs-unet@4"
     assert measured["trials"]
+    assert len(list((tmp_path / "cache" / "tuning").iterdir())) == 1
