@@ -67,7 +67,7 @@ def convert_network(network: nn.Module, in_channels: int, with_features: bool) -
         with torch.no_grad():
             # Of constants in the trace: the result is compared with torch afterwards. For good, because the filters
             # are those of all threads, and restoring them here could undo what another one sets meanwhile.
-            warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+            warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
             traced = torch.jit.trace(recorder or network, example, check_trace=False)  # type: ignore[no-untyped-call]
             return _convert_trace(traced, openvino.PartialShape([-1, in_channels, -1, -1]))
     except CONVERSION_FAILURES as error:

@@ -39,7 +39,7 @@ Precision = Literal["fp32", "bf16"]
 def choose_precision(
     measured: Measurement,
     usual: CompiledNetwork,
-    make_exact: Callable[[], CompiledNetwork],
+    make_exact: Callable[[], CompiledNetwork] | None,
     sample: NDArray[np.float32],
 ) -> tuple[CompiledNetwork, Precision]:
     """Time torch in the precision of the device and, on a CPU with bf16, in fp32; return the faster one.
@@ -53,13 +53,13 @@ def choose_precision(
     usual
         The network in the precision that the device has instructions for.
     make_exact
-        Returns it in fp32.
+        Returns it in fp32; `None` if precision is not in question.
     sample
         Planes (n, c, h, w).
     """
     name: Precision = "fp32" if usual.dtype is None else "bf16"
     _time_turns(measured, f"torch {name}", usual, sample)
-    if name == "fp32" or measured.device.type != "cpu":
+    if name == "fp32" or make_exact is None or measured.device.type != "cpu":
         return usual, name
     exact = make_exact()
     _time_turns(measured, "torch fp32", exact, sample)

@@ -1,7 +1,8 @@
 """Chooses runtime, precision and batch of one version on one device, and remembers the choice.
 
 A version that is used little is not measured: a runtime is prepared only after as much work as that costs, and a
-measurement takes a second. One image is predicted in one way; the next one may be predicted in another.
+measurement takes a second. One image is predicted in one way; the next one may be predicted in another. Where a person
+asked for torch, precision is that of the card, so that labels do not depend on a measurement.
 """
 
 import logging
@@ -183,7 +184,8 @@ class Tuner:
         focus = self._focus if sample is self._sample else MIDDLE
         whole, part = crop_sample(sample, LONGEST_SAMPLE_PX), crop_sample(sample, LONGEST_COMPARED_PX, focus)
         measured = Measurement(self._device, self.settings.budget_s, is_stopped)
-        chosen, precision = choose_precision(measured, torch_network, lambda: self._make_exact(torch_network), part)
+        make_exact = None if self.settings.wish == "torch" else lambda: self._make_exact(torch_network)
+        chosen, precision = choose_precision(measured, torch_network, make_exact, part)
         network: PlaneNetwork = chosen
         runtime: Runtime = "torch"
         agreement, reason = None, self._explain_torch()

@@ -284,8 +284,9 @@ def test_the_fastest_batch_is_used_and_labels_do_not_depend_on_it(tmp_path: Path
 def test_fp32_is_used_where_it_is_faster_than_bf16(tmp_path: Path, speeds: dict[str, float]) -> None:
     speeds |= {"torch bf16": 3.0}
     network = Small().eval()
+    speeds["openvino fp32"] = 10.0
     emulated = CompiledNetwork(network, CPU, torch.bfloat16)
-    tuner = Tuner(network, CARD, CPU, TuningSettings("torch", tmp_path), with_features=False)
+    tuner = Tuner(network, CARD, CPU, TuningSettings("auto", tmp_path), with_features=False)
     sample = np.random.default_rng(0).normal(size=(1, 1, 128, 128)).astype(np.float32)
     tuner.decide(emulated, 10_000, sample)
     assert tuner.choice is not None
@@ -296,6 +297,10 @@ def test_fp32_is_used_where_it_is_faster_than_bf16(tmp_path: Path, speeds: dict[
     tuner.decide(emulated, 10_000, sample)
     assert tuner.choice.precision == "bf16"
     assert tuner.make_network(emulated) is emulated
+    asked = Tuner(network, CARD, CPU, TuningSettings("torch", tmp_path), with_features=False)
+    speeds["torch bf16"] = 3.0
+    asked.decide(emulated, 10_000, sample)
+    assert asked.make_network(emulated) is emulated, "with torch asked for, labels do not depend on a measurement"
 
 
 def test_a_device_that_fails_while_it_is_measured_changes_nothing(tmp_path: Path, speeds: dict[str, float]) -> None:
