@@ -34,7 +34,7 @@ def parse_runtime(text: str) -> RuntimeWish:
 
 
 def choose_runtime(text: str) -> RuntimeWish:
-    """Return the runtime that a person asked for in another session, or ``auto`` if it is not there any more."""
+    """Return the runtime that a person asked for earlier, or ``auto`` if it is not there any more."""
     try:
         return parse_runtime(text)
     except MedSegError as error:
