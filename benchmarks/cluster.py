@@ -1,6 +1,6 @@
 """Throughput of `medseg predict --workers 2` against two independent runs on one core each, and times of one task.
 
-python -m benchmarks.cluster [--series 16] [--slices 16] [--rounds 2] [--out FILE.json]
+python -m benchmarks.cluster [--series 16] [--slices 16] [--rounds 2] [--seconds 200] [--out FILE.json]
 
 Both predict the same CT series, made from the sample of the program with other noise, whole pipeline: reading NIfTI,
 network, postprocessing, NIfTI labels, records. They take turns in one run, because the machine may have other work.
@@ -27,6 +27,7 @@ from napari_medseg.core.image import Image
 from napari_medseg.workflow.workspace import PACKAGE_DIR
 
 N_CORES = 2
+RATIOS = ("ratio_whole", "ratio_steady", "ratio_cpu")
 OPTIONS = ("--format", ".nii.gz", "--force", "--json")
 SAMPLE = PACKAGE_DIR / "samples" / "ct_a0001" / "dicom"
 
@@ -83,12 +84,7 @@ def run_independently(paths: list[Path], folder: Path) -> Pace:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     processes = [
         subprocess.Popen(
-            [
-                "taskset",
-                "-c",
-                str(core),
-                *call(paths[number::N_CORES], out, "--format", ".nii.gz", "--force", "--json"),
-            ],
+            ["taskset", "-c", str(core), *call(paths[number::N_CORES], out)],
             stdout=subprocess.DEVNULL,
             env=environment,
         )
@@ -158,22 +154,27 @@ def main() -> None:
     parser.add_argument("--series", type=int, default=16)
     parser.add_argument("--slices", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=200.0, help="no round begins that would end later")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="medseg-cluster-"))
     try:
         paths = make_series(folder, options.series, options.slices)
         rounds = []
+        began = time.monotonic()
         for number in range(options.rounds):
+            if number and (time.monotonic() - began) * (number + 1) / number > options.seconds:
+                break
             load = os.getloadavg()[0]
             own = run_independently(paths, folder / f"own-{number}")
             workers = run_on_workers(paths, folder / f"workers-{number}")
             found = {"load_before": load, "independent": asdict(own), "workers": asdict(workers)}
             found |= {"ratio_whole": workers.whole / own.whole, "ratio_steady": workers.steady / own.steady}
             found["ratio_cpu"] = own.cpu_s / workers.cpu_s
-            print(json.dumps(found))
+            print(json.dumps(found), flush=True)
             rounds.append(found)
         result = {"series": options.series, "slices": options.slices, "rounds": rounds, "task": measure_task(paths[0])}
+        result |= {name: float(np.mean([one[name] for one in rounds])) for name in RATIOS}
         text = json.dumps(result, indent=1)
         print(text)
         if options.out is not None:

@@ -3,6 +3,10 @@
 A minute of 1080p is encoded once for each distance of key frames, and repeated packet by packet to any length.
 
     python benchmarks/video.py --minutes 120 --groups 12 48 250 --pictures FOLDER --out video.json
+
+With --play, the real window plays 1080p with labels for ten seconds instead (add xvfb-run where there is no screen):
+
+    python benchmarks/video.py --play
 """
 
 import argparse
@@ -84,7 +88,7 @@ OPENERS = {"ours": open_ours, "imageio": open_imageio}
 
 def run_each(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
     """Measure each reader on each video in a process of its own, so that memory is its own."""
-    pictures = sorted(path for path in arguments.pictures.rglob("*") if path.suffix in (".jpg", ".png"))[:7]
+    pictures = _list_pictures(arguments.pictures)
     for group in arguments.groups:
         segment, path = folder / f"segment{group}.mp4", folder / f"long{group}.mp4"
         write_segment(segment, pictures, 60 * RATE, group)
@@ -110,11 +114,17 @@ def main() -> None:
     parser.add_argument("--groups", type=int, nargs="+", default=[12, 48, 250])
     parser.add_argument("--pictures", type=Path, default=Path("napari_medseg/samples/laparoscopy"))
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--play", action="store_true", help="play in the real window")
     parser.add_argument("--measure", type=Path)
     parser.add_argument("--reader", choices=READERS)
     arguments = parser.parse_args()
     if arguments.measure is not None:
         sys.stdout.write(json.dumps(measure(arguments.measure, arguments.reader)))
+        return
+    if arguments.play:
+        from play_video import measure_playing  # it opens a window
+
+        sys.stdout.write(json.dumps(measure_playing(_list_pictures(arguments.pictures), 10, (1920, 1080))) + "\n")
         return
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -124,6 +134,10 @@ def main() -> None:
             rows.append(row)
     if arguments.out is not None:
         arguments.out.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def _list_pictures(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix in (".jpg", ".png"))[:7]
 
 
 def _time(read: Read, number: int) -> tuple[float, float]:

@@ -1,13 +1,17 @@
 """Read and validate this program's JSON files; any problem is reported as one readable error."""
 
 import json
+import logging
+import os
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from napari_medseg.core.atomic_io import read_file, set_aside
-from napari_medseg.core.errors import MedSegError, get_reason, report_damage
+from napari_medseg.core.errors import MedSegError, format_os_error, get_reason, report_damage
+
+logger = logging.getLogger(__name__)
 
 MAX_ERRORS_LISTED = 20
 
@@ -54,6 +58,56 @@ def set_damaged_aside(path: Path, model: type[BaseModel]) -> None:
             read_json_model(path, model, "cannot be read", "Ask for permission, or move the file away.")
         except DamagedFileError:
             report_damage(f"the damaged {path} is kept as {set_aside(path).name}.")
+
+
+def read_json_lines(path: Path, model: type[Model]) -> list[Model]:
+    """Read a file of one JSON object a line, such as `append_json_line` writes; a missing file has none.
+
+    A line that a killed command left is reported to the log and left out.
+
+    Raises
+    ------
+    MedSegError
+        If the file cannot be read.
+    """
+    try:
+        lines = read_file(path).splitlines() if path.exists() else []
+    except OSError as error:
+        raise MedSegError(f"cannot read {path}: {format_os_error(error)}") from error
+    entries = []
+    for line in filter(None, lines):
+        try:
+            entries.append(model.model_validate_json(line))
+        except ValidationError:
+            logger.warning("%s: the line %r is damaged and is ignored", path, line[:60])
+    return entries
+
+
+def append_json_line(path: Path, entry: BaseModel) -> None:
+    """Append an entry as a line, on a new line also after half a line; it is on the disk when this returns.
+
+    Raises
+    ------
+    MedSegError
+        If the file or its folder cannot be written.
+    """
+    line = entry.model_dump_json().encode() + b"\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as file:
+            file.write(line if _ends_with_newline(file) else b"\n" + line)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise MedSegError(f"cannot write {path}: {format_os_error(error)}") from error
+
+
+def _ends_with_newline(file: BinaryIO) -> bool:
+    """Whether a file is empty or ends with a newline; a killed command may have left half a line."""
+    if file.seek(0, os.SEEK_END) == 0:
+        return True
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
 
 
 def parse_json(content: str | bytes) -> Any:  # noqa: ANN401 - what a file holds is known after it was checked

@@ -228,9 +228,8 @@ class MedSegWidget(QWidget):
         self._canvas_context = CanvasContext(self._viewer, window)
         self._key_forwarder = KeyForwarder(window, self._find_canvas)
         self._watch_window(window)
-        QTimer.singleShot(0, self._exempt_from_garbage_collection)
         self._loading = load_for_first_layers()
-        QTimer.singleShot(LOAD_AFTER_MS, self._load_for_first_layers)
+        QTimer.singleShot(LOAD_AFTER_MS, self._begin_to_load)
         read_files = self.workspace is None or read_preferences(self.workspace.registry).read_medical_files
         if read_files and prefer_our_reader():
             show_notice("DICOM and NIfTI files now open with MedSeg (change it in Preferences > Plugins)")
@@ -241,14 +240,20 @@ class MedSegWidget(QWidget):
         inside = [] if centre is None else centre.findChildren(QOpenGLWidget)
         return inside[0] if inside else None
 
-    def _exempt_from_garbage_collection(self) -> None:
-        """Exempt all that exists after the start, and lives as long as the window, from garbage collection.
+    def _begin_to_load(self) -> None:
+        """Prepare for the first case when the list is there: of thousands, it would come seconds later otherwise.
 
-        napari collects garbage at each removal of a layer, so at each change of case; that took half a second.
+        What exists then lives as long as the window and is exempt from garbage collection: napari collects at each
+        removal of a layer, so at each change of case; that took half a second.
         """
-        if self._window is not None:
+        if self._window is None:
+            return
+        if self.dock is not None and not self.dock.worklist.case_list.is_complete:
+            QTimer.singleShot(LOAD_AFTER_MS, self._begin_to_load)
+        else:
             gc.collect()
             gc.freeze()
+            self._load_for_first_layers()
 
     def _load_for_first_layers(self) -> None:
         """Take a step of `load_for_first_layers`, until it has ended or the window is closed."""

@@ -18,12 +18,13 @@ from napari_medseg.plugin.dock import Dock
 from napari_medseg.plugin.sample_data import SAMPLES
 from napari_medseg.workflow.workspace import PACKAGE_DIR, Workspace
 
-MAX_FILES = 55
+MAX_FILES = 58
 """30 before values of DICOM (unit, padding), groups, and the prediction of other cases got files of their own; 35 until
 drafts were prepared in a thread, and slabs and labels kept the memory of reading low; 38 before networks were built
 without memory first; 39 before drafts had a room, masks were found in a drop, windows had presets, probabilities were
 kept with a prediction, parts that lie apart were dropped, an image was compared with the training images, and a missing
-lung was called suspicious; 52 before drops were sorted by task, and the images of the next cases were read ahead."""
+lung was called suspicious; 52 before drops were sorted by task, and the images of the next cases were read ahead;
+55 before OpenVINO computed, batch and tile were measured, and the list of cases had pictures."""
 CT_SLICE = SAMPLES / "ct_a0001" / "dicom" / "A0001_z031.dcm"
 
 

@@ -89,5 +89,5 @@ def run_job(cluster: Cluster, job: PredictionJob):  # noqa: ANN201
 
 
 if __name__ == "__main__":  # a client that a test kills
-    with open_fake_cluster() as opened:
+    with open_fake_cluster(ClusterChoice(n_workers=1)) as opened:
         run_job(opened, make_job(Path(sys.argv[1]), Path(sys.argv[2])))

@@ -13,6 +13,7 @@ from napari_medseg.cli.options import JsonOption, RuntimeOption
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.inference.remote.address import DEFAULT_PORT, is_this_computer
 from napari_medseg.inference.runtimes.runtime_names import parse_runtime
+from napari_medseg.workflow.serving.limits import ServerLimits
 from napari_medseg.workflow.serving.tokens import TOKENS_FILE, TokenFile
 from napari_medseg.workflow.workspace import get_user_data_dir
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import ssl
 
     from napari_medseg.workflow.serving.server import ServerSettings
+
+GB = 10**9
 
 app = typer.Typer(
     invoke_without_command=True, help="Predict for windows on other computers (*Device > Remote...* there)."
@@ -52,6 +55,15 @@ def serve(
         Path | None,
         typer.Option("--folder", help="For models that windows send.", show_default="in the user's data folder"),
     ] = None,
+    no_training: Annotated[
+        bool, typer.Option("--no-training", help="Only predict; windows train and learn on their own computers.")
+    ] = False,
+    quota: Annotated[
+        float, typer.Option("--quota", metavar="GB", min=0.1, help="Kept on the disk for the training runs of a user.")
+    ] = ServerLimits.max_user_bytes / GB,
+    days: Annotated[
+        float, typer.Option("--days", min=0.1, help="A run that nobody asked for so long is deleted.")
+    ] = ServerLimits.keep_days,
     without_tls: Annotated[
         bool,
         typer.Option("--without-tls", help="Listen unencrypted to other computers, such as behind a proxy with TLS."),
@@ -74,6 +86,8 @@ def serve(
         devices=tuple(device or [""]),
         runtime=parse_runtime(runtime or "auto"),
         tls=make_tls(cert, key),
+        takes_trainings=not no_training,
+        limits=ServerLimits(max_user_bytes=round(quota * GB), keep_days=days),
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     import asyncio

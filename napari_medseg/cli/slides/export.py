@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from napari_medseg.cli.console import echo, echo_json, echo_notice
+from napari_medseg.cli.console import echo, echo_json
 from napari_medseg.cli.options import (
     JsonOption,
     RegistryOption,
@@ -18,11 +18,14 @@ from napari_medseg.cli.options import (
 from napari_medseg.cli.output.accepted_rows import WithBlindOption, tell_left_out
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.slides.open_slide import open_slide
-from napari_medseg.workflow.output.export import export_corrections, read_export_items
 from napari_medseg.workflow.whole_slide.corrections import CorrectedField
 from napari_medseg.workflow.whole_slide.export import SLIDE_FORMATS, export_slide
 from napari_medseg.workflow.whole_slide.manifest import SlideIdentity, read_manifest
-from napari_medseg.workflow.whole_slide.project_slides import list_corrected_fields, read_corrected_fields
+from napari_medseg.workflow.whole_slide.project_slides import (
+    list_corrected_fields,
+    read_corrected_fields,
+    write_fields,
+)
 
 
 def export(
@@ -49,21 +52,25 @@ def export(
 ) -> None:
     """Write the labels of a slide: GeoJSON for QuPath in pixels of level 0, OME-Zarr, the density map.
 
-    With --slide, fields that were corrected in the project win over the prediction.
+    With --slide, fields that were corrected in the project win over the prediction. The exit code is 1 if one of them
+    cannot be read and is left out.
     """
     if slide is None and (fields or project is not None):
         raise MedSegError("which slide is meant? Add --slide FILE; its fields are found in the project by its path.")
-    corrected, written = _write_fields(
-        prediction, slide, project, registry, output if fields else None, with_blind=with_blind
+    fields_folder = output / "fields" if fields else None
+    corrected, of_fields, left_out = _write_fields(
+        prediction, slide, project, registry, fields_folder, with_blind=with_blind
     )
-    written = export_slide(prediction, output, split_words(formats), corrected) + written
+    written = export_slide(prediction, output, split_words(formats), corrected) + of_fields
     if as_json:
         echo_json({"files": [str(path) for path in written], "fields": len(corrected)})
-        return
-    for path in written:
-        echo(str(path))
-    if slide is not None:
-        echo(f"{len(corrected)} corrected field{'' if len(corrected) == 1 else 's'}")
+    else:
+        for path in written:
+            echo(str(path))
+        if slide is not None:
+            echo(f"{len(corrected)} corrected field{'' if len(corrected) == 1 else 's'}")
+    if left_out:
+        raise MedSegError(left_out)
 
 
 def _write_fields(
@@ -74,11 +81,11 @@ def _write_fields(
     folder: Path | None,
     *,
     with_blind: bool,
-) -> tuple[list[CorrectedField], list[Path]]:
-    """Return the corrected fields of a slide; write each as image and labels if a folder is given."""
+) -> tuple[list[CorrectedField], list[Path], str]:
+    """Return the corrected fields of a slide, what was written of them if a folder is given, and what is left out."""
     manifest = read_manifest(prediction)
     if slide is None:
-        return [], []
+        return [], [], ""
     if not get_project_dir(project).is_dir():
         raise MedSegError(f"{get_project_dir(project)} is no project. Choose one with --project.")
     with contextlib.closing(open_slide(slide)) as opened, open_workspace(project, registry) as ws:
@@ -86,10 +93,8 @@ def _write_fields(
             raise MedSegError(f"{prediction} is the prediction of another slide than {slide.name}.")
         rows, n_left_out = list_corrected_fields(ws, slide, manifest.task, with_blind=with_blind)
         tell_left_out(n_left_out)
-        written: list[Path] = []
-        if folder is not None and rows:
-            items = read_export_items(ws, [(case, correction, "") for case, correction, _ in rows])
-            written = export_corrections(items, folder / "fields", ".tif", with_images=True)
-            if items.left_out:
-                echo_notice(items.left_out_text)
-        return read_corrected_fields(ws, opened, rows), written
+        written, left_out = ([], "") if folder is None else write_fields(ws, rows, folder)
+        corrected = read_corrected_fields(ws, opened, rows)  # tells which it cannot read
+        if not left_out and len(corrected) < len(rows):
+            left_out = f"{len(rows) - len(corrected)} of {len(rows)} corrected fields cannot be read and are left out."
+        return corrected, written, left_out

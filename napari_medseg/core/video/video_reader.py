@@ -210,20 +210,25 @@ class VideoReader:
         index = self.index
         if place < 0:
             self._container.seek(0)
-            begins = int(index.pts[0])
-            target = min(begins, int(index.key_dts[0])) - 1
+            target = min(int(index.pts[0]), int(index.key_dts[0])) - 1
         else:
-            begins = int(index.key_pts[place])
-            target = min(begins, int(index.key_dts[place])) if self._seeks_by_decoding else begins
+            target = self._find_seek_target(place)
         self._container.seek(target, stream=self._stream, backward=True, any_frame=False)
         self._last, self._is_count_lost = None, False
         self._counted = int(index.keys[max(0, place)]) - 1
         self._frames = self._iterate()
 
-    @property
-    def _seeks_by_decoding(self) -> bool:
-        """Whether time stamps of decoding lead to a key frame: so in MP4, MOV and AVI, and not in Matroska."""
-        return "matroska" not in self._container.format.name
+    def _find_seek_target(self, place: int) -> int:
+        """Return the time that leads to a key frame; one a little too early costs the group before it."""
+        index, name = self.index, self._container.format.name
+        begins = int(index.key_pts[place])
+        if "matroska" in name:
+            return begins
+        if "mp4" in name:  # it shifts times by the longest reordering of the file: only the middle is safe
+            last_group = place + 1 >= len(index.key_pts)
+            ends = int(index.pts[-1] if last_group else index.key_pts[place + 1])
+            return (begins + ends) // 2
+        return min(begins, int(index.key_dts[place]))
 
     def _iterate(self) -> Iterator["VideoFrame"]:
         """Yield decoded frames in the order in which they are shown."""

@@ -77,6 +77,11 @@ class RemoteEngine:
         """Why the server cannot be asked; empty if it can, or was not tried yet."""
         return self._link.problem
 
+    @property
+    def takes_trainings(self) -> bool:
+        """Whether the server trains, too; true as long as it has not said that it does not."""
+        return self._link.welcome is None or self._link.welcome.takes_trainings
+
     def use_device(self, name: str) -> None:
         """Do nothing: who runs the server chooses its devices."""
 

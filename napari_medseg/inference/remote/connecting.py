@@ -99,7 +99,7 @@ async def _connect(address: ServerAddress, token: str) -> "ClientConnection":
             "its certificate file and choose it with the address."
         ) from error
     except (OSError, TimeoutError, InvalidMessage) as error:
-        raise LinkLost(f"{name} cannot be reached: {get_reason(error)}") from error
+        raise LinkLost(f"{name} cannot be reached: {_explain_failure(error)}") from error
     except (InvalidHandshake, WebSocketException, ValueError) as error:
         raise RemoteRefused(f"{name} is no server of this program: {get_reason(error)}") from error
 
@@ -136,3 +136,9 @@ def _explain_status(address: ServerAddress, status: int) -> Exception:
     if status in (429, 503):
         return LinkLost(f"{address.host} has too many connections now")
     return RemoteRefused(f"{address.host}:{address.port} is no server of this program (HTTP {status})")
+
+
+def _explain_failure(error: Exception) -> str:
+    """Return why there is no connection, without the words of asyncio."""
+    reason = get_reason(error)
+    return "no server answers at this address and port" if "Connect call failed" in reason else reason

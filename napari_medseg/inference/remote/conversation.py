@@ -71,6 +71,7 @@ class Conversation:
         self.session = session
         self._timeout_s = timeout_s
         self._n_sent = self._n_received = 0
+        self._early: Message | None = None
 
     async def send(self, message: Message) -> None:
         """Send a message; raises `LinkLost` if the connection is closed or the other end does not read."""
@@ -89,12 +90,19 @@ class Conversation:
         """
         from websockets.exceptions import ConnectionClosed
 
+        if (early := self._early) is not None:
+            self._early = None
+            return early
         try:
             frame = await self._connection.recv()
         except ConnectionClosed as error:
             raise LinkLost(f"the connection was closed ({describe_closing(error)})") from error
         number, self._n_received = self._n_received, self._n_received + 1
         return self._read_chunk(frame, number) if isinstance(frame, bytes) else self._read_message(frame, number)
+
+    def put_back(self, message: Message) -> None:
+        """Let the next `receive` return a message that came while something else was waited for."""
+        self._early = message
 
     async def receive_message(self) -> Message:
         """Wait for the next message; raises as `receive`, and `WireError` for a part of a payload."""
@@ -236,4 +244,6 @@ class OrderCancelled(Exception):
 def describe_closing(error: Exception) -> str:
     """Return why a connection was closed, as the other end or the network gave it."""
     close = getattr(error, "rcvd", None)
-    return str(close.reason) if close is not None and close.reason else get_reason(error)
+    if close is None:
+        return "the other end or the network is gone"
+    return str(close.reason) if close.reason else get_reason(error)

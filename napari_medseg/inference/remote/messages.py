@@ -138,7 +138,10 @@ class JobOrder(WireMessage):
 
 
 class WelcomeReply(WireMessage):
-    """Server to window: the first message. `session` has to be in all text frames of this connection."""
+    """Server to window: the first message. `session` has to be in all text frames of this connection.
+
+    `takes_trainings` is false if the server only predicts: then runs and adaptations compute at the window's computer.
+    """
 
     kind: Literal["welcome"] = "welcome"
     session: str
@@ -149,6 +152,7 @@ class WelcomeReply(WireMessage):
     cpu_reason: str = ""
     max_image_bytes: int
     max_version_bytes: int
+    takes_trainings: bool = True
 
 
 class SendReply(WireMessage):

@@ -131,6 +131,7 @@ class ListPanel(QWidget):
         self._search.setToolTip("Part of the name, the file name, the group, the person or the note")
         self._kind = theme.CompactComboBox("Show only these cases")
         self._kind.addItems(list(KINDS))
+        self._kind.setMinimumContentsLength(len("second reading"))
         self._order = theme.CompactComboBox(ORDER_TOOLTIP)
         for order, title in ORDER_TITLES.items():
             self._order.addItem(title, order)

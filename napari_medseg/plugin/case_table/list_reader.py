@@ -1,5 +1,6 @@
 """Reads a large list step by step, between which the window reacts."""
 
+import time
 from collections.abc import Callable
 
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -7,6 +8,8 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_medseg.workflow.case_list.case_list import CaseList
 
 READ_EVERY_MS = 5
+READ_FOR_S = 0.02
+"""Of the processor, at least, in one turn of the window: while it starts, other work takes long between two turns."""
 
 
 class ListReader(QObject):
@@ -41,7 +44,9 @@ class ListReader(QObject):
 
     def _read_step(self) -> None:
         if self._case_list is not None and not self._case_list.is_complete:
-            self._case_list.read_step()
+            began = time.thread_time()
+            while not self._case_list.is_complete and time.thread_time() < began + READ_FOR_S:
+                self._case_list.read_step()
             self._timer.start()
             return
         call, self._then = self._then, None

@@ -19,6 +19,7 @@ from napari_medseg.workflow.workspace import Workspace
 POLL_MS = 400
 MAX_HOST_CHARS = 12
 SERVER_DOES = "It predicts, retrains and learns at Accept"
+SERVER_PREDICTS = "It predicts. Retraining and learning at Accept run on this computer"
 FASTEST = "This computer: the fastest device"
 
 
@@ -145,7 +146,7 @@ def explain_engine(engine: PredictionEngine) -> str:
     elif isinstance(engine, FallbackEngine) and engine.remote.is_connected:
         lines = [
             f"Connected to {engine.device}, {state}",
-            "It predicts, retrains and learns at Accept",
+            SERVER_DOES if engine.remote.takes_trainings else SERVER_PREDICTS,
             engine.cpu_reason,
         ]
     elif isinstance(engine, FallbackEngine) and not engine.remote.problem:

@@ -14,6 +14,7 @@ from napari_medseg.workflow.cases import CaseState
 from napari_medseg.workflow.slides.slide_fields import SlideField
 
 NAME_WIDTH_PX = 110
+SLIDES_TOOLTIP = "Slides that are open, or of which this project has fields"
 MIN_WIDTH_PX = 320
 FIELDS_TOOLTIP = "Click the outline of a field on the slide to correct it."
 STATES: tuple[CaseState, ...] = ("accepted", "draft", "predicted", "new", "rejected")
@@ -39,7 +40,7 @@ class SlideStrip(QWidget):
         super().__init__(parent)
         self.slides = QComboBox()
         self.slides.setMaximumWidth(NAME_WIDTH_PX)
-        self.slides.setToolTip("Slides that are open, or of which this project has fields")
+        self.slides.setToolTip(SLIDES_TOOLTIP)
         self.slides.activated.connect(lambda number: self.slide_chosen.emit(self.slides.itemData(number)))
         self.zoom = QLabel()
         self.zoom.setToolTip("Size of a pixel of the screen on the slide, and the magnification that this is like")
@@ -83,6 +84,7 @@ class SlideStrip(QWidget):
         """List slides, and which one is shown."""
         with QSignalBlocker(self.slides):
             self.slides.clear()
+            self.slides.setToolTip(f"{shown}\n{SLIDES_TOOLTIP}")  # a long name is cut
             for path in slides:
                 self.slides.addItem(path.name, path)
                 self.slides.setItemData(self.slides.count() - 1, str(path), Qt.ItemDataRole.ToolTipRole)

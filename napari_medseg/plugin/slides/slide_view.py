@@ -46,7 +46,7 @@ REFRESH_AFTER_MS = 200
 
 
 class SlideView(QObject):
-    """Shows one slide at a time, and makes cases of its fields; `seen` is emitted when it is put into the canvas.
+    """Shows one slide at a time, and makes cases of its fields; `seen` is emitted before it is put into the canvas.
 
     `may_return` is asked whether it comes back when a case is closed.
 
@@ -223,13 +223,13 @@ class SlideView(QObject):
         slide = self.slide
         if slide is None:
             return
+        self.seen.emit()
         slide.show()
         self.refresh()
         field, self._go_to = self._go_to, None
         if field is not None and field.slide == slide.path:
             look_at_field(self._viewer, slide.layer, field)
         self._update_strip()
-        self.seen.emit()
 
     def _leave_case(self) -> None:
         if self._case_controller.current is not None:

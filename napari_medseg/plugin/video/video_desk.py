@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class VideoDesk(QObject):
     """At most one open video. Either it is seen, or a case: to go to another time closes the case, whose draft is kept.
 
-    `seen` is emitted when the video is shown; `may_return` is asked whether it comes back when a case is closed.
+    `seen` is emitted just before the video is shown; `may_return` is asked whether it comes back when a case is closed.
 
     Parameters
     ----------
@@ -150,9 +150,9 @@ class VideoDesk(QObject):
         if self._case_controller.current is not None:
             self._case_controller.leaving.emit()
             self._case_controller.close_case()
+        self.seen.emit()
         self.shown.show(number, plays=self.player.is_playing)
         self.strip.show_mode(on_video=True)
-        self.seen.emit()
 
     def take_frame(self) -> None:
         """Make a case of the frame that is seen, and open it; one that is a case already is opened."""
@@ -217,6 +217,7 @@ class VideoDesk(QObject):
         self.cases.show_video(path.absolute(), reader.index)
         self.labels.show_video(self.shown)
         self.go_to(min(self._go_to, reader.index.n_frames - 1))
+        self.place.settle()
 
     def _show_strip(self, path: Path) -> None:
         with show_errors():
@@ -240,10 +241,7 @@ class VideoDesk(QObject):
         show_problem(str(error))
 
     def _on_cancel(self) -> None:
-        if self.opening.is_running:
-            self.close_video()
-        else:
-            self.work.cancel()
+        (self.close_video if self.opening.is_running else self.work.cancel)()
 
     def _on_moved(self, number: int) -> None:
         self.player.stop()

@@ -11,11 +11,15 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.slides.open_slide import open_slide
 from napari_medseg.plugin.widgets.notifications import show_notice, show_result
 from napari_medseg.plugin.widgets.worker import SingleWork
-from napari_medseg.workflow.output.export import export_corrections, read_export_items
 from napari_medseg.workflow.second_reader.hidden import describe_left_out
 from napari_medseg.workflow.whole_slide.export import SLIDE_FORMATS, export_slide
 from napari_medseg.workflow.whole_slide.manifest import read_manifest
-from napari_medseg.workflow.whole_slide.project_slides import FieldRow, list_corrected_fields, read_corrected_fields
+from napari_medseg.workflow.whole_slide.project_slides import (
+    FieldRow,
+    list_corrected_fields,
+    read_corrected_fields,
+    write_fields,
+)
 from napari_medseg.workflow.workspace import Workspace
 
 FIELDS_FOLDER = "fields"
@@ -79,9 +83,7 @@ def _export(
     with contextlib.closing(open_slide(slide)) as opened:
         fields = read_corrected_fields(workspace, opened, rows)
     written = export_slide(prediction, folder, list(SLIDE_FORMATS), fields)
-    if rows:
-        items = read_export_items(workspace, [(case, correction, "") for case, correction, _ in rows])
-        written += export_corrections(items, folder / FIELDS_FOLDER, ".tif", with_images=True)
-    yield folder, len(fields), len(written)
-    if rows and items.left_out:
-        raise MedSegError(items.left_out_text)
+    of_fields, left_out = write_fields(workspace, rows, folder / FIELDS_FOLDER)
+    yield folder, len(fields), len(written) + len(of_fields)
+    if left_out:
+        raise MedSegError(left_out)

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from napari_medseg.core.errors import MedSegError, format_os_error
 from napari_medseg.core.project.lock import hold_lock
 
 RECORDS_FOLDER = ".medseg-cases"
-LOCK_FILE = "lock"
+LOCK_FILE, TOKEN_END = "lock", ".token"
 KEY_CHARS = 24
 MAX_STARTS = 3
 """A case is started once, and twice again if its worker died."""
@@ -130,7 +130,7 @@ class CaseRecords:
         with hold_lock(self.folder / LOCK_FILE, 0.5, refusal):
             remove_unfinished_files(self.folder)
             self._remove_orphans()
-            token = self.folder / f"{uuid.uuid4().hex[:12]}.token"
+            token = self.folder / f"{uuid.uuid4().hex[:12]}{TOKEN_END}"
             token.write_text("", encoding="utf-8")
             try:
                 yield token.name
@@ -143,6 +143,12 @@ class CaseRecords:
         for path in self.folder.glob("*"):
             key = path.name[:KEY_CHARS]
             if path.name != LOCK_FILE and not self.get_file(key, ".json").exists():
+                path.unlink(missing_ok=True)
+
+    def remove_others(self, keys: Collection[str]) -> None:
+        """Remove what is left of all other cases: a task that was cancelled may end after its client."""
+        for path in self.folder.glob("*"):
+            if path.name != LOCK_FILE and path.suffix != TOKEN_END and path.name[:KEY_CHARS] not in keys:
                 path.unlink(missing_ok=True)
 
     def get_file(self, key: str, ending: str) -> Path:

@@ -10,6 +10,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.inference.runtimes.runtime_names import RuntimeWish
+from napari_medseg.workflow.remote.remote_predictor import is_server
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,18 @@ class ModelRequest:
 def make_model_request(
     models: ModelRegistry, card: ModelCard, device: str | None, runtime: RuntimeWish = "auto"
 ) -> ModelRequest:
-    """Return the request for a version, and for the live model of its region if it needs one."""
+    """Return the request for a version, and for the live model of its region if it needs one.
+
+    Raises
+    ------
+    MedSegError
+        If the device is a server: workers compute themselves.
+    """
+    if is_server(device):
+        raise MedSegError(
+            f"workers compute themselves and do not ask the server {device}. Leave out --workers and --scheduler, or "
+            "give a device that each worker has, such as cpu or cuda."
+        )
     roi = models.find_roi_model(card)
     return ModelRequest(
         registry=str(models.user_dir.absolute()),

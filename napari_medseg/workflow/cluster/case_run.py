@@ -109,7 +109,8 @@ class CaseRun:
 
     def _run_left(self) -> Iterator[RunProgress]:
         """Spread what is left, and finish each case in its turn."""
-        for ended in spread(self._cluster, self._kind.task, [(self.requests[index],) for index in self._left]):
+        arguments = [(self.requests[index],) for index in self._left]
+        for ended in spread(self._cluster, self._kind.task, arguments, in_batches=True):
             index = self._left[ended.index]
             self._ended[index] = self._take(self.requests[index], ended.answer, ended.problem)
             self._n_failed += self._ended[index].state == "failed"

@@ -29,6 +29,9 @@ LOCAL_SETTINGS = {
     "distributed.scheduler.allowed-failures": 10,  # deaths are counted by case, see `case_records`
     "distributed.worker.profile.enabled": False,
     "distributed.scheduler.worker-ttl": None,  # a large case may hold the interpreter for long
+    "distributed.admin.tick.interval": "1s",  # Dask's clocks took 3 % of two cores while nothing was done
+    "distributed.admin.system-monitor.interval": "2s",
+    "distributed.worker.memory.monitor-interval": "400ms",
 }
 INSTALL = 'pip install "napari-medseg[cluster]"'
 
@@ -161,7 +164,7 @@ def _open_local(choice: ClusterChoice) -> Iterator[Cluster]:
                 processes=True,
                 host="127.0.0.1",  # no port is open to other machines
                 memory_limit=memory,
-                dashboard_address="127.0.0.1:0",
+                dashboard_address="127.0.0.1:0",  # None would be port 8787 on all addresses
                 worker_dashboard_address="127.0.0.1:0",
                 silence_logs=logging.CRITICAL,
                 env={"OMP_NUM_THREADS": str(threads)},

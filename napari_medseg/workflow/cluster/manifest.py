@@ -66,21 +66,25 @@ class Manifest:
         writer = csv.DictWriter(table, columns, restval="")
         writer.writeheader()
         writer.writerows(self._rows)
+        content = table.getvalue().encode()
         with atomic_write(self._folder / MANIFEST_CSV) as beside:
-            beside.write_bytes(table.getvalue().encode())
-        self._write_parquet(columns)
+            beside.write_bytes(content)
+        self._write_parquet(content)
         self._written_at = time.monotonic()
 
-    def _write_parquet(self, columns: list[str]) -> None:
+    def _write_parquet(self, content: bytes) -> None:
+        """Write the table from its CSV: Arrow reads that itself, and would import pandas to read Python's lists."""
         import pyarrow as pa
+        from pyarrow import csv as arrow_csv
         from pyarrow import parquet
 
-        texts = {name for row in self._rows for name, value in row.items() if isinstance(value, str)}
-        arrays = [
-            pa.array([row.get(name) for row in self._rows], pa.string() if name in texts else None) for name in columns
-        ]
+        texts = {name: pa.string() for row in self._rows for name, value in row.items() if isinstance(value, str)}
+        convert = arrow_csv.ConvertOptions(column_types=texts, null_values=[""], strings_can_be_null=False)
+        parse = arrow_csv.ParseOptions(newlines_in_values=True)
+        read = arrow_csv.ReadOptions(block_size=len(content) + 1)  # one block: types are those of all rows
+        table = arrow_csv.read_csv(io.BytesIO(content), read, parse, convert) if self._rows else pa.table({})
         with atomic_write(self._folder / MANIFEST_PARQUET) as beside:
-            parquet.write_table(pa.table(arrays, names=columns), beside)
+            parquet.write_table(table, beside)
 
 
 def _make_waiting_row(request: CaseRequest) -> Row:

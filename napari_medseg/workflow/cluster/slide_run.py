@@ -60,6 +60,7 @@ def begin_slide(cluster: Cluster, job: SlideJob) -> Iterator[CaseRun]:
     with records.hold() as token:
         numbers = job.whole.table.list_chunks("waiting", "failed")
         requests = [_make_request(job, number, token) for number in numbers]
+        records.remove_others({request.key for request in requests})  # chunks that are merged
         merging = _Merging(job, records)
         kind = CaseKind(predict_chunk_on_worker, merging.is_complete, merging.finish)
         yield CaseRun(cluster, records, requests, kind, Manifest(job.whole.folder, requests, _describe))

@@ -16,6 +16,10 @@ MAX_RETURNS = 4
 COUNT_EVERY_S = 2.0
 AHEAD_PER_THREAD = 2
 """Tasks that wait on each worker, so that none is idle until the client has answered."""
+BATCH_S, MAX_BATCH = 1.0, 16
+"""Calls shorter than this go out several at a time, because each message takes some milliseconds on both ends."""
+SHARES_LEFT = 6
+"""A batch is at most the calls that are left, by the threads and by this, so that all threads end together."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,24 @@ class TaskEnded:
     problem: str = ""
 
 
-def spread(cluster: Cluster, task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> Iterator[TaskEnded]:
+@dataclass(frozen=True)
+class _Batch:
+    """Calls that one message gives to one worker, by their indices, and how often they were given out before."""
+
+    indices: tuple[int, ...]
+    n_returns: int = 0
+
+
+def call_each(task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> tuple[list[Any], float]:
+    """Call a task for each of the arguments, on a worker; return the answers and the seconds."""
+    began = time.monotonic()
+    answers = [task(*one) for one in arguments]
+    return answers, time.monotonic() - began
+
+
+def spread(
+    cluster: Cluster, task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], *, in_batches: bool = False
+) -> Iterator[TaskEnded]:
     """Run a task for each of the arguments; yield in the order in which they end. Close it to cancel the others.
 
     Parameters
@@ -38,13 +59,16 @@ def spread(cluster: Cluster, task: Callable[..., Any], arguments: Sequence[tuple
         A function of a module, which workers import.
     arguments
         Plain data for each call.
+    in_batches
+        Whether short calls may go out several at a time. Those of a worker that died are given out again one by one,
+        so a call that was answered must know it.
 
     Raises
     ------
     MedSegError
         If the scheduler is lost, or no worker is fit for the tasks.
     """
-    spreading = _Spreading(cluster, task, arguments)
+    spreading = _Spreading(cluster, task, arguments, MAX_BATCH if in_batches else 1)
     try:
         yield from spreading.run()
     finally:
@@ -52,13 +76,15 @@ def spread(cluster: Cluster, task: Callable[..., Any], arguments: Sequence[tuple
 
 
 class _Spreading:
-    def __init__(self, cluster: Cluster, task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> None:
+    def __init__(
+        self, cluster: Cluster, task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], max_batch: int
+    ) -> None:
         from distributed import as_completed
 
         self._cluster, self._task, self._arguments = cluster, task, arguments
         self._id = uuid.uuid4().hex[:8]
-        self._next = 0
-        self._running: dict[Any, tuple[int, int]] = {}
+        self._next, self._max_batch, self._call_s = 0, max_batch, BATCH_S
+        self._running: dict[Any, _Batch] = {}
         self._completed = as_completed([], loop=cluster.client.loop, raise_errors=False)
         self._unfit: dict[str, str] = {}
         self._n_threads, self._counted_at = 1, float("-inf")
@@ -67,12 +93,10 @@ class _Spreading:
         self._fill()
         while self._running:
             future = next(self._completed)
-            index, n_returns = self._running.pop(future)
-            ended = self._take(future, index, n_returns)
+            ended = self._take(future, self._running.pop(future))
             future.release()
             self._fill()
-            if ended is not None:
-                yield ended
+            yield from ended
 
     def cancel(self) -> None:
         """Take back what is not done; a scheduler that is gone has forgotten it."""
@@ -84,10 +108,15 @@ class _Spreading:
         if time.monotonic() - self._counted_at > COUNT_EVERY_S:  # workers come and go
             self._n_threads, self._counted_at = max(1, self._count_threads()), time.monotonic()
         while self._next < len(self._arguments) and len(self._running) < (1 + AHEAD_PER_THREAD) * self._n_threads:
-            self._submit(self._next, 0)
-            self._next += 1
+            end = self._next + self._choose_size(len(self._arguments) - self._next)
+            self._submit(_Batch(tuple(range(self._next, end))))
+            self._next = end
 
-    def _submit(self, index: int, n_returns: int) -> None:
+    def _choose_size(self, n_left: int) -> int:
+        fair = n_left // (SHARES_LEFT * self._n_threads)
+        return max(1, min(self._max_batch, fair, int(BATCH_S / max(self._call_s, 1e-3))))
+
+    def _submit(self, batch: _Batch) -> None:
         workers, loose = None, False
         if self._unfit:
             present, loose = self._cluster.client.nthreads(), True
@@ -96,21 +125,24 @@ class _Spreading:
                 address, reason = next(iter(self._unfit.items()))
                 raise MedSegError(f"no worker can do the work. The worker {address}: {reason}")
         future = self._cluster.client.submit(
+            call_each,
             self._task,
-            *self._arguments[index],
-            key=f"medseg-{self._id}-{index}-{n_returns}",
+            [self._arguments[index] for index in batch.indices],
+            key=f"medseg-{self._id}-{batch.indices[0]}-{batch.n_returns}",
             workers=workers,
             allow_other_workers=loose,  # the address of a worker that is started again is another one
         )
-        self._running[future] = (index, n_returns)
+        self._running[future] = batch
         self._completed.add(future)
 
-    def _take(self, future: Any, index: int, n_returns: int) -> TaskEnded | None:  # noqa: ANN401 -- Dask's future
-        """Return what became of a task; `None` if it was given out again."""
+    def _take(self, future: Any, batch: _Batch) -> list[TaskEnded]:  # noqa: ANN401 -- Dask's future
+        """Return what became of the calls of a batch; nothing if they were given out again."""
         from distributed import KilledWorker
 
         if future.status == "finished":
-            return TaskEnded(index, future.result())
+            answers, seconds = future.result()
+            self._call_s = (self._call_s + seconds / len(answers)) / 2
+            return [TaskEnded(index, answer) for index, answer in zip(batch.indices, answers, strict=True)]
         if future.status != "error":
             raise MedSegError(
                 f"the connection to the scheduler {self._cluster.address} was lost. What is done stays; start the "
@@ -120,13 +152,14 @@ class _Spreading:
         if isinstance(error, UnfitWorkerError):
             address, reason = error.args
             self._unfit[address] = reason
-            self._submit(index, n_returns + 1)
-            return None
-        if isinstance(error, KilledWorker) and n_returns < MAX_RETURNS:
-            self._submit(index, n_returns + 1)
-            return None
-        what = "the workers that had it ended" if isinstance(error, KilledWorker) else type(error).__name__
-        return TaskEnded(index, problem=f"{what}: {error}")
+            self._submit(_Batch(batch.indices, batch.n_returns + 1))
+        elif len(batch.indices) > 1 or (isinstance(error, KilledWorker) and batch.n_returns < MAX_RETURNS):
+            for index in batch.indices:
+                self._submit(_Batch((index,), batch.n_returns + 1))
+        else:
+            what = "the workers that had it ended" if isinstance(error, KilledWorker) else type(error).__name__
+            return [TaskEnded(batch.indices[0], problem=f"{what}: {error}")]
+        return []
 
     def _count_threads(self) -> int:
         try:

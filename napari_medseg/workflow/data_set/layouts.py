@@ -75,6 +75,7 @@ def find_layout(name: str) -> Layout:
 
 
 def _place_nnunet(case: PlannedCase, task: Task) -> PlacedCase:
+    _refuse_series(case)
     if case.is_volume and case.is_colour:
         raise MedSegError("it is a volume in colours, which nnU-Net does not read. Choose folders.")
     suffix = ".png" if case.is_colour else ".nii.gz"
@@ -91,6 +92,7 @@ def _place_nnunet(case: PlannedCase, task: Task) -> PlacedCase:
 
 
 def _place_monai(case: PlannedCase, task: Task) -> PlacedCase:
+    _refuse_series(case)
     return _place_in(case, "labels", ".png" if case.is_colour and not case.is_volume else ".nii.gz")
 
 
@@ -100,9 +102,18 @@ def _place_folders(case: PlannedCase, task: Task) -> PlacedCase:
 
 
 def _place_coco(case: PlannedCase, task: Task) -> PlacedCase:
+    _refuse_series(case)
     if case.is_volume:
         raise MedSegError("it is a volume, and COCO holds planes. Choose nnunet, monai or folders.")
     return _place_in(case, "masks", ".png" if case.dtype in _PNG_TYPES else ".tif")
+
+
+def _refuse_series(case: PlannedCase) -> None:
+    if case.is_series:
+        raise MedSegError(
+            "it is a series of frames of a video: its third axis is the time, and it is no volume. Choose folders, or "
+            "write its frames as planes: medseg video export."
+        )
 
 
 def _place_in(case: PlannedCase, folder: str, suffix: str) -> PlacedCase:

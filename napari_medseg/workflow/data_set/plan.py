@@ -17,6 +17,7 @@ from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow.output.export_plan import ExportItem, Row
 from napari_medseg.workflow.output.image_names import ImageNamer
 from napari_medseg.workflow.training_set import find_copies
+from napari_medseg.workflow.video.moved_videos import get_frames
 
 N_FOLDS = 5
 VALIDATION_FOLD = 0
@@ -68,6 +69,12 @@ class PlannedCase:
     def is_volume(self) -> bool:
         """Whether the image has slices."""
         return "Z" in self.axes
+
+    @property
+    def is_series(self) -> bool:
+        """Whether it shows frames of a video, whose third axis is the time."""
+        frames = get_frames(self.case)
+        return frames is not None and frames.is_series
 
     @property
     def is_colour(self) -> bool:

@@ -5,16 +5,13 @@ and an interrupted command can be repeated.
 """
 
 import hashlib
-import logging
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from napari_medseg.core.atomic_io import read_file
-from napari_medseg.core.errors import MedSegError, format_os_error
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import (
     get_name_key,
     make_file_stem,
@@ -22,10 +19,9 @@ from napari_medseg.core.file_names import (
     make_unused_stem,
     shorten_for_endings,
 )
+from napari_medseg.core.json_model import append_json_line, read_json_lines
 
 PREDICTIONS_FILE = "predictions.jsonl"
-
-logger = logging.getLogger(__name__)
 
 
 class PredictionEntry(BaseModel):
@@ -87,7 +83,7 @@ class PredictionFolder:
         self._model = model
         self._overwrite = overwrite
         self._reserved = {get_name_key(make_file_stem(name)) for name in reserved}
-        self._entries = _read_entries(folder / PREDICTIONS_FILE)
+        self._entries = read_json_lines(folder / PREDICTIONS_FILE, PredictionEntry)
         self._claimed: set[str] = set()
 
     @property
@@ -156,17 +152,8 @@ class PredictionFolder:
         MedSegError
             If the folder cannot be written to.
         """
-        path = self._folder / PREDICTIONS_FILE
         known = {"remarks": tuple(remarks), "device": device}
-        line = entry.model_copy(update=known).model_dump_json().encode() + b"\n"
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with path.open("ab+") as file:
-                file.write(line if _ends_with_newline(file) else b"\n" + line)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise MedSegError(f"cannot write {path}: {format_os_error(error)}") from error
+        append_json_line(self._folder / PREDICTIONS_FILE, entry.model_copy(update=known))
         self._entries.append(entry)
 
     def _refuse_to_replace(self, path: Path) -> None:
@@ -189,28 +176,6 @@ class PredictionFolder:
 
     def _list_files(self, own: PredictionEntry) -> set[str]:
         return {get_name_key(entry.labels_file) for entry in self._entries if entry.stem == own.stem}
-
-
-def _read_entries(path: Path) -> list[PredictionEntry]:
-    try:
-        lines = read_file(path).splitlines() if path.exists() else []
-    except OSError as error:
-        raise MedSegError(f"cannot read {path}: {format_os_error(error)}") from error
-    entries = []
-    for line in filter(None, lines):
-        try:
-            entries.append(PredictionEntry.model_validate_json(line))
-        except ValidationError:  # a killed command left it; a file that no line names is never overwritten
-            logger.warning("%s: the line %r is damaged and is ignored", path, line[:60])
-    return entries
-
-
-def _ends_with_newline(file: BinaryIO) -> bool:
-    """Whether a file is empty or ends with a newline; a killed command may have left half a line."""
-    if file.seek(0, os.SEEK_END) == 0:
-        return True
-    file.seek(-1, os.SEEK_END)
-    return file.read(1) == b"\n"
 
 
 def _make_source_id(files: Sequence[Path]) -> str:

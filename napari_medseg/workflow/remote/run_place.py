@@ -12,18 +12,23 @@ from napari_medseg.workflow.workspace import Workspace
 
 def ensure_trainable(ws: Workspace) -> None:
     """Raise `MedSegError` if neither this computer nor a server can train."""
-    if not can_compute() and not isinstance(ws.engine, FallbackEngine):
+    if can_compute():
+        return
+    if not isinstance(ws.engine, FallbackEngine):
         raise MedSegError(f"{explain_no_computing('train')}.")
+    if not ws.engine.remote.takes_trainings:
+        raise MedSegError(f"{ws.engine.host} takes no training runs, and {explain_no_computing('train')}.")
 
 
 def choose_place(ws: Workspace, folder: Path) -> bool:
     """Write into a new run folder that the server computes it; return whether it does.
 
-    It does if the person uses one and it can be reached, or if this computer cannot compute: then the run waits for it.
+    It does if the person uses one that takes runs and it can be reached, or if this computer cannot compute: then the
+    run waits for it.
     """
     engine = ws.engine
     server = read_server(ws.registry.user_dir)
-    if not isinstance(engine, FallbackEngine) or server is None:
+    if not isinstance(engine, FallbackEngine) or server is None or not engine.remote.takes_trainings:
         return False
     is_lost = bool(engine.remote.problem) and not engine.remote.is_connected
     if is_lost and can_compute():

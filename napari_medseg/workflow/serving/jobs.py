@@ -39,12 +39,11 @@ from napari_medseg.workflow.serving.job_files import (
     set_device,
 )
 from napari_medseg.workflow.serving.job_runner import TIDY_S, JobKey, JobRunner
+from napari_medseg.workflow.serving.limits import ServerLimits
 from training.run_folder import EVENTS_FILE, LOG_FILE
 
 DAY_S = 86_400.0
 N_THREADS = 4
-KEEP_DAYS = 14.0
-QUOTA_BYTES = 50 * 10**9
 
 
 class JobDesk:
@@ -56,7 +55,7 @@ class JobDesk:
         Where the jobs of all users are kept.
     devices
         Names of the devices that train, such as ``cuda:0``; empty for the fastest one. Each trains one run at a time.
-    quota_bytes, keep_days
+    limits
         What is kept for a user, and for how long after a job was asked for last.
 
     Attributes
@@ -69,11 +68,10 @@ class JobDesk:
         self,
         folder: Path,
         devices: Sequence[str] = ("",),
-        *,
-        quota_bytes: int = QUOTA_BYTES,
-        keep_days: float = KEEP_DAYS,
+        limits: ServerLimits | None = None,
     ) -> None:
-        self._runner = JobRunner(folder, devices, quota_bytes, keep_days * DAY_S)
+        limits = limits or ServerLimits()
+        self._runner = JobRunner(folder, devices, limits.max_user_bytes, limits.keep_days * DAY_S)
         self.threads = ThreadPoolExecutor(N_THREADS, thread_name_prefix="job calls")
         self._locks: dict[str, threading.Lock] = {}
         self._locks_lock = threading.Lock()

@@ -27,6 +27,8 @@ class ServerLimits:
         Of all images that are received or wait; who comes later is asked for pixels when there is room.
     max_cache_bytes
         Of the versions that are kept on the disk.
+    max_user_bytes, keep_days
+        What is kept on the disk for the training runs of one user, and for how long after anybody asked for a run.
     frame_timeout_s, handshake_timeout_s
         For one frame of 1 MiB, and for a connection to show its token.
     ping_s
@@ -41,6 +43,8 @@ class ServerLimits:
     max_version_bytes: int = 2 * 2**30
     max_memory_bytes: int = 16 * 2**30
     max_cache_bytes: int = 20 * 2**30
+    max_user_bytes: int = 50 * 10**9
+    keep_days: float = 14.0
     frame_timeout_s: float = 30.0
     handshake_timeout_s: float = 10.0
     ping_s: float = 10.0

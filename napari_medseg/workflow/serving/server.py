@@ -71,6 +71,8 @@ class ServerSettings:
         Path of the Python interpreter that the engines run in.
     tls
         Certificate and key; `None` for an unencrypted connection.
+    takes_trainings
+        Whether windows may train, and adapt at Accept; else the server only predicts.
     """
 
     folder: Path
@@ -81,6 +83,7 @@ class ServerSettings:
     runtime: RuntimeWish = "auto"
     python: str = sys.executable
     tls: ssl.SSLContext | None = None
+    takes_trainings: bool = True
     limits: ServerLimits = field(default_factory=ServerLimits)
 
 
@@ -205,6 +208,7 @@ class PredictionServer:
             cpu_reason=next((engine.cpu_reason for engine in engines if engine.cpu_reason), ""),
             max_image_bytes=limits.max_image_bytes,
             max_version_bytes=limits.max_version_bytes,
+            takes_trainings=self._settings.takes_trainings,
         )
 
 
@@ -285,7 +289,7 @@ def make_resources(settings: ServerSettings, engines: tuple[Engine, ...]) -> Ser
         versions=VersionCache(settings.folder / "versions", limits.max_cache_bytes, limits.max_version_bytes),
         memory=MemoryBudget(limits.max_memory_bytes),
         rate=OrderRate(limits.max_orders_per_minute),
-        jobs=JobDesk(settings.folder / "jobs", settings.devices),
+        jobs=JobDesk(settings.folder / "jobs", settings.devices, limits) if settings.takes_trainings else None,
     )
     shutil.rmtree(resources.work_folder, ignore_errors=True)  # what a server left that was killed
     resources.work_folder.mkdir(parents=True)

@@ -8,14 +8,16 @@ from typing import Any, TypeVar
 
 from napari_medseg.inference.engine.client import Engine
 from napari_medseg.inference.engine.protocol import CancelRequest
-from napari_medseg.inference.remote.conversation import Conversation, OrderCancelled
-from napari_medseg.inference.remote.messages import WireError
+from napari_medseg.inference.remote.conversation import Conversation, Message, OrderCancelled
+from napari_medseg.inference.remote.messages import LinkLost, WireError
 from napari_medseg.workflow.serving.fair_queue import FairQueue
 from napari_medseg.workflow.serving.jobs import JobDesk
 from napari_medseg.workflow.serving.limits import MemoryBudget, OrderRate, ServerLimits
 from napari_medseg.workflow.serving.version_cache import VersionCache
 
 Outcome = TypeVar("Outcome")
+NEXT_ORDER_S = 0.5
+"""How much earlier than the server a window may know that its order is served."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,21 +76,39 @@ class Session:
         watch = asyncio.create_task(self._wait_for_cancel(order_id))
         try:
             await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                watch.result()
+            if watch.done():
+                await self._act_on_early(watch, task)
             return await task
         finally:
             for one in (task, watch):
                 one.cancel()
             await asyncio.gather(task, watch, return_exceptions=True)
 
-    async def _wait_for_cancel(self, order_id: int) -> None:
+    async def _wait_for_cancel(self, order_id: int) -> Message:
+        """Return what came instead of a cancel; raise `OrderCancelled` if that came."""
         while True:
             message = await self.conversation.receive_message()
             if not isinstance(message, CancelRequest):
-                raise WireError("a connection serves one order at a time")
+                return message
             if message.id == order_id:
                 raise OrderCancelled
+
+    async def _act_on_early(self, watch: "asyncio.Task[Message]", task: "asyncio.Task[Outcome]") -> None:
+        """Raise what the watch raised, or keep the message that it took: the next order of a quick window.
+
+        A window may have read the last answer before `task` has noticed that it was sent. Without this, its next order
+        would be lost, and it would wait for ever.
+        """
+        try:
+            message = watch.result()
+        except (OrderCancelled, LinkLost):
+            if not task.done():
+                raise
+            return
+        await asyncio.wait({task}, timeout=NEXT_ORDER_S)
+        if not task.done():
+            raise WireError("a connection serves one order at a time")
+        self.conversation.put_back(message)
 
 
 Handler = Callable[[Session, Any], Awaitable[None]]

@@ -5,19 +5,18 @@ taken for one of another video or version, nor replaced if a person changed it. 
 again with its hash when it is complete, so that an interrupted command can be repeated.
 """
 
-import logging
 import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from napari_medseg.core.atomic_io import compute_file_sha256, read_file
+from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError, format_os_error
 from napari_medseg.core.file_names import get_name_key, make_file_stem, make_unused_stem
+from napari_medseg.core.json_model import append_json_line, read_json_lines
 from napari_medseg.core.video.frame_index import FrameIndex
 
 FRAMES_FILE = "frames.jsonl"
-logger = logging.getLogger(__name__)
 
 
 class FrameEntry(BaseModel):
@@ -62,7 +61,9 @@ class FrameFolder:
         self._folder = folder
         self._index = index
         self._made_by = made_by
-        self._entries = {entry.file: entry for entry in _read_entries(folder / FRAMES_FILE)}  # the last line counts
+        self._entries = {
+            entry.file: entry for entry in read_json_lines(folder / FRAMES_FILE, FrameEntry)
+        }  # the last line counts
         own = (entry.video for entry in self._entries.values() if entry.content == index.content)
         taken = {get_name_key(entry.video) for entry in self._entries.values()}
         self.video = next(own, "") or make_unused_stem(make_file_stem(video.stem), taken)
@@ -127,27 +128,5 @@ class FrameFolder:
         self._write(self._entries[path.name].model_copy(update={"sha256": sha256}))
 
     def _write(self, entry: FrameEntry) -> None:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with (self._folder / FRAMES_FILE).open("ab") as file:
-                # A killed command may have left half a line before it.
-                file.write(b"\n" + entry.model_dump_json().encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise MedSegError(f"cannot write {self._folder / FRAMES_FILE}: {format_os_error(error)}") from error
+        append_json_line(self._folder / FRAMES_FILE, entry)
         self._entries[entry.file] = entry
-
-
-def _read_entries(path: Path) -> list[FrameEntry]:
-    try:
-        lines = read_file(path).splitlines() if path.exists() else []
-    except OSError as error:
-        raise MedSegError(f"cannot read {path}: {format_os_error(error)}") from error
-    entries = []
-    for line in filter(None, lines):
-        try:
-            entries.append(FrameEntry.model_validate_json(line))
-        except ValidationError:  # a killed command left it; a file that no line names is never overwritten
-            logger.warning("%s: the line %r is damaged and is ignored", path, line[:60])
-    return entries

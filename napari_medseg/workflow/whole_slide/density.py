@@ -75,7 +75,8 @@ class DensityMap:
         unit = "mm²" if self.um_per_px is not None else "megapixels"
         parts = [f"{whole:,.2f} {unit} predicted"]
         if n_objects and whole:
-            parts.append(f"{n_objects:,} objects, {n_objects / whole:,.0f} per {unit.removesuffix('s')}")
+            counted = f"{n_objects:,} object{'s' * (n_objects != 1)}"
+            parts.append(f"{counted}, {n_objects / whole:,.0f} per {unit.removesuffix('s')}")
         parts += [
             f"{name} {float(area.sum()):,.3f} {unit}" for name, area in zip(self.classes, self.areas, strict=True)
         ]

@@ -1,6 +1,7 @@
 """What is written of a whole slide for other programs: GeoJSON, OME-Zarr labels, and the density map.
 
-Corrected fields win: they are written into a copy of the labels, and everything is made of that copy.
+Corrected fields win: they are written into a copy of the labels, and everything is made of that copy. `slide.json`
+names the slide and the task of the files beside it, so that those of another slide are not replaced.
 """
 
 import contextlib
@@ -9,17 +10,22 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from napari_medseg.core.atomic_io import TEMPORARY_PREFIX, refuse_unwritable_folder, replace_file
+from pydantic import BaseModel, ConfigDict
+
+from napari_medseg.core.atomic_io import TEMPORARY_PREFIX, atomic_write_text, refuse_unwritable_folder, replace_file
 from napari_medseg.core.errors import MedSegError, look_up, translate_errors
+from napari_medseg.core.json_model import read_json_model
 from napari_medseg.workflow.whole_slide.chunk_table import ChunkTable
 from napari_medseg.workflow.whole_slide.corrections import CorrectedField, apply_corrections
 from napari_medseg.workflow.whole_slide.density import compute_density, write_density
-from napari_medseg.workflow.whole_slide.geojson import write_slide_geojson
+from napari_medseg.workflow.whole_slide.geojson import MADE_BY, write_slide_geojson
 from napari_medseg.workflow.whole_slide.label_pyramid import open_pyramid, read_pyramid_name
 from napari_medseg.workflow.whole_slide.manifest import LABELS_FOLDER, MANIFEST_FILE, TABLE_FILE, read_manifest
 from napari_medseg.workflow.whole_slide.prediction import WholeSlide
 
 GEOJSON_FILE = "labels.geojson"
+ORIGIN_FILE = "slide.json"
+GEOJSON_HEAD_BYTES = 4096
 IsCancelled = Callable[[], bool]
 
 
@@ -75,6 +81,7 @@ def export_slide(
     refuse_unwritable_folder(folder)
     _refuse_to_replace(folder, formats, prediction)
     folder.mkdir(parents=True, exist_ok=True)
+    atomic_write_text(folder / ORIGIN_FILE, _read_origin(prediction).model_dump_json(indent=2) + "\n")
     with translate_errors(), open_to_read(prediction) as whole, _correct(whole, fields, folder) as corrected:
         return [path for write in writers for path in write(corrected, folder, is_cancelled)]
 
@@ -112,8 +119,27 @@ def _correct(whole: WholeSlide, fields: Sequence[CorrectedField], folder: Path) 
             yield corrected
 
 
+class Origin(BaseModel):
+    """What the files of an export are of: key of the slide, which names no one, and task."""
+
+    model_config = ConfigDict(extra="ignore")
+    slide: str
+    task: str
+
+
+def _read_origin(prediction: Path) -> Origin:
+    manifest = read_manifest(prediction)
+    return Origin(slide=manifest.slide.key, task=manifest.task)
+
+
 def _refuse_to_replace(folder: Path, formats: Sequence[str], prediction: Path) -> None:
     """Refuse a folder whose labels are no earlier export of this slide: no prediction is lost, and no other labels."""
+    origin = folder / ORIGIN_FILE
+    hint = "is not that of an export and is not replaced", "Choose another folder."
+    if origin.exists() and read_json_model(origin, Origin, *hint) != _read_origin(prediction):
+        raise MedSegError(f"{folder} holds the labels of another slide or task. Choose another folder.")
+    if "geojson" in formats and not origin.exists() and _is_foreign(folder / GEOJSON_FILE):
+        raise MedSegError(f"{folder / GEOJSON_FILE} was not made by an export and is not replaced. {hint[1]}")
     if any((folder / name).exists() for name in (MANIFEST_FILE, TABLE_FILE)):
         raise MedSegError(f"{folder} holds a prediction, which an export would replace. Choose another folder.")
     labels = folder / LABELS_FOLDER
@@ -124,6 +150,14 @@ def _refuse_to_replace(folder: Path, formats: Sequence[str], prediction: Path) -
         raise MedSegError(f"{labels} was not made by an export and is not replaced. Choose another folder.")
     if name != read_pyramid_name(prediction / LABELS_FOLDER):
         raise MedSegError(f"{folder} holds the labels of another slide or task. Choose another folder.")
+
+
+def _is_foreign(geojson: Path) -> bool:
+    """Whether a file is there that `write_slide_geojson` did not write."""
+    if not geojson.exists():
+        return False
+    with geojson.open("rb") as file:
+        return MADE_BY.encode() not in file.read(GEOJSON_HEAD_BYTES)
 
 
 def _copy_tree(source: Path, target: Path) -> Path:

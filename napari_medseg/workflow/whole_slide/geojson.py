@@ -20,6 +20,7 @@ from napari_medseg.workflow.whole_slide.prediction import WholeSlide
 
 MAX_TRACED_PX = 4096 * 4096
 """Classes are outlined as a whole, so that no chunk cuts them: on the finest level that has no more pixels."""
+MADE_BY = "napari-medseg"
 _NAMESPACE = uuid.UUID("0b7c59c4-31c7-5b0a-93f1-2a8d9f1f5c11")
 
 IsCancelled = Callable[[], bool]
@@ -47,7 +48,7 @@ def write_slide_geojson(path: Path, whole: WholeSlide, is_cancelled: IsCancelled
     """
     manifest, n_features = whole.manifest, 0
     reviewed = ", fields corrected by a person" if whole.table.n_corrected else ""
-    made_by = f"napari-medseg, task {manifest.task}, model {manifest.model}{reviewed}"
+    made_by = f"{MADE_BY}, task {manifest.task}, model {manifest.model}{reviewed}"
     with atomic_write(path) as beside, beside.open("w", encoding="utf-8") as file:
         file.write(f'{{"type": "FeatureCollection", "medseg": {json.dumps(made_by)}, "features": [')
         for feature in _iterate_features(whole, is_cancelled):

@@ -51,9 +51,8 @@ class SlidePlan:
         grid, area = self.manifest.grid, self.area_mm2
         size = f"{area:,.0f} mm² of tissue, " if area is not None and area >= 1 else ""
         at = "" if grid.um_per_px is None else f" at {grid.um_per_px:.3g} µm per pixel"
-        return (
-            f"{self.manifest.model}: {size}{self.n_chunks:,} chunks{at}; about {self.n_bytes / 1e6:,.0f} MB on the disk"
-        )
+        chunks = f"{self.n_chunks:,} chunk{'s' * (self.n_chunks != 1)}{at}"
+        return f"{self.manifest.model}: {size}{chunks}; about {self.n_bytes / 1e6:,.0f} MB on the disk"
 
     @property
     def area_mm2(self) -> float | None:

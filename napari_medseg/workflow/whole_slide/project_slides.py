@@ -13,6 +13,7 @@ from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.slides.fields import Field, place_of
 from napari_medseg.core.slides.slide import Slide
 from napari_medseg.workflow.cases import list_current_corrections
+from napari_medseg.workflow.output.export import export_corrections, read_export_items
 from napari_medseg.workflow.second_reader.hidden import leave_out_unread
 from napari_medseg.workflow.whole_slide.corrections import CorrectedField
 from napari_medseg.workflow.whole_slide.grid import UM_PER_MM
@@ -46,6 +47,31 @@ def list_corrected_fields(
 def read_corrected_fields(ws: Workspace, slide: Slide, rows: Sequence[FieldRow]) -> list[CorrectedField]:
     """Read the labels of fields, see `iter_corrected_fields`."""
     return list(iter_corrected_fields(ws, slide, rows))
+
+
+def write_fields(ws: Workspace, rows: Sequence[FieldRow], folder: Path) -> tuple[list[Path], str]:
+    """Write corrected fields as images and labels.
+
+    Returns
+    -------
+    list of Path, str
+        The files, and which fields were left out because they cannot be read, one line each.
+
+    Raises
+    ------
+    MedSegError
+        As `export_corrections`, but for fields that cannot be read.
+    """
+    if not rows:
+        return [], ""
+    items = read_export_items(ws, [(case, correction, "") for case, correction, _ in rows])
+    try:
+        written = export_corrections(items, folder, ".tif", with_images=True)
+    except MedSegError:
+        if len(items.left_out) < len(rows):
+            raise
+        written = []  # the rest of the slide is still exported
+    return written, items.left_out_text
 
 
 def iter_corrected_fields(ws: Workspace, slide: Slide, rows: Sequence[FieldRow]) -> Iterator[CorrectedField]:

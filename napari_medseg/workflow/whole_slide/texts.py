@@ -13,9 +13,9 @@ def format_seconds(seconds: float) -> str:
 
 def describe_progress(progress: SlideProgress) -> str:
     """Return how far a prediction is, in one line."""
-    parts = [f"{progress.done:,} of {progress.total:,} chunks"]
+    parts = [f"{progress.done:,} of {progress.total:,} chunk{'s' * (progress.total != 1)}"]
     if progress.n_objects:
-        parts.append(f"{progress.n_objects:,} objects")
+        parts.append(f"{progress.n_objects:,} object{'s' * (progress.n_objects != 1)}")
     if progress.is_waiting:
         parts.append("waits for your prediction")
     elif progress.seconds_left is not None and progress.done < progress.total:

@@ -1,10 +1,10 @@
-"""`--workers`: the files and rows of a command in one process, and clear words where Dask cannot help."""
+"""`--workers` and `--scheduler`: the files and rows of one process, and clear words where Dask cannot help."""
 
 import csv
 import importlib.util
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,16 @@ from dicom_files import write_series
 from workflow_phantoms import phantom, phantom_labels
 
 from napari_medseg.core import formats
+from napari_medseg.workflow.cluster.connection import ClusterChoice, open_cluster
 
 Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    """The address of a scheduler with two workers, opened as --workers does; they import torch only once."""
+    with open_cluster(ClusterChoice(n_workers=2)) as cluster:
+        yield cluster.address
 
 
 def write_cohort(folder: Path) -> Path:
@@ -43,12 +51,14 @@ def without_seconds(answer: dict, folder: Path) -> str:
     return json.dumps(answer, sort_keys=True).replace(str(folder), "OUT")
 
 
-def test_workers_write_the_files_and_rows_of_one_process(medseg: Call, registry: Path, tmp_path: Path) -> None:
+def test_workers_write_the_files_and_rows_of_one_process(
+    medseg: Call, registry: Path, tmp_path: Path, scheduler: str
+) -> None:
     cohort = write_cohort(tmp_path / "in")
     call = ("predict", cohort, "--registry", registry, "--device", "cpu", "--format", ".nii.gz", "--json")
     one, two = tmp_path / "one", tmp_path / "two"
     code_one, out_one, _ = medseg(*call, "-o", one)
-    code_two, out_two, err = medseg(*call, "-o", two, "--workers", 2)
+    code_two, out_two, err = medseg(*call, "-o", two, "--scheduler", scheduler)
     assert (code_one, code_two) == (1, 1), err
     assert len(read_labels(one)) == 5
     assert read_labels(two) == read_labels(one)
@@ -56,7 +66,9 @@ def test_workers_write_the_files_and_rows_of_one_process(medseg: Call, registry:
     assert (two / "predictions.jsonl").read_bytes() == (one / "predictions.jsonl").read_bytes()
 
 
-def test_scores_on_workers_are_those_of_one_process(medseg: Call, registry: Path, tmp_path: Path) -> None:
+def test_scores_on_workers_are_those_of_one_process(
+    medseg: Call, registry: Path, tmp_path: Path, scheduler: str
+) -> None:
     for number in range(4):
         image = phantom(number)
         formats.write_image(tmp_path / "images" / f"p{number // 2}_{number}.tif", image)
@@ -65,7 +77,7 @@ def test_scores_on_workers_are_those_of_one_process(medseg: Call, registry: Path
     call += ("--registry", registry, "--device", "cpu")
     one, two = tmp_path / "one", tmp_path / "two"
     assert medseg(*call, "-o", one)[0] == 0
-    code, _, err = medseg(*call, "-o", two, "--workers", 1)
+    code, _, err = medseg(*call, "-o", two, "--scheduler", scheduler)
     assert code == 0, err
     rows = []
     for folder in (one, two):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,26 @@ def test_a_prediction_that_was_stopped_goes_on(tmp_path: Path, slide: Path, mode
     assert zarr.open_group(str(tmp_path / "x" / "labels.zarr"), mode="r")["0"].shape == (1500, 4100)
 
 
+def test_several_slides_get_a_folder_each_and_one_that_fails_stops_no_other(
+    tmp_path: Path, slide: Path, model: NamedDiscModel
+) -> None:
+    torn = tmp_path / "torn.svs"
+    torn.write_bytes(b"II*torn")
+    other = write_slide(tmp_path / "b.tif", draw_discs(1100, 1200, 5))
+    result = invoke("predict", slide, torn, other, "-o", tmp_path / "out", "--json")
+    assert result.exit_code == 1
+    first, failed, last = json.loads(result.stdout)["slides"]
+    assert (first["objects"], last["objects"]) == (N_DISCS, 5)
+    assert failed["slide"] == str(torn)
+    assert failed["error"] in result.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b"]
+    n_predicted = model.n_predicted
+    assert json.loads(invoke("predict", slide, torn, other, "-o", tmp_path / "out", "--json").stdout)["slides"][0]
+    assert model.n_predicted == n_predicted
+    refused = invoke("predict", slide, tmp_path / "A.svs", "-o", tmp_path / "out")
+    assert "several slides are named a" in str(refused.exception)
+
+
 def test_the_folder_of_another_slide_is_refused(tmp_path: Path, slide: Path, model: NamedDiscModel) -> None:
     other = write_slide(tmp_path / "b.tif", draw_discs(1100, 1200, 5))
     read_json(invoke("predict", other, "-o", tmp_path / "out", "--json"))
@@ -141,6 +162,7 @@ def test_corrected_fields_win_on_the_command_line(tmp_path: Path, slide: Path, m
     ws = Workspace.open(tmp_path / "project", tmp_path / "registry")
     ((field, case, _),) = [(one.field, one.row.case, 0) for one in list_slide_fields(ws, slide)]
     accept(ws, open_review(ws, case, None), np.zeros((300, 300), np.uint16), load_image(ws, case))
+    stored = [path for path in (tmp_path / "project/labels").iterdir() if path.is_file()]
     ws.close()
     target = tmp_path / "x"
     asked = ("--slide", slide, "--fields", "--format", "ome-zarr", "--json")
@@ -150,3 +172,11 @@ def test_corrected_fields_win_on_the_command_line(tmp_path: Path, slide: Path, m
     labels = zarr.open_group(str(target / "labels.zarr"), mode="r")["0"]
     assert not labels[field.y : field.y + 300, field.x : field.x + 300].any()
     assert labels[:].any()
+    for file in stored:
+        file.write_bytes(b"damaged")
+    for more in ((), ("--fields",)):  # the rest of the slide is written all the same
+        refused = invoke("export", tmp_path / "out", "-o", tmp_path / "y", "--slide", slide, *more, *project)
+        assert refused.exit_code == 1
+        assert "left out" in str(refused.exception).lower()
+        assert (tmp_path / "y/labels.geojson").is_file()
+        shutil.rmtree(tmp_path / "y")

@@ -60,6 +60,20 @@ def test_a_number_is_one_picture_in_any_order(tmp_path: Path, name: str, how: di
         assert [read_number(reader.read(number)) for number in back] == back
 
 
+SEEKING = ("mp4", "mkv", "transport stream", "h265", "uneven times", "open groups", "group of two")
+
+
+@pytest.mark.parametrize("kind", SEEKING)
+def test_a_jump_decodes_no_group_before_its_own(tmp_path: Path, kind: str) -> None:
+    name, how = KINDS[kind]
+    path = write_video(tmp_path / name, **how)
+    index = read_index(path)
+    for key in index.keys[1:5].tolist():
+        with VideoReader(path, index) as reader:
+            reader.read(key, steps_back=0)
+            assert [number for number in range(1, key) if reader.count_frames_to(number) == 0] == []
+
+
 @pytest.mark.parametrize("rotation", [90, 180, 270])
 def test_a_turned_video_is_shown_upright(tmp_path: Path, rotation: int) -> None:
     path = write_video(tmp_path / "a.mp4", n_frames=5, rotation=rotation)

@@ -19,13 +19,14 @@ from napari_medseg.workflow.workspace import Workspace
 def test_parts_are_shown_read_only_and_replaced_by_the_result_or_taken_away(
     window: SimpleNamespace, ws: Workspace, qtbot: QtBot, tmp_path: Path
 ) -> None:
-    dock, desk = window.dock, window.dock.case_controller
+    desk = window.case_controller
+    parts = FirstParts(window.viewer, desk, window.prediction_queue)
     image = phantom(0, n_slices=4)
     path = tmp_path / "series.nii.gz"
     formats.write_image(path, image)
     ws.engine.gate = threading.Event()
     ws.engine.part = PredictionPart(1, np.full((2, *image.spatial_shape[1:]), 2, np.uint8))
-    dock.worklist.importer.read([path])
+    window.worklist.importer.read([path])
     qtbot.waitUntil(lambda: desk.current is not None and desk.current.empty_layer is not None, timeout=20_000)
     layer = desk.current.empty_layer
     assert [int(plane.max()) for plane in layer.data] == [0, 2, 2, 0]
@@ -33,15 +34,16 @@ def test_parts_are_shown_read_only_and_replaced_by_the_result_or_taken_away(
     assert "predicting" in layer.name
     assert desk.current.edit_session is None
 
-    dock.prediction_queue.cancel()
+    window.prediction_queue.cancel()
     qtbot.waitUntil(lambda: layer.data.max() == 0, timeout=5_000)
     ws.engine.part = None
-    dock.worklist.predict()
+    window.worklist.predict()
     ws.engine.gate.set()
     qtbot.waitUntil(lambda: desk.current.labels_layer is not None, timeout=20_000)
     assert desk.current.labels_layer is layer
     assert layer.editable
     assert layer.data.shape == image.spatial_shape
+    parts.deleteLater()
 
 
 def test_parts_are_taken_away_although_another_prediction_follows_and_early_ones_are_not_lost(

@@ -68,11 +68,11 @@ def main(folder: Path, pictures: Path | None) -> None:
     dock.retrain_panel._retrain.click()
     driver.process_events(1.0)
     see("retrain", list(widget.messages.texts))
-    viewer.close()
     written = export_corrections(
         read_export_items(ws, list_accepted_rows(ws, "lungs")), folder / "exported", ".nii.gz", with_images=True
     )
     say(f"exported: {len(written)}")
+    viewer.close()
     ws.close()
     say(f"loaded: {sorted(set(BLOCKED) & set(sys.modules))}")
 

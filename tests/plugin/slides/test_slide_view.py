@@ -59,6 +59,7 @@ def test_a_dropped_slide_opens_as_a_lazy_layer_with_its_resolution(
     assert layer.data.shapes == ((1500, 2050, 3), (750, 1025, 3), (375, 513, 3))
     assert slides.strip.level.count() == 2
     assert window.worklist.task.name == "nuclei"  # the file decides, as for an image
+    assert names(window) == ["a.svs"]  # no layer of outlines without a field
     slides.close_slide()
     assert names(window) == []
 
@@ -76,6 +77,14 @@ def test_fields_become_cases_and_a_click_leads_there_and_back(
     assert names(window) == ["a.svs", "fields of a.svs"]
     case = window.worklist.rows[1].case
     place = place_of(case)
+    sides = window.viewer.layers["fields of a.svs"]
+    assert sides.data[4:8, 0].tolist() == [
+        [place.y, place.x],
+        [place.y, place.x + 200],
+        [place.y + 200, place.x + 200],
+        [place.y + 200, place.x],
+    ]
+    assert sides.edge_color[0].tolist() == pytest.approx([86 / 255, 180 / 255, 233 / 255, 1], abs=1e-3)  # new
     found = slides.slide.outlines.find_case([(place.y + 10) * 0.00025, (place.x + 10) * 0.00025])
     assert found == case
     window.worklist.open(case)

@@ -167,7 +167,7 @@ def test_labels_are_exported_into_a_folder(desk: SimpleNamespace, slide: Path, q
     row.row.export.trigger()
     qtbot.waitUntil(lambda: not row.exporter.is_running)
     names = {path.name for path in (tmp_path / "written").iterdir()}
-    assert names == {"labels.geojson", "labels.zarr", "density.tif", "density.csv"}
+    assert names == {"labels.geojson", "labels.zarr", "density.tif", "density.csv", "slide.json"}
 
 
 def test_another_task_has_another_prediction(desk: SimpleNamespace, slide: Path, qtbot: QtBot) -> None:

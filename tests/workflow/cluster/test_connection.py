@@ -47,8 +47,8 @@ def test_a_worker_that_does_not_see_an_image_says_so(cluster: Cluster, tmp_path:
 
 
 def test_no_port_is_open_to_other_machines(cluster: Cluster) -> None:
-    workers = [psutil.Process(pid) for pid in cluster.client.run(os.getpid).values()]
-    ports = [socket.laddr.ip for worker in workers for socket in worker.net_connections() if socket.status == "LISTEN"]
+    processes = [psutil.Process(), *map(psutil.Process, cluster.client.run(os.getpid).values())]
+    ports = [socket.laddr.ip for one in processes for socket in one.net_connections() if socket.status == "LISTEN"]
     assert set(ports) == {"127.0.0.1"}
     assert cluster.address.startswith("tcp://127.0.0.1:")
 

@@ -8,6 +8,7 @@ from cluster_phantoms import MODEL
 from whole_slide_phantoms import DiscModel, draw_discs, plan_small, read_nuclei_card, write_slide
 
 from napari_medseg.core.slides.open_slide import open_slide
+from napari_medseg.workflow.cluster.case_records import CaseRecords
 from napari_medseg.workflow.cluster.case_request import ModelRequest
 from napari_medseg.workflow.cluster.connection import Cluster
 from napari_medseg.workflow.cluster.slide_run import SlideJob, begin_slide
@@ -38,5 +39,11 @@ def test_a_slide_on_workers_is_the_one_of_a_single_process(cluster: Cluster, tmp
                 assert n_done + run.n_kept >= 4, "merged, or waiting for their turn"
                 list(run.run())
             assert whole.is_complete
+            for worker in cluster.client.nthreads():  # a chunk that was cancelled may still be under way there
+                cluster.client.submit(int, workers=[worker], pure=False).result()
+            with begin_slide(cluster, SlideJob(whole, path, DISCS)) as run:
+                assert run.requests == []
+                left = {file.suffix or file.name for file in CaseRecords(whole.folder).folder.iterdir()}
+                assert left == {"lock", ".token"}, "a chunk that is merged leaves no file"
             np.testing.assert_array_equal(whole.labels.read((slice(0, 400), slice(0, 420))), labels)
             assert list(whole.table.iterate_objects()) == objects

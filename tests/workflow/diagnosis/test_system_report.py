@@ -76,8 +76,10 @@ def test_a_prediction_that_fails_is_a_problem(tmp_path: Path) -> None:
 
 def test_torch_that_does_not_load_is_a_problem_not_a_crash(tmp_path: Path) -> None:
     """In a process of its own, because this one has loaded torch."""
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "torch.py").write_text("raise OSError('libtorch_cpu.so: file too short')", encoding="utf-8")
     code = (
-        "import sys; sys.modules['torch'] = None\n"
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'broken')!r})\n"
         "from napari_medseg.cli.main import main\n"
         f"main(['doctor', '--json', '--registry', {str(tmp_path / 'r')!r}, '--project', {str(tmp_path / 'p')!r}])\n"
     )

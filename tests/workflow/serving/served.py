@@ -18,6 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, Architecture, ModelCard, Preprocessing, write_card
+from napari_medseg.inference.engine.client import Engine
 from napari_medseg.inference.events import PredictionEvent, PredictionResult
 from napari_medseg.inference.remote.address import parse_address
 from napari_medseg.inference.remote.client import RemoteEngine
@@ -30,6 +31,7 @@ from napari_medseg.inference.remote.payload import (
     make_array_header,
     make_file_header,
 )
+from napari_medseg.workflow.serving.fair_queue import FairQueue
 from napari_medseg.workflow.serving.limits import ServerLimits
 from napari_medseg.workflow.serving.server import PredictionServer, ServerSettings, run_server
 from napari_medseg.workflow.serving.tokens import TokenFile
@@ -85,6 +87,25 @@ class Served:
     def make_engine(self, token: str, ca_file: Path | None = None) -> RemoteEngine:
         """Make the engine of a window."""
         return RemoteEngine(parse_address(self.uri, ca_file), token)
+
+    @contextmanager
+    def hold_engine(self) -> Iterator[FairQueue[Engine]]:
+        """Keep the engine busy, so that orders wait; yields the queue."""
+        queue, release = self.server._resources.queue, asyncio.Event()
+        held = threading.Event()
+
+        async def hold() -> None:
+            async with queue.take_turn("somebody else", 1.0, lambda *_: None):
+                held.set()
+                await release.wait()
+
+        holding = asyncio.run_coroutine_threadsafe(hold(), self.loop)
+        assert held.wait(TIMEOUT_S)
+        try:
+            yield queue
+        finally:
+            self.loop.call_soon_threadsafe(release.set)
+            holding.result(TIMEOUT_S)
 
     def connect(self, token: str | None, **options: Any) -> ClientConnection:
         """Connect like a program of somebody else."""

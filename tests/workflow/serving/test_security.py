@@ -252,11 +252,12 @@ def test_a_version_whose_weights_are_not_those_of_its_card_is_not_kept(
     assert not (served.folder / "server" / "versions" / (64 * "0")).exists()
 
 
-def test_a_second_order_before_the_end_of_the_first_is_refused(raw: MakeRaw, version: Path) -> None:
+def test_a_second_order_before_the_end_of_the_first_is_refused(served: Served, raw: MakeRaw, version: Path) -> None:
     one = raw()
-    one.predict(make_image(50, 8, 8), version)
-    one.send(_make_order(one, version))
-    assert one.wait_closed() == (1008, "a connection serves one order at a time")
+    with served.hold_engine():
+        one.predict(IMAGE, version)
+        one.send(_make_order(one, version))
+        assert one.wait_closed() == (1008, "a connection serves one order at a time")
 
 
 def test_the_log_has_no_image_and_no_token(served: Served, token: str, version: Path, caplog: Any) -> None:

@@ -120,10 +120,10 @@ def test_one_image_does_not_wait_for_the_many_of_another_user(served: Served, ve
     engines = [(served.make_engine(many), f"many {number}") for number in range(6)]
     engines.append((served.make_engine(few), "few"))
     threads = [threading.Thread(target=predict, args=pair) for pair in engines]
-    for number, thread in enumerate(threads):
-        thread.start()
-        if number < 6:
-            wait_until(lambda number=number: served.server.n_open_orders == number + 1)  # type: ignore[misc]
+    with served.hold_engine() as queue:
+        for number, thread in enumerate(threads):
+            thread.start()
+            wait_until(lambda number=number: queue.n_waiting == number + 1)  # type: ignore[misc]
     for thread in threads:
         thread.join(20)
     for engine, _ in engines:

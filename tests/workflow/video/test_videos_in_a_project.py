@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from napari_medseg.core.editing.through_slices import propose_on_neighbours
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import get_image_copy_path, write_image_copy
+from napari_medseg.core.quality.measurements import Measurement, measure_labels
 from napari_medseg.core.records import Case
 from napari_medseg.core.video import frame_index
 from napari_medseg.core.video.frame_paths import VideoFrames, make_frames, make_series
@@ -22,7 +24,9 @@ from napari_medseg.core.video.video_reader import VideoReader
 from napari_medseg.inference.engine.interface import PredictionCancelled
 from napari_medseg.inference.events import PredictionEvent, PredictionResult
 from napari_medseg.workflow import cases, review
+from napari_medseg.workflow.data_set.write import write_data_set
 from napari_medseg.workflow.output.export import list_accepted_rows, read_export_item
+from napari_medseg.workflow.output.export_plan import ExportItem
 from napari_medseg.workflow.storage.file_kinds import CACHES, find_file_kind
 from napari_medseg.workflow.video.chosen_frames import choose_every, list_chosen_frames, list_project_videos
 from napari_medseg.workflow.video.moved_videos import describe_cases_of_another_file, list_cases_of_another_file
@@ -57,6 +61,26 @@ def accept(ws: Workspace, case: Case) -> None:
     labels = np.zeros(image.spatial_shape, np.uint8)
     labels[..., 20:30, 20:30] = 1
     review.accept(ws, review.open_review(ws, case, None), labels, image)
+
+
+def measure(item: ExportItem) -> list[Measurement]:
+    return measure_labels(item.labels, item.image, item.task)
+
+
+def test_a_series_of_frames_is_no_volume(ws: Workspace, video: Path, tmp_path: Path) -> None:
+    """Between its planes are times: it has no size in ml, and no data set of volumes or of planes takes it."""
+    for case in add(ws, [*make_frames(video, [3, 8]), make_series(video, 20, 24)]):
+        accept(ws, case)
+    rows = list_accepted_rows(ws, TASK)
+    (size,) = {one.unit for row in rows for one in measure(read_export_item(ws, row))}
+    assert size == "px"
+    for layout, suffix in (("nnunet", ".png"), ("monai", ".png"), ("coco", ".png")):
+        read = partial(read_export_item, ws)
+        written = write_data_set(rows, read, ws.project.folder, tmp_path / layout, layout, "CC BY 4.0")
+        (reason,) = written.refused
+        assert "series of frames of a video: its third axis is the time" in reason
+        images = [path for path in (tmp_path / layout).rglob("*") if path.parent.name.startswith("images")]
+        assert [path.suffix for path in images] == [suffix] * 2
 
 
 def test_frames_of_one_video_are_one_group_and_are_found_after_a_restart(ws: Workspace, video: Path) -> None:

@@ -269,3 +269,25 @@ def test_only_an_earlier_export_is_replaced(tmp_path: Path, prediction: Path) ->
     shutil.copytree(prediction, tmp_path / "other")
     with pytest.raises(MedSegError, match="holds a prediction"):
         export_slide(prediction, tmp_path / "other", ["geojson"])
+
+
+@pytest.mark.parametrize("name", ["geojson", "density", "ome-zarr"])
+def test_labels_of_another_slide_are_not_replaced(tmp_path: Path, prediction: Path, name: str) -> None:
+    out = tmp_path / "out"
+    for _ in range(2):  # the same slide again is no problem
+        export_slide(prediction, out, [name])
+    other = shutil.copytree(prediction, tmp_path / "other")
+    manifest = json.loads((other / "manifest.json").read_text("utf-8"))
+    manifest["slide"]["sha256_of_ends"] = "0" * 64  # of the same name and size, in another folder
+    (other / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    before = sorted(path.stat().st_mtime_ns for path in out.rglob("*"))
+    with pytest.raises(MedSegError, match="another slide or task"):
+        export_slide(other, out, [name])
+    assert sorted(path.stat().st_mtime_ns for path in out.rglob("*")) == before
+
+
+def test_outlines_of_another_program_are_not_replaced(tmp_path: Path, prediction: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/labels.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+    with pytest.raises(MedSegError, match="not made by an export"):
+        export_slide(prediction, tmp_path / "out", ["geojson"])
