@@ -130,7 +130,9 @@ class Predictor:
         return predictor
 
     def use_tuning(self, settings: TuningSettings) -> None:
-        """Choose runtime, precision and batch by measurement from now on."""
+        """Choose runtime, precision and batch by measurement from now on; not for an adapted state."""
+        if self.card.lineage.parent == self.card.id:  # its weights live for a few cases, less than a conversion costs
+            return
         self.tuner = self._make_tuner(device=self.device, settings=settings)
         self._adopt_choice()
 
@@ -149,7 +151,8 @@ class Predictor:
     ) -> None:
         """Measure in about 1 s, if due or `at_once`; before the first `image` where a person asked for a runtime."""
         if self.tuner is not None and (at_once or self.tuner.is_due or self.tuner.must_decide_first):
-            sample = None if image is None else prepare(image, self.card, 0, 1).planes
+            middle = 0 if image is None else get_planes_shape(image)[0] // 2  # the first one often shows nothing
+            sample = None if image is None else prepare(image, self.card, middle, middle + 1).planes
             if text := self.tuner.decide(self._torch_network, self.limits.batch_px, sample, is_stopped):
                 self._notices.append(make_notice(text))
 

@@ -93,7 +93,7 @@ def choose_engine_device(wanted: str) -> "tuple[torch.device, str]":
     """Return the wanted device, or the fastest one if it cannot be used, and why that is the CPU, if it is."""
     try:
         device, reason = choose_device(wanted), ""
-    except MedSegError as error:  # it was chosen in another session, or on another computer
+    except MedSegError as error:  # it was chosen earlier, or on another computer
         device, reason = choose_device(), str(error)
     if device.type == "cpu" and wanted != "cpu":
         reason = reason or explain_cpu(list_devices())

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import logging
+import os
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +12,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256
+from napari_medseg.core.atomic_io import TEMPORARY_PREFIX, atomic_write_text, compute_file_sha256, make_temporary_path
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.inference.out_of_domain.features import find_encoder, list_feature_maps
-from napari_medseg.inference.runtimes.runtime_names import get_openvino_version
+from napari_medseg.inference.runtimes.runtime_names import get_openvino_version, get_program_version
 
 if TYPE_CHECKING:
     import openvino
@@ -25,6 +27,8 @@ SMALLEST_SIDE_PX = 128
 EXAMPLE_SHAPE = (SMALLEST_SIDE_PX, SMALLEST_SIDE_PX + 32)
 MAX_KEPT_MODELS = 12
 """Of 17 MB each for the U-Nets of this program."""
+STALE_S = 3600.0
+"""Age of an unfinished file whose process has ended."""
 CONVERSION_FAILURES = (
     RuntimeError,
     ValueError,
@@ -60,8 +64,10 @@ def convert_network(network: nn.Module, in_channels: int, with_features: bool) -
     recorder = _MapRecorder(network) if with_features and find_encoder(network) is not None else None
     example = torch.zeros(1, in_channels, *EXAMPLE_SHAPE)
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # of constants in the trace: the result is compared with torch afterwards
+        with torch.no_grad():
+            # Of constants in the trace: the result is compared with torch afterwards. For good, because the filters
+            # are those of all threads, and restoring them here could undo what another one sets meanwhile.
+            warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
             traced = torch.jit.trace(recorder or network, example, check_trace=False)  # type: ignore[no-untyped-call]
             return _convert_trace(traced, openvino.PartialShape([-1, in_channels, -1, -1]))
     except CONVERSION_FAILURES as error:
@@ -87,7 +93,10 @@ def _convert_trace(traced: object, shape: "openvino.PartialShape") -> "openvino.
 
 
 class ModelFolder:
-    """Converted models on disk, by the hash of the weights; a damaged one is converted again.
+    """Converted models on disk; a damaged one is converted again. Several processes may use it at once.
+
+    A model is known by `network`, which names weights and architecture, and by the versions of this program and of the
+    libraries: the code of a network may change.
 
     Parameters
     ----------
@@ -98,53 +107,51 @@ class ModelFolder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def read(self, weights_sha256: str, with_features: bool) -> "openvino.Model | None":
+    def read(self, network: str, with_features: bool) -> "openvino.Model | None":
         """Return a kept model; `None` if there is none that is whole."""
         import openvino
 
-        files = self._name_files(weights_sha256, with_features)
+        files = self._name_files(network, with_features)
         try:
             sums = json.loads(files[2].read_text(encoding="utf-8"))
             if sums != [compute_file_sha256(file) for file in files[:2]]:
                 raise ValueError("its checksum is wrong")
-            return openvino.Core().read_model(files[0], files[1])
+            model = openvino.Core().read_model(files[0], files[1])
+            os.utime(files[0])  # those that are not used are dropped first
+            return model
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RuntimeError) as error:
             logger.warning("the converted model %s is made again: %s", files[0].name, get_reason(error))
             return None
 
-    def write(self, model: "openvino.Model", weights_sha256: str, with_features: bool) -> None:
+    def write(self, model: "openvino.Model", network: str, with_features: bool) -> None:
         """Keep a model; if the disk does not take it, it is converted again next time, which is logged."""
         import openvino
 
-        xml, weights, sums = self._name_files(weights_sha256, with_features)
+        xml, weights, sums = self._name_files(network, with_features)
+        staged = make_temporary_path(xml)
         try:
             self._drop_oldest()
             sums.unlink(missing_ok=True)
             xml.parent.mkdir(parents=True, exist_ok=True)
-            staged = xml.with_name(f"writing-{xml.name}")
             openvino.save_model(model, staged, compress_to_fp16=False)  # fp16 would change labels
+            computed = [compute_file_sha256(file) for file in (staged, staged.with_suffix(".bin"))]
             staged.with_suffix(".bin").replace(weights)
             staged.replace(xml)
-            atomic_write_text(sums, json.dumps([compute_file_sha256(file) for file in (xml, weights)]))
+            atomic_write_text(sums, json.dumps(computed))
         except (OSError, RuntimeError, MedSegError) as error:
             logger.warning("the converted model %s is not kept: %s", xml.name, get_reason(error))
 
-    def clear(self) -> int:
-        """Delete all models; return how many there were."""
-        models = list(self._folder.glob("*.xml"))
-        for xml in models:
-            _delete(xml)
-        return len(models)
-
     def _drop_oldest(self) -> None:
-        models = sorted(self._folder.glob("*.xml"), key=lambda path: path.stat().st_mtime)
-        for xml in models[: max(0, len(models) + 1 - MAX_KEPT_MODELS)]:
+        times = {xml: xml.stat().st_mtime for xml in self._folder.glob("*.xml")}
+        models = [xml for xml in sorted(times, key=times.__getitem__) if not xml.name.startswith(TEMPORARY_PREFIX)]
+        stale = [xml for xml, at in times.items() if xml not in models and time.time() - at > STALE_S]
+        for xml in models[: max(0, len(models) + 1 - MAX_KEPT_MODELS)] + stale:
             _delete(xml)
 
-    def _name_files(self, weights_sha256: str, with_features: bool) -> tuple[Path, Path, Path]:
-        about = f"{weights_sha256} {with_features} {get_openvino_version()} {torch.__version__}"
+    def _name_files(self, network: str, with_features: bool) -> tuple[Path, Path, Path]:
+        about = f"{network} {with_features} {get_program_version()} {get_openvino_version()} {torch.__version__}"
         stem = hashlib.sha256(about.encode()).hexdigest()[:32]
         return self._folder / f"{stem}.xml", self._folder / f"{stem}.bin", self._folder / f"{stem}.sums.json"
 

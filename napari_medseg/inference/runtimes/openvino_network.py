@@ -84,3 +84,10 @@ def compute_label_agreement(one: Tensor, other: Tensor) -> float:
     if not bool(torch.isfinite(one).all() and torch.isfinite(other).all()):
         return 0.0
     return float((one.argmax(dim=1) == other.argmax(dim=1)).float().mean())
+
+
+def compute_probability_difference(one: Tensor, other: Tensor) -> float:
+    """Return the largest difference of a probability in two logits (n, classes, h, w); 1 if one is not finite."""
+    if not bool(torch.isfinite(one).all() and torch.isfinite(other).all()):
+        return 1.0
+    return float((one.softmax(dim=1) - other.softmax(dim=1)).abs().max())

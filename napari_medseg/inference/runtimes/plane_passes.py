@@ -18,11 +18,11 @@ from napari_medseg.inference.runtimes.openvino_network import PlaneNetwork
 from napari_medseg.inference.tiling import TileSpan, compute_tile_spans
 
 
-class PassWatcher(Protocol):
+class PassObserver(Protocol):
     """Learns from passes that are needed anyway; a `Tuner` does."""
 
-    def observe(self, planes: NDArray[np.float32], seconds: float) -> None:
-        """Take the planes (n, c, h, w) of a pass and the seconds of the call."""
+    def observe(self, planes: NDArray[np.float32], logits: Tensor, seconds: float) -> None:
+        """Take the planes (n, c, h, w) of a pass, their logits (n, classes, h, w) and the seconds of the call."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class PlanePasses:
         Takes the logits.
     timer
         Of the prediction.
-    watcher
+    observer
         Is told of each pass; `None` if nobody needs it.
     """
 
@@ -46,7 +46,7 @@ class PlanePasses:
     limits: BatchLimits
     accumulator: PredictionAccumulator
     timer: PredictionTimer
-    watcher: PassWatcher | None = None
+    observer: PassObserver | None = None
 
     def run(self, prepared: PreparedImage, first: int) -> Iterator[PredictionProgress]:
         """Predict planes, the first of which has the index `first`; yield progress after each pass."""
@@ -100,6 +100,6 @@ class PlanePasses:
     def _compute(self, planes: NDArray[np.float32]) -> Tensor:
         began = time.perf_counter()
         logits = self.network.compute_logits(planes)
-        if self.watcher is not None:
-            self.watcher.observe(planes, time.perf_counter() - began)
+        if self.observer is not None:
+            self.observer.observe(planes, logits, time.perf_counter() - began)
         return logits

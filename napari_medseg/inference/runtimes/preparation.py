@@ -45,6 +45,7 @@ class OpenVinoPreparation:
         if self._model is not None or self._problem:
             return True
         if self._thread is None:
+            # No daemon: if Python ends while OpenVINO computes, the process aborts. The next start has the model.
             self._thread = threading.Thread(target=self._prepare, name="conversion to OpenVINO")
             self._thread.start()
         return not self._thread.is_alive()
@@ -73,13 +74,14 @@ class OpenVinoPreparation:
     def _prepare(self) -> None:
         """Read the converted model, or convert the network and keep it."""
         sha256 = self._card.weights_sha256
+        name = f"{sha256} {self._card.architecture.model_dump_json()}"
         try:
-            model = self._models.read(sha256, self._with_features) if sha256 else None
+            model = self._models.read(name, self._with_features) if sha256 else None
             if model is None:
                 twin = fuse_conv_bn(self._network).float().cpu()
                 model = convert_network(twin, self._card.architecture.in_channels, self._with_features)
                 if sha256:
-                    self._models.write(model, sha256, self._with_features)
+                    self._models.write(model, name, self._with_features)
             self._model = model
         except (MedSegError, *FAILURES, ImportError) as error:
             self._problem = get_reason(error)

@@ -34,7 +34,7 @@ def parse_runtime(text: str) -> RuntimeWish:
 
 
 def choose_runtime(text: str) -> RuntimeWish:
-    """Return the runtime that a person asked for in another session, or ``auto`` if it is not there any more."""
+    """Return the runtime that a person asked for earlier, or ``auto`` if it is not there any more."""
     try:
         return parse_runtime(text)
     except MedSegError as error:
@@ -49,7 +49,16 @@ def has_openvino() -> bool:
 
 def get_openvino_version() -> str:
     """Return the version of OpenVINO, such as ``2026.4.1``; empty if it is not installed."""
+    return _get_version("openvino")
+
+
+def get_program_version() -> str:
+    """Return the version of this program; empty if it is not installed as a package."""
+    return _get_version("napari-medseg")
+
+
+def _get_version(package: str) -> str:
     try:
-        return importlib.metadata.version("openvino")
+        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return ""

@@ -113,10 +113,18 @@ def read_clock(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def crop_sample(planes: NDArray[np.float32], longest_px: int) -> NDArray[np.float32]:
-    """Return the middle of planes (n, c, h, w), with sides that are multiples of 32 and at most `longest_px`."""
+def crop_sample(
+    planes: NDArray[np.float32], longest_px: int, focus: tuple[float, float] = (0.5, 0.5)
+) -> NDArray[np.float32]:
+    """Return a part of planes (n, c, h, w), with sides that are multiples of 32 and at most `longest_px`.
+
+    The middle of the part is as near as possible to `focus`, (y, x) in parts of the height and width of the planes.
+    """
     sides = [min(side, longest_px) // ALIGNMENT_PX * ALIGNMENT_PX or side for side in planes.shape[-2:]]
-    top, left = ((side - part) // 2 for side, part in zip(planes.shape[-2:], sides, strict=True))
+    top, left = (
+        min(max(0, round(at * side - part / 2)), side - part)
+        for at, side, part in zip(focus, planes.shape[-2:], sides, strict=True)
+    )
     return np.ascontiguousarray(planes[..., top : top + sides[0], left : left + sides[1]])
 
 

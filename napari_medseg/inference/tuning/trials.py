@@ -8,7 +8,12 @@ from numpy.typing import NDArray
 
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.inference.compiled_network import FAILURES, CompiledNetwork
-from napari_medseg.inference.runtimes.openvino_network import OpenVinoNetwork, PlaneNetwork, compute_label_agreement
+from napari_medseg.inference.runtimes.openvino_network import (
+    OpenVinoNetwork,
+    PlaneNetwork,
+    compute_label_agreement,
+    compute_probability_difference,
+)
 from napari_medseg.inference.tuning.measurement import (
     CLEAR_GAIN,
     LONGEST_PASS_S,
@@ -20,6 +25,10 @@ from napari_medseg.inference.tuning.measurement import (
 
 MIN_AGREEMENT = 0.999
 """Share of labels that must be equal in two runtimes; the card may allow bf16, which differs by more."""
+MAX_DIFFERENCE = 0.02
+"""Of a probability in two runtimes: it shows a lost lesion that is too small to change a part of the labels."""
+OTHERWISE = "OpenVINO gives"
+"""Begins the reason that a person is told."""
 N_TURNS = 2
 """The first pass of a shape prepares layers; the fastest one counts."""
 OTHER_SHAPE_PX = 160
@@ -30,10 +39,12 @@ Precision = Literal["fp32", "bf16"]
 def choose_precision(
     measured: Measurement,
     usual: CompiledNetwork,
-    make_exact: Callable[[], CompiledNetwork],
+    make_exact: Callable[[], CompiledNetwork] | None,
     sample: NDArray[np.float32],
 ) -> tuple[CompiledNetwork, Precision]:
-    """Time torch in the precision of the device and, if that is bf16, in fp32; return the faster one.
+    """Time torch in the precision of the device and, on a CPU with bf16, in fp32; return the faster one.
+
+    A GPU keeps the precision of the card: with one plane the start of its layers would be timed.
 
     Parameters
     ----------
@@ -42,13 +53,13 @@ def choose_precision(
     usual
         The network in the precision that the device has instructions for.
     make_exact
-        Returns it in fp32.
+        Returns it in fp32; `None` if precision is not in question.
     sample
         Planes (n, c, h, w).
     """
     name: Precision = "fp32" if usual.dtype is None else "bf16"
     _time_turns(measured, f"torch {name}", usual, sample)
-    if name == "fp32":
+    if name == "fp32" or make_exact is None or measured.device.type != "cpu":
         return usual, name
     exact = make_exact()
     _time_turns(measured, "torch fp32", exact, sample)
@@ -78,14 +89,19 @@ def try_openvino(
     Returns
     -------
     tuple
-        The network, or `None` if it cannot be used; the share of equal labels, if it computed; and why not.
+        The network, or `None` if it cannot be used; the share of equal labels, if it computed; and why not. A network
+        that computes, but otherwise than torch, is `None` with a share.
     """
     try:
         network = open_network(exact)
         parts = (sample, crop_sample(sample, OTHER_SHAPE_PX))
-        agreement = min(_compute_agreement(measured, network, exact, part) for part in parts)
+        compared = [_compare(measured, network, exact, part) for part in parts]
+        agreement, difference = min(share for share, _ in compared), max(largest for _, largest in compared)
         if agreement < MIN_AGREEMENT:
-            return None, agreement, f"OpenVINO gives {1 - agreement:.2%} other labels (at most {1 - MIN_AGREEMENT:.1%})"
+            return None, agreement, f"{OTHERWISE} {1 - agreement:.2%} other labels (at most {1 - MIN_AGREEMENT:.1%})"
+        if difference > MAX_DIFFERENCE:
+            differs = f"{OTHERWISE} probabilities that differ by {difference:.2f} (at most {MAX_DIFFERENCE})"
+            return None, agreement, differs
         _time_turns(measured, "openvino fp32", network, sample)
     except (MedSegError, *FAILURES) as error:
         return None, None, get_reason(error)
@@ -116,12 +132,13 @@ def _time_turns(measured: Measurement, way: str, network: PlaneNetwork, sample: 
         measured.time_pass(way, network, sample)
 
 
-def _compute_agreement(
+def _compare(
     measured: Measurement, one: PlaneNetwork, other: PlaneNetwork, planes: NDArray[np.float32]
-) -> float:
+) -> tuple[float, float]:
+    """Return the share of equal labels, and the largest difference of a probability."""
     logits = []
     for network in (one, other):
         measured.raise_if_stopped()
         logits.append(network.compute_logits(planes))
         network.take_features()
-    return compute_label_agreement(*logits)
+    return compute_label_agreement(*logits), compute_probability_difference(*logits)

@@ -1,7 +1,6 @@
 """What was chosen for a version on a device, from which measurements, and the file that keeps it. No torch here."""
 
 import hashlib
-import importlib.metadata
 import logging
 from pathlib import Path
 from typing import Literal
@@ -14,7 +13,6 @@ from napari_medseg.inference.runtimes.runtime_names import Runtime, RuntimeWish
 
 logger = logging.getLogger(__name__)
 
-PACKAGE = "napari-medseg"
 MAX_KEPT_CHOICES = 200
 
 
@@ -59,7 +57,7 @@ class TunedChoice(_Frozen):
     key, model
         What it holds for, and the name of the version.
     runtime, precision
-        What computes, and in which type.
+        What computes, and in which type; no type for that of torch as usual.
     batch_px
         Most pixels of one forward pass; 0 for the default of the device.
     agreement
@@ -73,7 +71,7 @@ class TunedChoice(_Frozen):
     key: TuningKey
     model: str
     runtime: Runtime = "torch"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16"] | None = None
     batch_px: int = Field(0, ge=0)
     agreement: float | None = Field(None, ge=0, le=1)
     reason: str = ""
@@ -120,14 +118,6 @@ class TuningCache:
 
     def _list_files(self) -> list[Path]:
         return sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
-
-
-def get_program_version() -> str:
-    """Return the version of this program; empty if it is not installed as a package."""
-    try:
-        return importlib.metadata.version(PACKAGE)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def _read(path: Path) -> TunedChoice | None:

@@ -1,7 +1,8 @@
 """Chooses runtime, precision and batch of one version on one device, and remembers the choice.
 
 A version that is used little is not measured: a runtime is prepared only after as much work as that costs, and a
-measurement takes a second. One image is predicted in one way; the next one may be predicted in another.
+measurement takes a second. One image is predicted in one way; the next one may be predicted in another. Where a person
+asked for torch, precision is that of the card, so that labels do not depend on a measurement.
 """
 
 import logging
@@ -11,24 +12,29 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.inference.compiled_network import FAILURES, CompiledNetwork
-from napari_medseg.inference.device import describe_device
+from napari_medseg.inference.device import describe_device, free_cached_memory
 from napari_medseg.inference.device_status import query_nvidia_driver
 from napari_medseg.inference.runtimes.openvino_network import PlaneNetwork, accepts
 from napari_medseg.inference.runtimes.preparation import OpenVinoPreparation
-from napari_medseg.inference.runtimes.runtime_names import Runtime, RuntimeWish, get_openvino_version, has_openvino
+from napari_medseg.inference.runtimes.runtime_names import (
+    Runtime,
+    RuntimeWish,
+    get_openvino_version,
+    get_program_version,
+    has_openvino,
+)
 from napari_medseg.inference.tuning.measurement import CLEAR_GAIN, Measurement, MeasurementStopped, crop_sample
 from napari_medseg.inference.tuning.settings import CHOICES_FOLDER, MODELS_FOLDER, TuningSettings
-from napari_medseg.inference.tuning.trials import MIN_AGREEMENT, choose_precision, measure_batches, try_openvino
+from napari_medseg.inference.tuning.trials import OTHERWISE, choose_precision, measure_batches, try_openvino
 from napari_medseg.inference.tuning.tuned_choice import (
     TunedChoice,
     TuningCache,
     TuningKey,
-    get_program_version,
 )
 
 logger = logging.getLogger(__name__)
@@ -37,6 +43,8 @@ LONGEST_COMPARED_PX = 320
 """Side of the part of a plane on which runtimes are compared."""
 LONGEST_SAMPLE_PX = 768
 """Side of the planes that batches are measured with; at most a tile."""
+MIDDLE = (0.5, 0.5)
+"""Of a plane, in parts of its height and width."""
 
 
 class Tuner:
@@ -68,6 +76,7 @@ class Tuner:
         self._cache = TuningCache(settings.folder / CHOICES_FOLDER)
         self._key = make_key(card, device, settings.wish)
         self._sample: NDArray[np.float32] | None = None
+        self._foreground_px, self._focus = -1, MIDDLE
         self._worked_s = 0.0
         self._exact: CompiledNetwork | None = None
         self.choice: TunedChoice | None = self._cache.read(self._key)
@@ -85,11 +94,23 @@ class Tuner:
             return False
         return bool(self._explain_torch()) or self._openvino.is_done()
 
-    def observe(self, planes: NDArray[np.float32], seconds: float) -> None:
-        """Note a pass of planes (n, c, h, w) that took so long; the first plane is kept as the sample."""
+    def observe(self, planes: NDArray[np.float32], logits: Tensor, seconds: float) -> None:
+        """Note a pass of planes (n, c, h, w) that took so long; the plane with most foreground is the sample.
+
+        On background alone, a runtime that lost all lesions would be equal to torch.
+        """
         self._worked_s += seconds
-        if self.choice is None and self._sample is None and accepts(planes.shape[-2], planes.shape[-1]):
-            self._sample = planes[:1].copy()
+        if self.choice is not None or not accepts(planes.shape[-2], planes.shape[-1]):
+            return
+        if self._explain_torch():  # no labels are compared
+            self._sample = planes[:1].copy() if self._sample is None else self._sample
+            return
+        labels = logits.argmax(dim=1) != 0
+        counts = labels.flatten(1).sum(dim=1)
+        index = int(counts.argmax())
+        if int(counts[index]) > self._foreground_px:
+            self._sample, self._foreground_px = planes[index : index + 1].copy(), int(counts[index])
+            self._focus = _find_middle(labels[index])
 
     def make_network(self, torch_network: CompiledNetwork) -> PlaneNetwork:
         """Return the network of the choice; the given one if nothing else was chosen or can be opened."""
@@ -128,12 +149,13 @@ class Tuner:
         usual_batch_px
             Pixels of a batch without a choice.
         sample
-            Planes (n, c, h, w) of an image of this version, if none was observed yet.
+            Planes (n, c, h, w) of an image of this version, if none was observed yet. Where OpenVINO does not take
+            them, nothing is measured: torch would be compared with itself.
         is_stopped
             Asked between passes; with `True` the measurement ends.
         """
         sample = sample[:1] if sample is not None and self._sample is None else self._sample
-        if sample is None:
+        if sample is None or not (self._explain_torch() or accepts(sample.shape[-2], sample.shape[-1])):
             return ""
         try:
             self.choice = self._measure(torch_network, usual_batch_px, sample, is_stopped)
@@ -142,6 +164,11 @@ class Tuner:
         except FAILURES as error:  # the next prediction meets it, too, and knows what to do
             self.give_up(get_reason(error))
             return ""
+        finally:
+            free_cached_memory(self._device)  # nothing may follow for hours, and a training may need it
+        self._sample = None
+        if self.choice.precision != "fp32":
+            self._exact = None
         if self._card.weights_sha256:
             self._cache.write(self.choice)
         logger.info("%s on %s: %s", self._card.id, self._key.device, self.choice)
@@ -154,9 +181,11 @@ class Tuner:
         sample: NDArray[np.float32],
         is_stopped: Callable[[], bool],
     ) -> TunedChoice:
-        whole, part = crop_sample(sample, LONGEST_SAMPLE_PX), crop_sample(sample, LONGEST_COMPARED_PX)
+        focus = self._focus if sample is self._sample else MIDDLE
+        whole, part = crop_sample(sample, LONGEST_SAMPLE_PX), crop_sample(sample, LONGEST_COMPARED_PX, focus)
         measured = Measurement(self._device, self.settings.budget_s, is_stopped)
-        chosen, precision = choose_precision(measured, torch_network, lambda: self._make_exact(torch_network), part)
+        make_exact = None if self.settings.wish == "torch" else lambda: self._make_exact(torch_network)
+        chosen, precision = choose_precision(measured, torch_network, make_exact, part)
         network: PlaneNetwork = chosen
         runtime: Runtime = "torch"
         agreement, reason = None, self._explain_torch()
@@ -190,7 +219,7 @@ class Tuner:
 
     def _must_tell(self, choice: TunedChoice) -> bool:
         """Whether a person should know that OpenVINO is not used: it computes other labels, or it was asked for."""
-        differs = choice.agreement is not None and choice.agreement < MIN_AGREEMENT
+        differs = choice.reason.startswith(OTHERWISE)
         return choice.runtime == "torch" and (differs or self.settings.wish == "openvino")
 
     def _make_exact(self, torch_network: CompiledNetwork) -> CompiledNetwork:
@@ -200,6 +229,15 @@ class Tuner:
         if self._exact is None:
             self._exact = CompiledNetwork(self._network, self._device, None, self._with_features)
         return self._exact
+
+
+def _find_middle(labels: Tensor) -> tuple[float, float]:
+    """Return the centre of mass of a mask (h, w) in parts of its sides; the middle of an empty one."""
+    found = labels.nonzero().float()
+    if len(found) == 0:
+        return MIDDLE
+    y, x = (float(mean) / side for mean, side in zip(found.mean(dim=0), labels.shape, strict=True))
+    return y, x
 
 
 def make_key(card: ModelCard, device: torch.device, wish: RuntimeWish) -> TuningKey:

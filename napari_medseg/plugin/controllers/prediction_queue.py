@@ -65,6 +65,7 @@ class PredictionQueue(QObject):
         self._running: PredictionRequest | None = None
         self._waiting: PredictionRequest | None = None
         self._following: PredictionRequest | None = None  # in the background, before all others
+        self._unseen: list[PredictionPart] = []  # of the running prediction, before somebody waits for it
         self._cancelled = False
         self._is_read = False
         self._has_outcome = False
@@ -85,6 +86,7 @@ class PredictionQueue(QObject):
         if running is not None and _have_equal_aim(running, request):
             self._running = replace(running, urgent=running.urgent or request.urgent)
             self.changed.emit()
+            self._tell_parts()
         elif running is None:
             self._start(request)
         elif request.again is not None and not request.urgent:
@@ -116,7 +118,7 @@ class PredictionQueue(QObject):
     def _start(self, request: PredictionRequest) -> None:
         if request.again is None:
             request = replace(request, state=choose_state(self._workspace, request.case, request.model))
-        self._running, self._waiting, self._cancelled = request, None, False
+        self._running, self._waiting, self._cancelled, self._unseen = request, None, False, []
         self._is_read, self._has_outcome = request.image is not None, False
         worker = self._worker = Worker(_predict_case(self._workspace, request), self)
         worker.yielded.connect(self._on_item)
@@ -149,14 +151,23 @@ class PredictionQueue(QObject):
                 self.image_loaded.emit(request.case, item)
             case PredictionProgress() if request.urgent:
                 self.progressed.emit(item)
-            case PredictionPart() if request.urgent and request.again is None:
-                self.part_predicted.emit(request.case, item)
+            case PredictionPart() if request.again is None:
+                self._unseen.append(item)
+                self._tell_parts()
             case PredictionNotice(text=text) if request.urgent:
                 self.notice_received.emit(text)
             case PredictionResult() if request.again is not None:
                 self._has_outcome = True
             case PredictionResult():
                 self._record(request, item)
+
+    def _tell_parts(self) -> None:
+        """Tell the parts of an urgent prediction, with those that came before somebody waited for it."""
+        if (request := self._running) is None or not request.urgent:
+            return
+        parts, self._unseen = self._unseen, []
+        for part in parts:
+            self.part_predicted.emit(request.case, part)
 
     def _record(self, request: PredictionRequest, result: PredictionResult) -> None:
         try:
@@ -180,7 +191,7 @@ class PredictionQueue(QObject):
             return
         if not self._cancelled:
             self._on_failed(MedSegError(""))  # no result and no reason: a bug, which napari has shown
-        ended, self._running, self._worker = self._running, None, None
+        ended, self._running, self._worker, self._unseen = self._running, None, None, []
         if ended is not None and ended.again is not None and self._has_outcome and not self._cancelled:
             self.probabilities_ready.emit(ended.case)
         waiting = self._waiting or self._following

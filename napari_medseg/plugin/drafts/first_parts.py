@@ -10,7 +10,7 @@ from napari_medseg.inference.events import PredictionPart
 from napari_medseg.plugin import layer_reuse, layers
 from napari_medseg.plugin.controllers.case_controller import CaseController
 from napari_medseg.plugin.controllers.open_case import OpenCase
-from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue
+from napari_medseg.plugin.controllers.prediction_queue import PredictionQueue, PredictionRequest
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -30,6 +30,7 @@ class FirstParts(QObject):
         self._case_controller = case_controller
         self._predictions = predictions
         self._shown: OpenCase | None = None
+        self._source: object = None  # the prediction that the parts are of
         predictions.part_predicted.connect(self._show)
         predictions.predicted.connect(self._leave_to_result)
         predictions.changed.connect(self._withdraw)
@@ -38,8 +39,10 @@ class FirstParts(QObject):
         current = self._case_controller.current
         if current is None or current.case.id != case.id or current.labels_layer is not None:
             return
-        if self._shown is not current:
+        source = _name_source(self._predictions.running_request)
+        if self._shown is not current or source != self._source:
             self._begin(current, part)
+            self._source = source
         layer = current.empty_layer
         if layer is not None and layer in self._viewer.layers and layer.data.shape == current.image.spatial_shape:
             layer.data[part.first : part.first + len(part.labels)] = part.labels
@@ -61,10 +64,17 @@ class FirstParts(QObject):
             self._shown = None
 
     def _withdraw(self) -> None:
-        """Take the parts away if no result came: they would look like labels."""
-        if self._predictions.running_request is not None or self._shown is None:
+        """Take the parts away if their prediction ended without a result: they would look like labels."""
+        if self._shown is None or _name_source(self._predictions.running_request) == self._source:
             return
         shown, self._shown = self._shown, None
         layer, is_open = shown.empty_layer, shown is self._case_controller.current
         if is_open and shown.labels_layer is None and layer is not None and layer in self._viewer.layers:
             layer_reuse.empty_labels(layer, shown.case)
+
+
+def _name_source(request: PredictionRequest | None) -> object:
+    """Return what the parts of a prediction depend on; `None` for one that shows none."""
+    if request is None or not request.urgent or request.again is not None:
+        return None
+    return request.case.id, request.model, request.state

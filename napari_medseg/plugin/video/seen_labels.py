@@ -75,5 +75,5 @@ class SeenLabels(QObject):
     def _on_predicted(self, newest: int) -> None:
         self._show_predicted()
         shown = self._shown
-        if shown is not None and 0 <= shown.wanted - newest < self._work.reach:
+        if shown is not None and not shown.plays and 0 <= shown.wanted - newest < self._work.reach:
             shown.reload()

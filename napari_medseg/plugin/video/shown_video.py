@@ -81,6 +81,11 @@ class ShownVideo(QObject):
             self._add_layers()
         self.loader.request(number, plays=plays)
 
+    @property
+    def plays(self) -> bool:
+        """Whether the wanted frame is one of a video that plays: the next one brings its own labels."""
+        return self._plays
+
     def settle(self) -> None:
         """Move napari's slider to the frame that is seen: it stands still while the video plays."""
         self._plays = False

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from napari_medseg.networks.padding import add_input_padding
 
 pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
 
+from napari_medseg.inference.runtimes import openvino_model
 from napari_medseg.inference.runtimes.openvino_model import ModelFolder, convert_network
 from napari_medseg.inference.runtimes.openvino_network import OpenVinoNetwork, compute_label_agreement
 
@@ -145,8 +147,40 @@ def test_a_converted_model_is_kept_and_a_damaged_one_is_not_read(tmp_path: Path)
     damaged[100] ^= 1
     weights.write_bytes(damaged)
     assert folder.read("abc", False) is None
-    assert folder.clear() == 1
-    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_processes_that_keep_one_model_at_once_do_not_share_unfinished_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import openvino
+
+    unfinished: list[str] = []
+    save = openvino.save_model
+
+    def note(model: object, path: Path, **options: object) -> None:
+        unfinished.append(path.name)
+        save(model, path, **options)
+
+    monkeypatch.setattr(openvino, "save_model", note)
+    converted = convert_network(WithEncoder().eval(), 1, False)
+    for _ in range(2):
+        ModelFolder(tmp_path).write(converted, "abc", False)
+    assert len(set(unfinished)) == 2
+    assert ModelFolder(tmp_path).read("abc", False) is not None
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_the_model_that_was_not_used_for_longest_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_model, "MAX_KEPT_MODELS", 2)
+    folder, converted = ModelFolder(tmp_path), convert_network(WithEncoder().eval(), 1, False)
+    for name in ("used", "unused"):
+        folder.write(converted, name, False)
+    for xml in tmp_path.glob("*.xml"):
+        os.utime(xml, (0, 0))
+    assert folder.read("used", False) is not None
+    folder.write(converted, "new", False)
+    assert folder.read("used", False) is not None
+    assert folder.read("unused", False) is None
 
 
 def test_an_ensemble_is_computed() -> None:

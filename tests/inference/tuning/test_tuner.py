@@ -2,16 +2,18 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pretend_gpu import GPU, pretend_gpu
 from torch import Tensor, nn
 
 from napari_medseg.core.image import Image
-from napari_medseg.core.model_card import Architecture, ModelCard, Preprocessing
+from napari_medseg.core.model_card import Architecture, Lineage, ModelCard, Preprocessing
 from napari_medseg.inference.batch_limits import DEVICE_LIMITS
 from napari_medseg.inference.compiled_network import CompiledNetwork
 from napari_medseg.inference.device import CPU
@@ -179,6 +181,52 @@ def test_a_version_with_other_labels_stays_with_torch_and_says_so(
     assert notice.endswith("% other labels (at most 0.1%).")
 
 
+class WithoutLesionsWhenTraced(nn.Module):
+    def forward(self, planes: Tensor) -> Tensor:
+        lesion = planes * 20 - 10
+        return torch.cat([torch.zeros_like(lesion), lesion - 20 if torch.jit.is_tracing() else lesion], dim=1)
+
+
+class UnsureWhenTraced(nn.Module):
+    def forward(self, planes: Tensor) -> Tensor:
+        return torch.cat([planes * 0, planes * 0 - (0.5 if torch.jit.is_tracing() else 4)], dim=1)
+
+
+@needs_openvino
+def test_runtimes_are_compared_where_most_foreground_was_predicted(tmp_path: Path, speeds: dict[str, float]) -> None:
+    network = WithoutLesionsWhenTraced().eval()
+    exact = CompiledNetwork(network, CPU, None)
+    tuner = Tuner(network, CARD, CPU, TuningSettings(folder=tmp_path), with_features=False)
+    planes = np.zeros((4, 1, 512, 512), np.float32)
+    planes[2, 0, 20:40, 450:480] = 1  # not in the middle of the plane
+    tuner.observe(planes, exact.compute_logits(planes), 1.0)
+    tuner.observe(planes[:1], exact.compute_logits(planes[:1]), 1.0)
+    assert "other labels" in tuner.decide(exact, 600_000)
+    assert tuner.choice is not None
+    assert tuner.choice.runtime == "torch"
+
+
+@needs_openvino
+def test_equal_labels_with_other_probabilities_are_not_enough(tmp_path: Path, speeds: dict[str, float]) -> None:
+    network = UnsureWhenTraced().eval()
+    tuner = Tuner(network, CARD, CPU, TuningSettings(folder=tmp_path), with_features=False)
+    told = tuner.decide(CompiledNetwork(network, CPU, None), 600_000, np.zeros((1, 1, 128, 128), np.float32))
+    assert told == "tiny@1 stays with torch: OpenVINO gives probabilities that differ by 0.36 (at most 0.02)."
+    assert tuner.choice is not None
+    assert (tuner.choice.runtime, tuner.choice.agreement) == ("torch", 1)
+
+
+@needs_openvino
+def test_an_image_that_openvino_does_not_take_compares_nothing(tmp_path: Path, speeds: dict[str, float]) -> None:
+    strip = Image(np.random.default_rng(0).normal(size=(256, 40)).astype(np.float32), "YX")
+    predictor = make_predictor(OtherWhenTraced(), TuningSettings("openvino", tmp_path))
+    assert run(predictor, strip)[0].device == "CPU"
+    assert predictor.tuner is not None
+    assert predictor.tuner.choice is None, "torch would be compared with itself"
+    _, (notice,) = run(predictor, picture())
+    assert "OpenVINO gives " in notice
+
+
 @needs_openvino
 def test_a_network_that_cannot_be_converted_stays_with_torch(tmp_path: Path, speeds: dict[str, float]) -> None:
     predictor = make_predictor(FailsWhenTraced(), TuningSettings(folder=tmp_path, work_before_s=0))
@@ -236,8 +284,9 @@ def test_the_fastest_batch_is_used_and_labels_do_not_depend_on_it(tmp_path: Path
 def test_fp32_is_used_where_it_is_faster_than_bf16(tmp_path: Path, speeds: dict[str, float]) -> None:
     speeds |= {"torch bf16": 3.0}
     network = Small().eval()
+    speeds["openvino fp32"] = 10.0
     emulated = CompiledNetwork(network, CPU, torch.bfloat16)
-    tuner = Tuner(network, CARD, CPU, TuningSettings("torch", tmp_path), with_features=False)
+    tuner = Tuner(network, CARD, CPU, TuningSettings("auto", tmp_path), with_features=False)
     sample = np.random.default_rng(0).normal(size=(1, 1, 128, 128)).astype(np.float32)
     tuner.decide(emulated, 10_000, sample)
     assert tuner.choice is not None
@@ -248,6 +297,10 @@ def test_fp32_is_used_where_it_is_faster_than_bf16(tmp_path: Path, speeds: dict[
     tuner.decide(emulated, 10_000, sample)
     assert tuner.choice.precision == "bf16"
     assert tuner.make_network(emulated) is emulated
+    asked = Tuner(network, CARD, CPU, TuningSettings("torch", tmp_path), with_features=False)
+    speeds["torch bf16"] = 3.0
+    asked.decide(emulated, 10_000, sample)
+    assert asked.make_network(emulated) is emulated, "with torch asked for, labels do not depend on a measurement"
 
 
 def test_a_device_that_fails_while_it_is_measured_changes_nothing(tmp_path: Path, speeds: dict[str, float]) -> None:
@@ -263,6 +316,64 @@ def test_a_device_that_fails_while_it_is_measured_changes_nothing(tmp_path: Path
     predictor._torch_network.compute_logits = fine  # type: ignore[method-assign]
     assert run(predictor, picture())[0].device == "CPU"
     assert not (tmp_path / "tuning").exists(), "the next start measures"
+
+
+def test_torch_as_usual_keeps_the_precision_of_the_card(tmp_path: Path) -> None:
+    network = Small().eval()
+    usual = CompiledNetwork(network, CPU, torch.bfloat16)
+    tuner = Tuner(network, CARD, CPU, TuningSettings("torch", tmp_path), with_features=False)
+    tuner.give_up("the measurement failed")
+    assert tuner.make_network(usual) is usual
+
+
+@pytest.fixture
+def freed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A pretended GPU; a word is added whenever its cached memory is given back."""
+    words: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device=None: None)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: words.append("freed"))
+    with pretend_gpu(monkeypatch):
+        yield words
+
+
+def test_a_measurement_gives_the_memory_of_the_gpu_back(tmp_path: Path, freed: list[str]) -> None:
+    network, sample = Small().eval(), np.zeros((1, 1, 128, 128), np.float32)
+    tuner = Tuner(network, CARD, GPU, TuningSettings("auto", tmp_path), with_features=False)
+    tuner.observe(sample, torch.zeros(1, 3, 128, 128), 4.0)
+    tuner.decide(CompiledNetwork(network, CPU, None), 20_000, is_stopped=lambda: True)
+    assert freed == ["freed"], "a measurement that was stopped, too"
+    tuner.decide(CompiledNetwork(network, CPU, None), 20_000)
+    assert tuner.choice is not None
+    assert freed == ["freed"] * 2
+
+
+def test_a_gpu_keeps_the_precision_of_the_card(tmp_path: Path, speeds: dict[str, float], freed: list[str]) -> None:
+    speeds |= {"torch bf16": 3.0}
+    network = Small().eval()
+    usual = CompiledNetwork(network, CPU, torch.bfloat16)
+    tuner = Tuner(network, CARD, GPU, TuningSettings("auto", tmp_path), with_features=False)
+    tuner.decide(usual, 20_000, np.zeros((1, 1, 128, 128), np.float32))
+    assert tuner.choice is not None
+    assert tuner.choice.precision == "bf16"
+    assert tuner.make_network(usual) is usual
+
+
+@needs_openvino
+def test_a_converted_model_is_of_the_same_architecture(tmp_path: Path, speeds: dict[str, float]) -> None:
+    settings, sample = TuningSettings("openvino", tmp_path), np.ones((1, 1, 128, 128), np.float32)
+    other = CARD.model_copy(update={"architecture": CARD.architecture.model_copy(update={"encoder": "resnet18"})})
+    for network, card in ((Small().eval(), CARD), (OtherWhenTraced().eval(), other)):
+        exact = CompiledNetwork(network, CPU, None)
+        tuner = Tuner(network, card, CPU, settings, with_features=False)
+        tuner.decide(exact, 20_000, sample)
+    assert len(list((tmp_path / "openvino").glob("*.xml"))) == 2
+
+
+def test_an_adapted_state_is_not_tuned(tmp_path: Path) -> None:
+    card = CARD.model_copy(update={"lineage": Lineage(parent=CARD.id, n_corrections=3)})
+    predictor = make_predictor(Small(), TuningSettings(folder=tmp_path), card)
+    predictor.tune(at_once=True)
+    assert predictor.tuner is None
 
 
 def test_a_measurement_ends_when_its_budget_is_used_up(tmp_path: Path, speeds: dict[str, float]) -> None:

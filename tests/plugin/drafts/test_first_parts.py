@@ -10,7 +10,9 @@ from pytestqt.qtbot import QtBot
 
 from napari_medseg.core import formats
 from napari_medseg.inference.events import PredictionPart
+from napari_medseg.plugin.controllers.prediction_queue import PredictionRequest
 from napari_medseg.plugin.drafts.first_parts import FirstParts
+from napari_medseg.workflow import cases
 from napari_medseg.workflow.workspace import Workspace
 
 
@@ -42,3 +44,30 @@ def test_parts_are_shown_read_only_and_replaced_by_the_result_or_taken_away(
     assert layer.editable
     assert layer.data.shape == image.spatial_shape
     parts.deleteLater()
+
+
+def test_parts_are_taken_away_although_another_prediction_follows_and_early_ones_are_not_lost(
+    window: SimpleNamespace, qtbot: QtBot
+) -> None:
+    window.worklist.close()
+    queue, desk = window.prediction_queue, window.case_controller
+    first_parts = FirstParts(window.viewer, desk, queue)
+    image = phantom(0, n_slices=4)
+    first, second = cases.add_cases(window.ws, [image, phantom(1)], "lungs")
+    window.ws.engine.gate = threading.Event()
+    window.ws.engine.part = PredictionPart(0, np.full((2, *image.spatial_shape[1:]), 2, np.uint8))
+    heard: list[int] = []
+    queue.part_predicted.connect(lambda case, part: heard.append(part.first))
+    queue.predict(PredictionRequest(first, "lungs-unet@1", image, urgent=False))
+    qtbot.waitUntil(lambda: bool(queue._unseen))
+    assert heard == []
+    desk.open(first, image)  # which asks for the same prediction
+    qtbot.waitUntil(lambda: heard == [0])
+    assert first_parts._shown is desk.current
+    layer = desk.current.empty_layer
+    assert int(layer.data.max()) == 2
+    queue.predict(PredictionRequest(second, "lungs-unet@1", phantom(1)))
+    assert queue.running_request is not None
+    assert int(layer.data.max()) == 0, "the half of a prediction that was interrupted looks like labels"
+    window.ws.engine.gate.set()
+    qtbot.waitUntil(lambda: queue.running_request is None)
