@@ -1,6 +1,6 @@
 """The scores of one case on a worker, and its figure for the report."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,16 +29,16 @@ class EvaluationChoices:
     hexadecimal key that makes hashes of groups, because a group may be the ID of a patient.
     """
 
-    registry: str
+    registry: str = field(repr=False)
     task: str
     values: tuple[tuple[int, ...], ...]
     binarise: bool
     ignore: int | None
     mask_orientation: MaskOrientation | None
     same_voxels: bool
-    predictions: str
+    predictions: str = field(repr=False)
     n_classes: int | None
-    groups_key: str
+    groups_key: str = field(repr=False)
 
 
 def evaluate_case_on_worker(request: CaseRequest) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The prediction of one image on a worker: its labels wait under a hidden name until the client names them."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class PredictionChoices:
     task: str
     label_format: str
     naming: Naming
-    names_key: str
+    names_key: str = field(repr=False)
     straighten: bool
     force: bool
 
