@@ -93,7 +93,7 @@ def collect_figures(run: CaseRun, output: Path, scores: "Sequence[CaseScore]", n
     for position, record in enumerate(run.records_of):
         if record is None:
             continue
-        file = records.get_file(record.key, FIGURE_END)
+        file = records.get_staged_file(record.key, record.fingerprint, FIGURE_END)
         if position in wanted and file.exists():
             figures += read_case_figures(file)
         else:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from training.evaluation.evaluate import LabelReader
     from training.evaluation.scores import EvaluatedCase
 
-FIGURE_END = ".figure.npz"
+FIGURE_END = "-figure.npz"
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def _evaluate(request: CaseRequest, models: WarmModels) -> CaseOutcome:
     task = read_task(chosen.registry, chosen.task, request.token)
     notes: list[str] = []
     scored = add_full_metrics(_score(request, chosen, task, models, notes), task)
-    figure = CaseRecords(Path(request.output)).get_file(request.key, FIGURE_END)
+    figure = CaseRecords(Path(request.output)).get_staged_file(request.key, request.fingerprint, FIGURE_END)
     with atomic_write(figure) as beside:
         write_case_figures([draw_case_figure(scored, task)], beside)
     group = compute_group_digest(scored.score.group, bytes.fromhex(chosen.groups_key)) if scored.score.group else ""

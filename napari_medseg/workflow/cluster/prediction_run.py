@@ -15,7 +15,7 @@ from napari_medseg.workflow.cluster.case_request import CaseRequest, ModelReques
 from napari_medseg.workflow.cluster.case_run import CaseKind, CaseRun
 from napari_medseg.workflow.cluster.connection import Cluster
 from napari_medseg.workflow.cluster.manifest import Manifest, Row
-from napari_medseg.workflow.cluster.prediction_task import PredictionChoices, make_staged_name, predict_case
+from napari_medseg.workflow.cluster.prediction_task import PredictionChoices, make_staged_end, predict_case
 from napari_medseg.workflow.image_files.prediction import FilePrediction
 from napari_medseg.workflow.output.predictions import PredictionFolder
 
@@ -125,7 +125,7 @@ class _Naming:
         return record
 
     def _get_staged(self, record: CaseRecord) -> Path:
-        return self._records.get_file(*make_staged_name(record.key, self._job.suffix))
+        return self._records.get_staged_file(record.key, record.fingerprint, make_staged_end(self._job.suffix))
 
 
 def _describe(record: CaseRecord) -> Row:

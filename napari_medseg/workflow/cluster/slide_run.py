@@ -104,7 +104,7 @@ class _Merging:
         return record
 
     def _get_file(self, record: CaseRecord) -> Path:
-        return self._records.get_file(record.key, CHUNK_END)
+        return self._records.get_staged_file(record.key, record.fingerprint, CHUNK_END)
 
     def _remove(self, record: CaseRecord) -> None:
         self._records.remove(record.key)
@@ -140,7 +140,8 @@ def _predict_chunk(request: CaseRequest, models: WarmModels) -> CaseOutcome:
         return CaseOutcome({"number": number, "damage": str(error).replace(slide.name, "the slide")})
     with models.lend(request.model) as predictor:
         found = get_result(predictor.predict(image), notes.append).labels
-    with atomic_write(CaseRecords(Path(request.output)).get_file(request.key, CHUNK_END)) as beside:
+    file = CaseRecords(Path(request.output)).get_staged_file(request.key, request.fingerprint, CHUNK_END)
+    with atomic_write(file) as beside:
         np.savez_compressed(beside, labels=found)
     return CaseOutcome({"number": number}, notes=notes)
 
