@@ -1,11 +1,12 @@
-"""A task on a worker, without Dask: what it leaves."""
+"""A task on a worker, without Dask: what it leaves, and whom it waits for."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from cluster_phantoms import CALM, load_fake, make_job, write_images
+from cluster_phantoms import CALM, MODEL, load_fake, make_job, write_images
 
 from napari_medseg.workflow.cluster import warm_models
 from napari_medseg.workflow.cluster.case_records import CaseRecords
@@ -40,3 +41,12 @@ def test_a_task_of_another_version_that_ends_last_changes_no_labels(tmp_path: Pa
         predict_case(replace(old, token=new.token))  # it began when its own client still held the folder
         after = staged.stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_thread_reads_its_case_while_another_one_predicts(models: WarmModels) -> None:
+    with models.lend(MODEL):
+        other = threading.Thread(target=models.warm, args=(MODEL,), daemon=True)
+        other.start()
+        other.join(5)
+        assert not other.is_alive(), "the version is there already"
+    assert models.warm(replace(MODEL, weights_sha256="3" * 64)) is None
