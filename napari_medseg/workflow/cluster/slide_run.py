@@ -27,7 +27,7 @@ from napari_medseg.workflow.cluster.case_request import CaseRequest, ModelReques
 from napari_medseg.workflow.cluster.case_run import CaseKind, CaseRun
 from napari_medseg.workflow.cluster.case_task import CaseOutcome, run_case
 from napari_medseg.workflow.cluster.connection import Cluster
-from napari_medseg.workflow.cluster.manifest import Manifest, Row
+from napari_medseg.workflow.cluster.manifest import Manifest, Row, make_waiting_row
 from napari_medseg.workflow.cluster.warm_models import WarmModels
 from napari_medseg.workflow.whole_slide.manifest import Manifest as SlideManifest
 from napari_medseg.workflow.whole_slide.manifest import SlideIdentity, read_manifest
@@ -63,7 +63,16 @@ def begin_slide(cluster: Cluster, job: SlideJob) -> Iterator[CaseRun]:
         records.remove_others({request.key for request in requests})  # chunks that are merged
         merging = _Merging(job, records)
         kind = CaseKind(predict_chunk_on_worker, merging.is_complete, merging.finish)
-        yield CaseRun(cluster, records, requests, kind, Manifest(job.whole.folder, requests, _describe))
+        manifest = Manifest(job.whole.folder, requests, _describe, _list_merged(job, token))
+        yield CaseRun(cluster, records, requests, kind, manifest)
+
+
+def _list_merged(job: SlideJob, token: str) -> list[Row]:
+    """Return the rows of the chunks that earlier starts merged."""
+    numbers = job.whole.table.list_chunks("done")
+    return [
+        make_waiting_row(_make_request(job, number, token)) | {"state": "done", "chunk": number} for number in numbers
+    ]
 
 
 def _make_request(job: SlideJob, number: int, token: str) -> CaseRequest:
