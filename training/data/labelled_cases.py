@@ -32,6 +32,29 @@ class LabelledCase:
     may_be_shown: bool = True
 
 
+class LabelFolder:
+    """A folder of label files to score; the file of a case has its name, or has ``_labels`` added.
+
+    Names are compared as text, see `core.name_matching`.
+
+    Raises
+    ------
+    MedSegError
+        If the folder does not exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise MedSegError(f"{folder} is not a folder. Give the folder of the labels to evaluate.")
+        self.folder = folder
+        self._files = {get_stem(path).removesuffix("_labels"): path for path in sorted(folder.iterdir())}
+
+    def find(self, name: str) -> Path | None:
+        """Return the file of a case; `None` if there is none."""
+        found = name if name in self._files else find_name(name, self._files)
+        return None if found is None else self._files[found]
+
+
 def pair_by_stem(images: Path, labels: Path) -> list[LabelledCase]:
     """Pair images with labels of the same stem (`.nii.gz` counts as one suffix), sorted by name.
 

@@ -18,7 +18,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.grouping.groups import GroupPattern
 from napari_medseg.core.image import Image
-from napari_medseg.core.name_matching import find_name, unify_name
+from napari_medseg.core.name_matching import unify_name
 from napari_medseg.core.quality.instance_metrics import compute_object_scores
 from napari_medseg.core.quality.label_checks import swap_sides
 from napari_medseg.core.quality.metrics import (
@@ -31,7 +31,7 @@ from napari_medseg.core.quality.metrics import (
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.inference.predictor import Predictor
 from training.data.ignore_regions import ReviewedPart
-from training.data.labelled_cases import LabelledCase, get_stem, pair_by_stem
+from training.data.labelled_cases import LabelFolder, LabelledCase, pair_by_stem
 from training.evaluation.scores import CaseScore, EvaluatedCase, Labels
 
 logger = logging.getLogger(__name__)
@@ -122,23 +122,19 @@ def make_predictor_source(predictor: Predictor, tell: Callable[[str], object] = 
 
 
 def make_folder_source(folder: Path, read_labels: LabelReader = formats.read_labels) -> LabelSource:
-    """Return a source that reads existing labels: the file in `folder` with the case's name, or with ``_labels`` added.
-
-    Names are compared as text, see `core.name_matching`.
+    """Return a source that reads existing labels from a `LabelFolder`.
 
     Raises
     ------
     MedSegError
         If the folder does not exist, or a requested case has no file.
     """
-    if not folder.is_dir():
-        raise MedSegError(f"{folder} is not a folder. Give the folder of the labels to evaluate.")
-    files = {get_stem(path).removesuffix("_labels"): path for path in sorted(folder.iterdir())}
+    files = LabelFolder(folder)
 
     def read(image: Image, name: str) -> Labels:
-        if (found := find_name(name, files)) is None:
+        if (file := files.find(name)) is None:
             raise MedSegError(f"{folder} contains no labels for {name}. Predict it too, or exclude it with --only.")
-        return read_labels(files[found], image)
+        return read_labels(file, image)
 
     return read
 

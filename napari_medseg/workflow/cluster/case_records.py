@@ -22,7 +22,7 @@ from napari_medseg.core.project.lock import hold_lock
 
 RECORDS_FOLDER = ".medseg-cases"
 LOCK_FILE, TOKEN_END = "lock", ".token"
-KEY_CHARS = 24
+KEY_CHARS, STAGED_CHARS = 24, 12
 MAX_STARTS = 3
 """A case is started once, and twice again if its worker died."""
 
@@ -139,10 +139,13 @@ class CaseRecords:
                     token.unlink(missing_ok=True)
 
     def _remove_orphans(self) -> None:
-        """Remove files without a record: of workers that were killed, or whose client was."""
+        """Remove files without their record: of workers that were killed, or whose client was, or is a later one."""
         for path in self.folder.glob("*"):
-            key = path.name[:KEY_CHARS]
-            if path.name != LOCK_FILE and not self.get_file(key, ".json").exists():
+            key, rest = path.name[:KEY_CHARS], path.name[KEY_CHARS:]
+            if path.name == LOCK_FILE or (self.get_file(key, ".json").exists() and not rest.startswith("-")):
+                continue
+            known = self.read(key)
+            if known is None or not path.name.startswith(self.get_staged_file(key, known.fingerprint, "").name):
                 path.unlink(missing_ok=True)
 
     def remove_others(self, keys: Collection[str]) -> None:
@@ -152,8 +155,15 @@ class CaseRecords:
                 path.unlink(missing_ok=True)
 
     def get_file(self, key: str, ending: str) -> Path:
-        """Return the path of a file of a case, such as its labels before they have their final name."""
+        """Return the path of a file of a case, whatever its version and options."""
         return self.folder / f"{key}{ending}"
+
+    def get_staged_file(self, key: str, fingerprint: str, ending: str) -> Path:
+        """Return the path of what a worker made of a case, for a result that depends on what the fingerprint says.
+
+        A task that a client gave up may still run, and end after a later one of another version: both have own files.
+        """
+        return self.get_file(key, f"-{fingerprint[:STAGED_CHARS]}{ending}")
 
     def read(self, key: str) -> CaseRecord | None:
         """Return the record of a case; `None` if there is none, or it is damaged."""

@@ -27,7 +27,7 @@ class ModelRequest:
         What a person asks for; each worker measures for itself, because their processors may differ.
     """
 
-    registry: str
+    registry: str = field(repr=False)
     model: str
     weights_sha256: str
     roi_model: str = ""
@@ -100,6 +100,9 @@ def get_program_version() -> str:
 class CaseRequest:
     """One case for a worker.
 
+    Its text leaves out files and options: Dask writes the text of a task that failed into the logs of all machines, and
+    the options hold the key of the patients' labels.
+
     Parameters
     ----------
     key, fingerprint
@@ -116,10 +119,10 @@ class CaseRequest:
 
     key: str
     fingerprint: str
-    paths: tuple[str, ...]
-    output: str
+    paths: tuple[str, ...] = field(repr=False)
+    output: str = field(repr=False)
     token: str
     model: ModelRequest | None
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict, repr=False)
     program: str = field(default_factory=get_program_version)
     max_memory: int | None = None

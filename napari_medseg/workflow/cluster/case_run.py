@@ -105,7 +105,16 @@ class CaseRun:
             with contextlib.suppress(MedSegError):  # must not hide what ended the run
                 self._manifest.write()
             raise
-        self._manifest.write()
+        self._write_last_manifest()
+
+    def _write_last_manifest(self) -> None:
+        try:
+            self._manifest.write()
+        except MedSegError as error:
+            raise MedSegError(
+                f"{str(error).rstrip('.')}. The cases have ended, and what is done stays. Close the table in other "
+                "programs, then give the same command: it writes the table."
+            ) from error
 
     def _run_left(self) -> Iterator[RunProgress]:
         """Spread what is left, and finish each case in its turn."""

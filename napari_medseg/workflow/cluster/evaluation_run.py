@@ -13,7 +13,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.grouping.keyed_groups import choose_group_noun, make_keyed_group
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow.cluster.case_records import CaseRecord, CaseRecords, make_case_key, make_fingerprint
-from napari_medseg.workflow.cluster.case_request import CaseRequest, ModelRequest
+from napari_medseg.workflow.cluster.case_request import CaseRequest, ModelRequest, get_program_version
 from napari_medseg.workflow.cluster.case_run import CaseKind, CaseRun
 from napari_medseg.workflow.cluster.connection import Cluster
 from napari_medseg.workflow.cluster.evaluation_task import FIGURE_END, EvaluationChoices, evaluate_case_on_worker
@@ -44,9 +44,14 @@ def begin_evaluation(cluster: Cluster, job: EvaluationJob) -> Iterator[CaseRun]:
     MedSegError
         If another command works there.
     """
+    from training.data.labelled_cases import LabelFolder
+
     records = CaseRecords(job.output)
+    scored = LabelFolder(Path(job.choices.predictions)) if job.choices.predictions else None
     with records.hold() as token:
-        requests = [_make_request(job, case, token) for case in job.cases]
+        requests = [
+            _make_request(job, case, None if scored is None else scored.find(case.name), token) for case in job.cases
+        ]
         kind = CaseKind(
             evaluate_case_on_worker,
             is_complete=lambda record: True,  # a figure that is gone is left out of the report
@@ -88,7 +93,7 @@ def collect_figures(run: CaseRun, output: Path, scores: "Sequence[CaseScore]", n
     for position, record in enumerate(run.records_of):
         if record is None:
             continue
-        file = records.get_file(record.key, FIGURE_END)
+        file = records.get_staged_file(record.key, record.fingerprint, FIGURE_END)
         if position in wanted and file.exists():
             figures += read_case_figures(file)
         else:
@@ -96,7 +101,8 @@ def collect_figures(run: CaseRun, output: Path, scores: "Sequence[CaseScore]", n
     return figures
 
 
-def _make_request(job: EvaluationJob, case: "LabelledCase", token: str) -> CaseRequest:
+def _make_request(job: EvaluationJob, case: "LabelledCase", scored: Path | None, token: str) -> CaseRequest:
+    """Return the request of a case; `scored` is its label file if files are scored, and there is one."""
     paths = (str(case.image.absolute()), str(case.labels.absolute()))
     part = case.reviewed_part
     options = {
@@ -106,10 +112,10 @@ def _make_request(job: EvaluationJob, case: "LabelledCase", token: str) -> CaseR
         "source": case.source,
         "ignored_value": None if part is None else part.ignored_value,
     }
-    version = [] if job.model is None else [job.model.weights_sha256, job.model.roi_sha256]
+    version = [get_program_version(), *([] if job.model is None else [job.model.weights_sha256, job.model.roi_sha256])]
     choices = {name: value for name, value in asdict(job.choices).items() if name != "registry"}
     decisive = {"choices": choices, "name": case.name, "group": case.group, "version": version}
-    files = [case.image, case.labels, *([Path(job.choices.predictions)] if job.choices.predictions else [])]
+    files = [case.image, case.labels, *([] if scored is None else [scored])]
     return CaseRequest(
         key=make_case_key(job.choices.task, "evaluation", *paths),
         fingerprint=make_fingerprint(files, decisive),

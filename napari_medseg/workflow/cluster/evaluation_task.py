@@ -1,6 +1,6 @@
 """The scores of one case on a worker, and its figure for the report."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from training.evaluation.evaluate import LabelReader
     from training.evaluation.scores import EvaluatedCase
 
-FIGURE_END = ".figure.npz"
+FIGURE_END = "-figure.npz"
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,16 @@ class EvaluationChoices:
     hexadecimal key that makes hashes of groups, because a group may be the ID of a patient.
     """
 
-    registry: str
+    registry: str = field(repr=False)
     task: str
     values: tuple[tuple[int, ...], ...]
     binarise: bool
     ignore: int | None
     mask_orientation: MaskOrientation | None
     same_voxels: bool
-    predictions: str
+    predictions: str = field(repr=False)
     n_classes: int | None
-    groups_key: str
+    groups_key: str = field(repr=False)
 
 
 def evaluate_case_on_worker(request: CaseRequest) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def _evaluate(request: CaseRequest, models: WarmModels) -> CaseOutcome:
     task = read_task(chosen.registry, chosen.task, request.token)
     notes: list[str] = []
     scored = add_full_metrics(_score(request, chosen, task, models, notes), task)
-    figure = CaseRecords(Path(request.output)).get_file(request.key, FIGURE_END)
+    figure = CaseRecords(Path(request.output)).get_staged_file(request.key, request.fingerprint, FIGURE_END)
     with atomic_write(figure) as beside:
         write_case_figures([draw_case_figure(scored, task)], beside)
     group = compute_group_digest(scored.score.group, bytes.fromhex(chosen.groups_key)) if scored.score.group else ""

@@ -11,11 +11,11 @@ from napari_medseg.core.containers.image_source import ImageSource
 from napari_medseg.core.decoded_size.limit import get_max_memory
 from napari_medseg.core.errors import MedSegError, format_os_error
 from napari_medseg.workflow.cluster.case_records import CaseRecord, CaseRecords, make_case_key, make_fingerprint
-from napari_medseg.workflow.cluster.case_request import CaseRequest, ModelRequest
+from napari_medseg.workflow.cluster.case_request import CaseRequest, ModelRequest, get_program_version
 from napari_medseg.workflow.cluster.case_run import CaseKind, CaseRun
 from napari_medseg.workflow.cluster.connection import Cluster
 from napari_medseg.workflow.cluster.manifest import Manifest, Row
-from napari_medseg.workflow.cluster.prediction_task import PredictionChoices, make_staged_name, predict_case
+from napari_medseg.workflow.cluster.prediction_task import PredictionChoices, make_staged_end, predict_case
 from napari_medseg.workflow.image_files.prediction import FilePrediction
 from napari_medseg.workflow.output.predictions import PredictionFolder
 
@@ -65,9 +65,10 @@ def _make_request(job: PredictionJob, source: ImageSource, token: str) -> CaseRe
     chosen, model = _make_choices(job.settings), job.model
     paths = tuple(str(path.absolute()) for path in source.paths)
     decisive = asdict(replace(chosen, names_key="")) | {"problem": source.problem}  # the key changes no pixel
+    version = [get_program_version(), model.weights_sha256, model.roi_sha256]
     return CaseRequest(
         key=make_case_key(chosen.task, job.suffix, *paths),
-        fingerprint=make_fingerprint(source.paths, decisive | {"sha256": [model.weights_sha256, model.roi_sha256]}),
+        fingerprint=make_fingerprint(source.paths, decisive | {"version": version}),
         paths=paths,
         output=str(job.output.absolute()),
         token=token,
@@ -124,7 +125,7 @@ class _Naming:
         return record
 
     def _get_staged(self, record: CaseRecord) -> Path:
-        return self._records.get_file(*make_staged_name(record.key, self._job.suffix))
+        return self._records.get_staged_file(record.key, record.fingerprint, make_staged_end(self._job.suffix))
 
 
 def _describe(record: CaseRecord) -> Row:

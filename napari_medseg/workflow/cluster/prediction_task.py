@@ -1,7 +1,7 @@
 """The prediction of one image on a worker: its labels wait under a hidden name until the client names them."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class PredictionChoices:
     task: str
     label_format: str
     naming: Naming
-    names_key: str
+    names_key: str = field(repr=False)
     straighten: bool
     force: bool
 
@@ -40,9 +40,9 @@ def predict_case(request: CaseRequest) -> dict[str, Any]:
     return run_case(request, _predict)
 
 
-def make_staged_name(key: str, suffix: str) -> tuple[str, str]:
-    """Return key and end of the labels of a case that have no final name yet."""
-    return key, f"-labels{suffix}"
+def make_staged_end(suffix: str) -> str:
+    """Return the end of the labels of a case that have no final name yet, see `CaseRecords.get_staged_file`."""
+    return f"-labels{suffix}"
 
 
 def _predict(request: CaseRequest, models: WarmModels) -> CaseOutcome:
@@ -63,7 +63,8 @@ def _predict(request: CaseRequest, models: WarmModels) -> CaseOutcome:
     stem = settings.namer.make_name(image).stem
     with models.lend(request.model) as predictor:  # only now: another thread reads its case meanwhile
         predicted = predict_image(predictor, image, settings, notes.append)
-    staged = CaseRecords(Path(request.output)).get_file(*make_staged_name(request.key, settings.label_format.suffix))
+    ending, records = make_staged_end(settings.label_format.suffix), CaseRecords(Path(request.output))
+    staged = records.get_staged_file(request.key, request.fingerprint, ending)
     write_predicted_labels(predicted, staged, paths, settings)
     result = {
         "stem": stem,

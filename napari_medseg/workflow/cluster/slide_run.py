@@ -27,7 +27,7 @@ from napari_medseg.workflow.cluster.case_request import CaseRequest, ModelReques
 from napari_medseg.workflow.cluster.case_run import CaseKind, CaseRun
 from napari_medseg.workflow.cluster.case_task import CaseOutcome, run_case
 from napari_medseg.workflow.cluster.connection import Cluster
-from napari_medseg.workflow.cluster.manifest import Manifest, Row
+from napari_medseg.workflow.cluster.manifest import Manifest, Row, make_waiting_row
 from napari_medseg.workflow.cluster.warm_models import WarmModels
 from napari_medseg.workflow.whole_slide.manifest import Manifest as SlideManifest
 from napari_medseg.workflow.whole_slide.manifest import SlideIdentity, read_manifest
@@ -63,7 +63,16 @@ def begin_slide(cluster: Cluster, job: SlideJob) -> Iterator[CaseRun]:
         records.remove_others({request.key for request in requests})  # chunks that are merged
         merging = _Merging(job, records)
         kind = CaseKind(predict_chunk_on_worker, merging.is_complete, merging.finish)
-        yield CaseRun(cluster, records, requests, kind, Manifest(job.whole.folder, requests, _describe))
+        manifest = Manifest(job.whole.folder, requests, _describe, _list_merged(job, token))
+        yield CaseRun(cluster, records, requests, kind, manifest)
+
+
+def _list_merged(job: SlideJob, token: str) -> list[Row]:
+    """Return the rows of the chunks that earlier starts merged."""
+    numbers = job.whole.table.list_chunks("done")
+    return [
+        make_waiting_row(_make_request(job, number, token)) | {"state": "done", "chunk": number} for number in numbers
+    ]
 
 
 def _make_request(job: SlideJob, number: int, token: str) -> CaseRequest:
@@ -104,7 +113,7 @@ class _Merging:
         return record
 
     def _get_file(self, record: CaseRecord) -> Path:
-        return self._records.get_file(record.key, CHUNK_END)
+        return self._records.get_staged_file(record.key, record.fingerprint, CHUNK_END)
 
     def _remove(self, record: CaseRecord) -> None:
         self._records.remove(record.key)
@@ -140,7 +149,8 @@ def _predict_chunk(request: CaseRequest, models: WarmModels) -> CaseOutcome:
         return CaseOutcome({"number": number, "damage": str(error).replace(slide.name, "the slide")})
     with models.lend(request.model) as predictor:
         found = get_result(predictor.predict(image), notes.append).labels
-    with atomic_write(CaseRecords(Path(request.output)).get_file(request.key, CHUNK_END)) as beside:
+    file = CaseRecords(Path(request.output)).get_staged_file(request.key, request.fingerprint, CHUNK_END)
+    with atomic_write(file) as beside:
         np.savez_compressed(beside, labels=found)
     return CaseOutcome({"number": number}, notes=notes)
 

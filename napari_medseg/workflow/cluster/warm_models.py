@@ -77,7 +77,9 @@ class WarmModels(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
         self._predictor = None
 
     def warm(self, request: ModelRequest) -> None:
-        """Load a version if it is not there yet; raises as `lend`."""
+        """Load a version if it is not there yet, without waiting for a thread that it is lent to; raises as `lend`."""
+        if self._predictor is not None and request == self._request:
+            return
         with self.lend(request):
             pass
 
@@ -92,7 +94,7 @@ class WarmModels(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
         """
         with self._lock:
             if self._predictor is None or request != self._request:
-                self._predictor = None  # two networks need not fit
+                self._predictor, self._request = None, None  # two networks need not fit
                 try:
                     with translate_errors():
                         self._predictor = self._load(request, self._choose_device(request))

@@ -1,11 +1,12 @@
 """Which images the paths of a command mean."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_medseg.core import formats
-from napari_medseg.core.containers.image_source import ImageSource
+from napari_medseg.core.containers.image_source import ImageSource, format_sources
 from napari_medseg.core.errors import MedSegError, translate_errors
 
 
@@ -37,13 +38,36 @@ def search_path(path: Path) -> ImageSearch:
 
 
 def join_searches(searches: Iterable[ImageSearch]) -> ImageSearch:
-    """Return what several paths hold, in their order."""
-    joined = ImageSearch()
+    """Return what several paths hold, in their order; an image that is named again is left out, with a remark."""
+    joined, folders = ImageSearch(), dict[Path, str]()
     for search in searches:
         joined.add(search)
+    first: dict[tuple[str, ...], ImageSource] = {}
+    repeated: list[ImageSource] = []
+    for source in joined.sources:
+        if first.setdefault(_identify(source, folders), source) is not source:
+            repeated.append(source)
+    joined.sources[:] = first.values()
+    if repeated:
+        joined.skipped.append(f"Named more than once, used once: {format_sources(repeated)}.")
     return joined
 
 
 def search_paths(paths: Sequence[Path]) -> ImageSearch:
     """Find the images of several paths, each by itself."""
     return join_searches(map(search_path, paths))
+
+
+def _identify(source: ImageSource, folders: dict[Path, str]) -> tuple[str, ...]:
+    """Return what is equal for two sources of the same files, however their folder is written.
+
+    `folders` keeps what the folders are really called: the system is asked once for each of them.
+    """
+    names = [f"{_find_real_folder(path.parent, folders)}/{path.name}" for path in source.paths]
+    return (source.series, source.part, *sorted(names))
+
+
+def _find_real_folder(folder: Path, folders: dict[Path, str]) -> str:
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    return folders[folder]

@@ -8,14 +8,17 @@ from napari_medseg.workflow.cluster.case_records import CaseRecord, CaseRecords,
 def test_files_without_a_record_are_removed_and_others_are_kept(tmp_path: Path) -> None:
     records = CaseRecords(tmp_path)
     done, lost = make_case_key("a"), make_case_key("b")
+    staged = [records.get_staged_file(key, "f", "-labels.tif") for key in (done, lost)]
+    late = records.get_staged_file(done, "of another version", "-labels.tif")
     with records.hold():
         records.write(CaseRecord(key=done, fingerprint="f", path="a", state="done"))
-        for key in (done, lost):
-            records.get_file(key, "-labels.tif").write_bytes(b"labels")
+        for file in (*staged, late):
+            file.write_bytes(b"labels")
+        records.begin(done, "token", "worker")
         records.begin(lost, "token", "worker")
     with records.hold() as token:
         names = {path.name for path in records.folder.iterdir()}
-        assert names == {"lock", token, f"{done}.json", f"{done}-labels.tif"}
+        assert names == {"lock", token, f"{done}.json", f"{done}.starts", staged[0].name}
     assert records.read(lost) is None
     records.get_file(done, ".json").write_text("{torn")
     assert records.read(done) is None, "a damaged record is no record"

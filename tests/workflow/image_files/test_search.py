@@ -1,0 +1,34 @@
+"""Which images several paths mean: each is used once, however often and however it is named."""
+
+from pathlib import Path
+
+import numpy as np
+
+from napari_medseg.core import formats
+from napari_medseg.core.image import Image
+from napari_medseg.workflow.image_files.image_list import expand_lists
+from napari_medseg.workflow.image_files.search import search_paths
+
+
+def write(file: Path) -> None:
+    formats.write_image(file, Image(np.arange(64, dtype=np.uint8).reshape(8, 8), "YX", name=file.stem))
+
+
+def test_an_image_that_a_list_names_twice_is_used_once(tmp_path: Path) -> None:
+    for name in ("a/one.tif", "a/two.tif", "b/one.tif"):  # all three have the same content
+        write(tmp_path / name)
+    rows = ["a/one.tif", "a/two.tif", "a/one.tif", "b/../a/one.tif", "b/one.tif", "a"]  # a row for each lesion
+    (tmp_path / "cohort.csv").write_text("\n".join(["path", *rows]), encoding="utf-8")
+    found = search_paths(expand_lists([tmp_path / "cohort.csv", tmp_path / "a" / "two.tif"]))
+    used = [source.paths[0].relative_to(tmp_path).as_posix() for source in found.sources]
+    assert used == ["a/one.tif", "a/two.tif", "b/one.tif"]
+    assert found.errors == []
+    assert found.skipped == ["Named more than once, used once: one.tif, one.tif, one.tif, two.tif, two.tif."]
+
+
+def test_images_of_one_name_in_two_folders_are_two(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "one.tif")
+    write(tmp_path / "b" / "one.tif")
+    found = search_paths([tmp_path / "a", tmp_path / "b"])
+    assert len(found.sources) == 2
+    assert found.skipped == []
