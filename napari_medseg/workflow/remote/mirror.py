@@ -16,19 +16,17 @@ from typing import TypeVar
 
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.inference.remote.messages import LinkLost
-from napari_medseg.workflow.remote.link import JobLink, ask, send_part
+from napari_medseg.workflow.remote.link import JobLink, ask
 from napari_medseg.workflow.remote.results import fetch_results
-from napari_medseg.workflow.remote.run_files import RunFiles, collect_adaptation, collect_training
+from napari_medseg.workflow.remote.run_files import collect_adaptation, collect_training
+from napari_medseg.workflow.remote.upload import Upload
 from napari_medseg.workflow.serving.job_calls import (
     Begin,
     Control,
     Discard,
     Done,
     Follow,
-    JobFile,
     JobStatus,
-    Missing,
-    Offer,
     Purpose,
 )
 from training.run_folder import (
@@ -138,22 +136,12 @@ class RunMirror:
                 f"{run.left_out} older image{'' if run.left_out == 1 else 's'} of your own folders are not replayed: "
                 "their files may name patients, so they stay on this computer"
             )
-        offer = Offer(job=self._job, purpose=self._purpose, files=tuple(run.files))
-        missing, _ = self._reach(lambda: ask(self._link, offer, Missing))
-        left = dict(missing.files)
-        size = sum({file.sha256: file.size for file in run.files if file.sha256 in left}.values())
-        if left:
+        upload = Upload(self._link, self._job, run)
+        if size := self._reach(upload.count_missing_bytes):
             self._tell(f"sending {size / 1e6:,.1f} MB to the server")
-        for file in run.files:
-            if file.sha256 in left:
-                self._send_file(file, run, left.pop(file.sha256))
-
-    def _send_file(self, file: JobFile, run: RunFiles, offset: int) -> None:
-        is_sent = False  # an empty file is sent, too
-        while offset < file.size or not is_sent:
+        while not self._reach(upload.is_complete):
             self._stop_if_asked()
-            offset = self._reach(partial(send_part, self._link, self._job, file, run, offset))
-            is_sent = True
+            self._reach(upload.send_part)
 
     def _begin(self) -> None:
         self._reach(lambda: ask(self._link, Begin(job=self._job), Done))

@@ -160,19 +160,20 @@ class UserFiles:
             )
 
     def receive(self, file: JobFile, offset: int, data: bytes) -> None:
-        """Write a part of a file; with the last one, its hash is checked.
+        """Write a part of a file; with the last one, its hash is checked. What came before is not written again.
 
         Raises
         ------
         MedSegError
-            If the part does not follow the last one, is too long, or the file has another hash; then it is deleted.
+            If there is a gap before the part, it is too long, or the file has another hash; then it is deleted.
         """
         if (self._content / file.sha256).is_file():
             return
         part = self._get_part(file.sha256)
         there = part.stat().st_size if part.is_file() else 0
-        if offset != there or offset + len(data) > file.size or (not data and file.size):
+        if offset > there or offset + len(data) > file.size or (not data and file.size):
             raise MedSegError(f"{file.name} has {there} of {file.size} bytes on the server. Send it from there on.")
+        data = data[there - offset :]  # a part that is sent again, because the link broke before the answer
         with part.open("ab") as stream:
             stream.write(data)
         if there + len(data) == file.size:

@@ -24,8 +24,11 @@ def test_a_file_is_taken_part_by_part_and_only_with_its_hash(tmp_path: Path) -> 
     assert files.find_missing([good]) == {good.sha256: 0}
     files.receive(good, 0, b"pix")
     assert files.find_missing([good]) == {good.sha256: 3}, "it goes on where the link broke"
+    files.receive(good, 0, b"pix")
+    files.receive(good, 0, b"pi")
+    assert files.find_missing([good]) == {good.sha256: 3}, "what is sent again is not written again"
     with pytest.raises(MedSegError, match="3 of 6 bytes"):
-        files.receive(good, 0, b"pix")
+        files.receive(good, 4, b"ls")
     with pytest.raises(MedSegError, match="bytes on the server"):
         files.receive(good, 3, b"elsewhere")
     files.receive(good, 3, b"els")
