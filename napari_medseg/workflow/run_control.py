@@ -35,6 +35,7 @@ from training.run_folder import (
     append_event,
     ensure_no_trainer,
     has_trainer,
+    is_cancelled,
     read_events,
 )
 
@@ -159,15 +160,17 @@ def find_paused_run(ws: Workspace, task: str = "") -> Run | None:
 
 
 def can_resume(ws: Workspace, run: Run) -> bool:
-    """Whether a run was paused, its process died without a final event, or it failed with a checkpoint.
+    """Whether a run was paused, its process died without a final event, or it failed with a checkpoint, here or there.
 
     False while a process trains it.
     """
-    if has_trainer(get_run_folder(ws, run)):
+    folder = get_run_folder(ws, run)
+    if has_trainer(folder):
         return False
     state = ws.project.get_record(Run, run.id).state
-    has_checkpoint = state is RunState.FAILED and (get_run_folder(ws, run) / CHECKPOINT_FILE).exists()
-    return state is RunState.PAUSED or has_checkpoint or bool(_make_missing_failure(ws, run))
+    has_checkpoint = (folder / CHECKPOINT_FILE).exists() or (is_remote(folder) and not is_cancelled(folder))
+    is_failed = state is RunState.FAILED and has_checkpoint
+    return state is RunState.PAUSED or is_failed or bool(_make_missing_failure(ws, run))
 
 
 def get_last_run(ws: Workspace, task: str) -> Run | None:

@@ -135,6 +135,8 @@ def _explain_status(address: ServerAddress, status: int) -> Exception:
         )
     if status in (429, 503):
         return LinkLost(f"{address.host} has too many connections now")
+    if status >= 500:  # such as of a proxy while the server starts again
+        return LinkLost(f"{address.host} cannot answer now (HTTP {status})")
     return RemoteRefused(f"{address.host}:{address.port} is no server of this program (HTTP {status})")
 
 

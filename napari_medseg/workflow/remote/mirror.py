@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from napari_medseg.core.errors import MedSegError, get_reason
-from napari_medseg.inference.remote.messages import LinkLost
-from napari_medseg.workflow.remote.link import JobLink, ask
+from napari_medseg.inference.remote.messages import LinkLost, RemoteRefused
+from napari_medseg.workflow.remote.link import JobLink, ask, describe_wait
 from napari_medseg.workflow.remote.results import fetch_results
 from napari_medseg.workflow.remote.run_files import collect_adaptation, collect_training
 from napari_medseg.workflow.remote.upload import Upload
@@ -51,6 +51,7 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 0.2
 RETRY_S = 1.0
+REFUSED_RETRY_S = 20.0
 T = TypeVar("T")
 
 
@@ -85,6 +86,7 @@ class RunMirror:
         self._patience_s = patience_s
         self._known_events = Counter(_get_key(event) for event, _ in read_events(folder))
         self._known_lines = Counter(_read_log(folder))
+        self._has_begun = bool(self._known_events)
         self._n_events = self._n_log = 0
         self._last: Event | None = None
         self._told = ""
@@ -145,6 +147,7 @@ class RunMirror:
 
     def _begin(self) -> None:
         self._reach(lambda: ask(self._link, Begin(job=self._job), Done))
+        self._has_begun = True
 
     def _follow(self) -> JobStatus:
         call = Follow(job=self._job, events=self._n_events, log=self._n_log)
@@ -157,7 +160,7 @@ class RunMirror:
         for line in events.splitlines():
             self._take_event(line, status.server_time)
         if status.state == "waiting" and self._purpose == "train":
-            self._tell(_describe_wait(status))
+            self._tell(describe_wait(status))
         return status
 
     def _is_read(self, status: JobStatus) -> bool:
@@ -228,21 +231,35 @@ class RunMirror:
         return 1
 
     def _reach(self, action: Callable[[], T]) -> T:
-        """Do something with the server; while it cannot be reached, say so and try again."""
+        """Do something with the server; while it cannot be reached, say so and try again.
+
+        So, too, while it refuses to be asked, such as with a certificate that has expired: a job that it has begun goes
+        on there, and would be lost.
+        """
         lost_at: float | None = None
         while True:
             try:
                 done = action()
-            except LinkLost as error:
-                if lost_at is None:
-                    lost_at = time.monotonic()
-                    self._tell(f"the server cannot be reached ({get_reason(error)}); what runs there goes on")
-                self._stop_if_asked(lost_at)
-                time.sleep(RETRY_S if self._purpose == "train" else POLL_S)
+            except (LinkLost, RemoteRefused) as error:
+                is_refused = isinstance(error, RemoteRefused)
+                if is_refused and not (self._has_begun and self._purpose == "train"):
+                    raise
+                lost_at = time.monotonic() if lost_at is None else lost_at
+                what = "refuses to be asked" if is_refused else "cannot be reached"
+                self._tell(f"the server {what} ({get_reason(error)}); what runs there goes on")
+                self._wait(REFUSED_RETRY_S if is_refused else RETRY_S, lost_at)
             else:
                 if lost_at is not None:
                     self._tell("the server is back")
                 return done
+
+    def _wait(self, seconds: float, lost_at: float) -> None:
+        """Wait before the next attempt; raise `_Stopped` as soon as the user wants an end."""
+        ends_at = time.monotonic() + (seconds if self._purpose == "train" else POLL_S)
+        self._stop_if_asked(lost_at)
+        while (left := ends_at - time.monotonic()) > 0:
+            time.sleep(min(left, RETRY_S))
+            self._stop_if_asked(lost_at)
 
     def _stop_if_asked(self, lost_at: float | None = None) -> None:
         """Raise `_Stopped` if the user asked for an end that the server cannot be told, or that comes before it."""
@@ -261,19 +278,6 @@ class RunMirror:
         logger.info("%s", text)
         if self._purpose == "train":
             append_event(self._folder, Notice(text))
-
-
-def _describe_wait(status: JobStatus) -> str:
-    """Return how long a run waits, in steps that do not change at each call."""
-    if status.wait_s is None:
-        return f"the run waits for the server: place {status.place} in the queue"
-    return f"the run waits for the server: place {status.place} in the queue, about {_round_up(status.wait_s)}"
-
-
-def _round_up(seconds: float) -> str:
-    if seconds > 90:
-        return f"{-(-seconds // 60):.0f} min"
-    return f"{max(1, -(-seconds // 10)) * 10:.0f} s"
 
 
 def _get_key(event: Event) -> str:

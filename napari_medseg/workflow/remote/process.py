@@ -61,7 +61,12 @@ def open_link(remote: RemoteRun) -> ServerLink:
             f"the run trains at {remote.address}, which is not the server that you use now. Choose it again under "
             "Device > Remote, or start a new run."
         )
-    return ServerLink(settings)
+
+    def read_token() -> str:
+        now = read_server(Path(remote.settings_folder))
+        return (now if now is not None and now.address == remote.address else settings).token.get_secret_value()
+
+    return ServerLink(settings, read_token)
 
 
 def _mirror_training(folder: Path, remote: RemoteRun) -> int:

@@ -10,6 +10,9 @@ from remote_phantoms import WEIGHTS, DeskLink, MirrorThread, events_of, remote_r
 from workflow_phantoms import write_version
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.records import Run, RunState
+from napari_medseg.inference.remote.messages import RemoteRefused
+from napari_medseg.workflow import run_control
 from napari_medseg.workflow.remote.mirror import RunMirror
 from napari_medseg.workflow.remote.remote_run import read_remote, send_to_server
 from napari_medseg.workflow.remote.run_files import collect_training
@@ -275,6 +278,45 @@ def test_a_card_of_another_version_or_task_is_refused(
     with pytest.raises(MedSegError, match="not asked for"):
         RunMirror(folder, read_remote(folder).job, link).run()
     assert not (folder / "card.json").exists()
+
+
+def test_a_refusal_does_not_end_a_run_that_the_server_has_begun(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    folder, _, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
+    monkeypatch.setattr("napari_medseg.workflow.remote.mirror.REFUSED_RETRY_S", 0.1)
+    original, n_refused = link.call, 0
+
+    def call(message: bytes, payload: bytes = b"") -> tuple[bytes, bytes]:
+        nonlocal n_refused
+        if b'"fetch"' in message and n_refused < 3:
+            n_refused += 1
+            raise RemoteRefused("the certificate has expired")
+        return original(message, payload)
+
+    link.call = call
+    assert RunMirror(folder, read_remote(folder).job, link).run() == 0
+    assert isinstance(events_of(folder)[-1], Finished)
+    assert sum("certificate has expired" in getattr(event, "text", "") for event in events_of(folder)) == 1
+
+
+def test_a_refusal_before_the_run_was_sent_ends_it_and_it_can_be_resumed(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    folder, _, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
+
+    def refuse(message: bytes, payload: bytes = b"") -> tuple[bytes, bytes]:
+        raise RemoteRefused("the token is not accepted")
+
+    link.call = refuse
+    with pytest.raises(RemoteRefused, match="token"):
+        RunMirror(folder, read_remote(folder).job, link).run()
+    append_event(folder, Failed("the token is not accepted"))  # as the process does
+    (run,) = ws.project.read_records(Run)
+    ws.project.set_run_state(run, RunState.FAILED)
+    assert run_control.can_resume(ws, run)
+    (folder / CANCEL_FILE).touch()
+    assert not run_control.can_resume(ws, run)
 
 
 def test_a_job_that_the_server_lost_ends_the_run(
