@@ -160,10 +160,7 @@ def find_paused_run(ws: Workspace, task: str = "") -> Run | None:
 
 
 def can_resume(ws: Workspace, run: Run) -> bool:
-    """Whether a run was paused, its process died without a final event, or it failed with a checkpoint, here or there.
-
-    False while a process trains it.
-    """
+    """Whether a run was paused, or died or failed with a checkpoint, here or there; False while a process trains it."""
     folder = get_run_folder(ws, run)
     if has_trainer(folder):
         return False

@@ -6,8 +6,8 @@ the server, and the mirror finds it again by the id in `remote.json`; so does th
 """
 
 import logging
+import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,6 +17,7 @@ from typing import TypeVar
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.inference.remote.messages import LinkLost, RemoteRefused
 from napari_medseg.workflow.remote.link import JobLink, ask, describe_wait
+from napari_medseg.workflow.remote.mirrored import count_events, count_lines, get_key
 from napari_medseg.workflow.remote.results import fetch_results
 from napari_medseg.workflow.remote.run_files import collect_adaptation, collect_training
 from napari_medseg.workflow.remote.upload import Upload
@@ -44,7 +45,6 @@ from training.run_folder import (
     is_cancelled,
     is_paused,
     parse_event,
-    read_events,
 )
 
 logger = logging.getLogger(__name__)
@@ -74,18 +74,27 @@ class RunMirror:
         What the folder is.
     patience_s
         How long a lost link is waited for; `None`: as long as nobody cancels.
+    ending
+        Set from outside to end the mirror, not the job: such as when the computer is shut down.
     """
 
     def __init__(
-        self, folder: Path, job: str, link: JobLink, purpose: Purpose = "train", patience_s: float | None = None
+        self,
+        folder: Path,
+        job: str,
+        link: JobLink,
+        purpose: Purpose = "train",
+        patience_s: float | None = None,
+        ending: threading.Event | None = None,
     ) -> None:
         self._folder = folder
         self._job = job
         self._link = link
         self._purpose: Purpose = purpose
         self._patience_s = patience_s
-        self._known_events = Counter(_get_key(event) for event, _ in read_events(folder))
-        self._known_lines = Counter(_read_log(folder))
+        self._ending = ending or threading.Event()
+        self._known_events = count_events(folder)
+        self._known_lines = count_lines(folder)
         self._has_begun = bool(self._known_events)
         self._n_events = self._n_log = 0
         self._last: Event | None = None
@@ -104,6 +113,7 @@ class RunMirror:
             status = self._find_job()
             while status.state != "ended" or not self._is_read(status):
                 time.sleep(POLL_S if status.state != "ended" else 0.0)
+                self._stop_if_ending()
                 self._forward_controls()
                 status = self._follow()
                 if status.state == "unknown":
@@ -174,7 +184,7 @@ class RunMirror:
             logger.warning("the server sent a line that is no event of a run; it is skipped")
             return
         self._last = event
-        key = _get_key(event)
+        key = get_key(event)
         if self._known_events[key] > 0:
             self._known_events[key] -= 1
             return
@@ -223,7 +233,9 @@ class RunMirror:
         return 1
 
     def _end_alone(self, reason: str) -> int:
-        if self._purpose == "train" and is_paused(self._folder):
+        if self._ending.is_set():
+            self._tell("this computer does not follow the run any more; what the server has begun goes on there")
+        if self._purpose == "train" and (self._ending.is_set() or is_paused(self._folder)):
             append_event(self._folder, Paused(0, 0, 0.0))
             return EXIT_PAUSED
         if self._purpose == "train":
@@ -261,8 +273,13 @@ class RunMirror:
             time.sleep(min(left, RETRY_S))
             self._stop_if_asked(lost_at)
 
+    def _stop_if_ending(self) -> None:
+        if self._ending.is_set():
+            raise _Stopped("the mirror was ended")
+
     def _stop_if_asked(self, lost_at: float | None = None) -> None:
         """Raise `_Stopped` if the user asked for an end that the server cannot be told, or that comes before it."""
+        self._stop_if_ending()
         if self._purpose == "train" and is_cancelled(self._folder):
             where = "before the server began it" if lost_at is None else "while the server could not be reached"
             raise _Stopped(f"the run was cancelled {where}.")
@@ -278,13 +295,3 @@ class RunMirror:
         logger.info("%s", text)
         if self._purpose == "train":
             append_event(self._folder, Notice(text))
-
-
-def _get_key(event: Event) -> str:
-    """Return what is equal in an event here and at the server: all but the time of a clock."""
-    return repr(replace(event, time=0.0) if isinstance(event, Started) else event)
-
-
-def _read_log(folder: Path) -> list[bytes]:
-    path = folder / LOG_FILE
-    return path.read_bytes().splitlines(keepends=True) if path.is_file() else []

@@ -1,5 +1,7 @@
 """A run that trains on a server looks here as if it trained here, whatever breaks on the way."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,9 +16,10 @@ from napari_medseg.core.records import Run, RunState
 from napari_medseg.inference.remote.messages import RemoteRefused
 from napari_medseg.workflow import run_control
 from napari_medseg.workflow.remote.mirror import RunMirror
+from napari_medseg.workflow.remote.process import end_on_signals
 from napari_medseg.workflow.remote.remote_run import read_remote, send_to_server
 from napari_medseg.workflow.remote.run_files import collect_training
-from napari_medseg.workflow.serving.job_calls import Discard, Fetch, Send, encode
+from napari_medseg.workflow.serving.job_calls import Control, Discard, Fetch, Send, encode
 from napari_medseg.workflow.serving.job_files import UserFiles, name_user_folder
 from napari_medseg.workflow.serving.jobs import JobDesk
 from napari_medseg.workflow.workspace import Workspace
@@ -262,6 +265,30 @@ def test_cancel_reaches_the_server_within_half_a_second(
     desk._runner._processes[key].kill()
     wait_for(lambda: mirror.exit_code is not None, 5)
     assert isinstance(events_of(folder)[-1], Failed)
+
+
+def test_the_end_of_this_computer_does_not_pause_the_run_at_the_server(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    folder, work, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"])
+    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", lambda work: process)
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)]
+    ending = end_on_signals()
+    try:
+        mirror = MirrorThread(folder, link, ending)
+        job = (name_user_folder("vera"), read_remote(folder).job)
+        wait_for(lambda: job in desk._runner._processes, 5)
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_for(lambda: mirror.exit_code is not None, 2)
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGUSR1), before, strict=True):
+            signal.signal(number, handler)
+    assert mirror.exit_code == EXIT_PAUSED
+    assert isinstance(events_of(folder)[-1], Paused), "it can be resumed"
+    assert not (work / PAUSE_FILE).exists()
+    assert not any(isinstance(call, Control) for call in link.calls)
+    process.kill()
 
 
 def test_a_card_of_another_version_or_task_is_refused(
