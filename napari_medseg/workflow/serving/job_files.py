@@ -252,6 +252,13 @@ def set_device(work: Path, device: str) -> float | None:
     return recipe.run.budget_s
 
 
+def get_device(work: Path) -> str:
+    """Return the device that the recipe names; empty if it names none, or cannot be read."""
+    with contextlib.suppress(MedSegError):
+        return read_recipe(work / RECIPE_FILE).run.device
+    return ""
+
+
 def remove_old_content(folder: Path, keep_s: float) -> None:
     """Delete content of a user that nobody used for a time."""
     for path in (folder / "content").iterdir():
