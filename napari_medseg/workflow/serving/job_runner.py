@@ -206,6 +206,11 @@ class JobRunner:
             return
         with self._lock:
             self._processes[one.key] = process
+            is_wanted = one.key in self._running
+        if not is_wanted:  # its user discarded it meanwhile
+            self._kill(one.key)
+            files.remove(one.job)
+            return
         logger.info("job %s begins as process %d", one.job, process.pid)
 
     def _kill(self, key: JobKey) -> None:

@@ -1,5 +1,7 @@
 """What a server makes of the jobs on its disk: damage to one is nothing to the others."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,3 +73,24 @@ def test_a_run_that_survived_the_server_keeps_its_device(files: UserFiles, runne
         chosen = runner._choose_next("train")
     assert chosen is not None
     assert chosen.device == "cuda:1"
+
+
+def test_a_run_that_is_discarded_while_it_starts_does_not_train(
+    files: UserFiles, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner.enqueue(("vera", "a"), write_job(files, "a", "waiting"))
+    write_recipe(Recipe(run={"base": "b", "name": "lungs"}), files.get_work_folder("a") / "recipe.json")
+    started = []
+
+    def start(work: Path) -> subprocess.Popen[bytes]:
+        runner.end(("vera", "a"))
+        files.remove("a")
+        started.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"]))
+        return started[0]
+
+    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", start)
+    runner._tidied_at = time.monotonic()
+    runner._take_turn()
+    assert started[0].poll() is not None
+    assert not runner._processes
+    assert files.list_jobs() == []
