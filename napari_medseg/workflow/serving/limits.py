@@ -32,7 +32,7 @@ class ServerLimits:
     frame_timeout_s, handshake_timeout_s
         For one frame of 1 MiB, and for a connection to show its token.
     ping_s
-        Between two pings, and for the answer: a window that gives none is gone.
+        Between two pings; a window that answers none for as long as one frame may take is gone.
     """
 
     max_connections: int = 256

@@ -223,7 +223,7 @@ def _bind(server: PredictionServer, settings: ServerSettings) -> "AbstractAsyncC
         max_queue=4,
         open_timeout=limits.handshake_timeout_s,
         ping_interval=limits.ping_s,
-        ping_timeout=limits.ping_s,
+        ping_timeout=max(limits.ping_s, limits.frame_timeout_s),  # a ping waits behind a frame,
         close_timeout=1.0,
         logger=make_quiet_logger(),
     )
