@@ -59,11 +59,7 @@ class ServerLink:
     def __exit__(self, *_: object) -> None:
         try:
             asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(END_S)
-        except (
-            OSError,
-            RuntimeError,
-            MedSegError,
-        ) as error:  # what was asked for has come; a slow close must not make a failure of it
+        except (OSError, RuntimeError, MedSegError) as error:  # all answers have come: this is no failure
             logger.warning("the connection to %s was not closed properly: %r", self._address.host, error)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(END_S)
