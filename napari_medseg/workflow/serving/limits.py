@@ -20,7 +20,7 @@ class ServerLimits:
     max_unproven
         Connections that have not shown a token yet.
     max_orders_per_minute
-        Of one user.
+        Of one user, without those that were served to their end: they wait for their turn.
     max_image_bytes, max_version_bytes
         Of the pixels of one image, and of one file of a version.
     max_memory_bytes
@@ -51,7 +51,7 @@ class ServerLimits:
 
 
 class OrderRate:
-    """Counts the orders of each user in the last minute."""
+    """Counts the orders of each user in the last minute that were not served, such as cancelled or refused ones."""
 
     def __init__(self, max_per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._max = max_per_minute
@@ -66,6 +66,11 @@ class OrderRate:
         if len(times) >= self._max:
             raise RemoteRefused(f"the server takes at most {self._max} requests a minute from one user")
         times.append(now)
+
+    def forget_last(self, user: str) -> None:
+        """Count an order no more that was served: those wait for their turn, so they take nothing from others."""
+        if times := self._times.get(user):
+            times.pop()
 
 
 class ConnectionCount:

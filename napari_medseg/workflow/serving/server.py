@@ -144,6 +144,7 @@ class PredictionServer:
             with translate_errors():
                 self._resources.rate.count(session.user)
                 await handler(session, order)
+                self._resources.rate.forget_last(session.user)
         except OrderCancelled:
             await session.conversation.send(CancelledReply(id=order_id))
         except (LinkLost, WireError):

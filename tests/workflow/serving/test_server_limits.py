@@ -17,6 +17,7 @@ from napari_medseg.inference.remote.messages import RemoteRefused
 from napari_medseg.inference.remote.payload import make_array_header
 
 IMAGE = make_image(48, 40)
+TOO_LARGE = {"shape": [10_000, 10_000], "dtype": "<i2"}
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +131,7 @@ def test_an_image_above_the_limit_is_refused_before_it_is_sent(
     served: Served, anna: RemoteEngine, user: str, version: Path
 ) -> None:
     one = RawWindow(served.connect(user))
-    answer = one.order(IMAGE, version, pixels={"shape": [10_000, 10_000], "dtype": "<i2"})
+    answer = one.order(IMAGE, version, pixels=TOO_LARGE)
     assert answer["kind"] == "refused"
     assert "200 MB; the server takes 40" in answer["text"]
     one.predict(IMAGE, version, 2)  # the connection can be used
@@ -150,10 +151,16 @@ def test_weights_above_the_limit_are_refused(served: Served, user: str, tmp_path
     engine.close()
 
 
-def test_a_user_has_a_number_of_orders_a_minute(served: Served, anna: RemoteEngine, user: str, version: Path) -> None:
+def test_a_user_has_a_number_of_orders_a_minute_that_lead_to_nothing(
+    served: Served, anna: RemoteEngine, user: str, version: Path
+) -> None:
     engine = served.make_engine(user)
-    for _ in range(8):
+    for _ in range(12):  # as a fast user does: one for each frame of a video
         last(engine.predict(IMAGE, version))
+    one = RawWindow(served.connect(user))
+    answers = [one.order(IMAGE, version, number, pixels=TOO_LARGE)["text"] for number in range(9)]
+    assert all("the server takes 40 at most" in text for text in answers[:8])
+    assert "at most 8 requests a minute" in answers[8]
     with pytest.raises(RemoteRefused, match="at most 8 requests a minute"):
         list(engine.predict(IMAGE, version))
     engine.close()
