@@ -12,7 +12,7 @@ from http import HTTPStatus
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from napari_medseg.core.errors import MedSegError, translate_errors
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.inference.engine.client import Engine
 from napari_medseg.inference.engine.protocol import CancelledReply, CancelRequest, ErrorReply
 from napari_medseg.inference.remote.connecting import make_quiet_logger, require_websockets
@@ -29,7 +29,7 @@ from napari_medseg.inference.remote.messages import (
 from napari_medseg.inference.remote.payload import MAX_FRAME_BYTES
 from napari_medseg.workflow.serving.handlers import HANDLERS
 from napari_medseg.workflow.serving.limits import ConnectionCount
-from napari_medseg.workflow.serving.running_prediction import start_engines
+from napari_medseg.workflow.serving.running_prediction import refuse_for_own_faults, start_engines
 from napari_medseg.workflow.serving.session import ServerResources, ServerSettings, Session, lock_folder, make_resources
 from napari_medseg.workflow.serving.tokens import StoredToken
 
@@ -141,7 +141,7 @@ class PredictionServer:
             raise WireError("an order was expected")
         self.n_open_orders += 1
         try:
-            with translate_errors():
+            with refuse_for_own_faults():
                 self._resources.rate.count(session.user)
                 await handler(session, order)
                 self._resources.rate.forget_last(session.user)
