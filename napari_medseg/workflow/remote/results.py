@@ -12,8 +12,7 @@ from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, read_card
 from napari_medseg.core.snapshot import SNAPSHOT_FILE, read_snapshot
 from napari_medseg.workflow.remote.link import JobLink, fetch_part
-from napari_medseg.workflow.serving.job_calls import JobFile, Purpose
-from napari_medseg.workflow.serving.job_files import RESULTS
+from napari_medseg.workflow.serving.job_calls import RESULTS, JobFile, Purpose
 from training.recipe import read_recipe
 from training.run_folder import RECIPE_FILE
 
