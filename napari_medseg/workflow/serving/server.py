@@ -214,6 +214,7 @@ def _bind(server: PredictionServer, settings: ServerSettings) -> "AbstractAsyncC
         settings.port,
         start_serving=False,
         ssl=settings.tls,
+        ssl_handshake_timeout=None if settings.tls is None else limits.handshake_timeout_s,
         process_request=server.check_token,
         create_connection=make_connection_class(server),
         subprotocols=[Subprotocol(PROTOCOL)],
