@@ -18,7 +18,7 @@ from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.json_model import parse_json
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.window_requirements import can_compute, explain_no_computing
-from napari_medseg.workflow.remote.remote_run import MIRROR, is_remote
+from napari_medseg.workflow.remote.remote_run import MIRROR, is_remote, use_own_settings
 from napari_medseg.workflow.run_outcome import RESUMED, drop_earlier_failures, find_final_event
 from napari_medseg.workflow.training_set import record_unread_corrections
 from napari_medseg.workflow.workspace import Workspace
@@ -48,12 +48,11 @@ def get_run_folder(ws: Workspace, run: Run) -> Path:
 
 
 def launch_run(ws: Workspace, run: Run, since: float | None = None) -> Run:
-    """Start the process of a run whose state is running; raise `MedSegError` if it does not start.
-
-    `since` is as in `start_training`.
-    """
+    """Start the process of a run whose state is running, `since` as in `start_training`; `MedSegError` if it fails."""
     folder = get_run_folder(ws, run)
     try:
+        if is_remote(folder):
+            use_own_settings(folder, ws.registry.user_dir)
         process = start_training(folder, since)
     except (OSError, MedSegError) as error:
         ws.project.set_run_state(run, RunState.FAILED)
