@@ -215,9 +215,7 @@ class RunMirror:
 
     def _end(self, status: JobStatus) -> int:
         if self._purpose == "adapt" or isinstance(self._last, Finished):
-            self._reach(
-                lambda: fetch_results(self._link, self._job, self._purpose, status.results, self._folder, lambda: None)
-            )
+            self._reach(lambda: fetch_results(self._link, self._job, self._purpose, status.results, self._folder))
             if isinstance(self._last, Finished):
                 append_event(self._folder, self._last)
             self.discard()
