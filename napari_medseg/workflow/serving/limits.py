@@ -151,10 +151,12 @@ class MemoryBudget:
         self._let_in()
 
     def _let_in(self) -> None:
+        passed: set[str] = set()
         for one in list(self._waiting):
             n_bytes, user, turn = one
-            if self._held[user] and self._held[user] + n_bytes > self._total // 2:
-                continue  # later ones of other users do not wait for this one
+            if user in passed or (self._held[user] and self._held[user] + n_bytes > self._total // 2):
+                passed.add(user)  # those of other users do not wait for this one
+                continue
             if n_bytes > self._left:
                 return
             self._waiting.remove(one)
