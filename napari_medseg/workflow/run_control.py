@@ -18,7 +18,7 @@ from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.json_model import parse_json
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.window_requirements import can_compute, explain_no_computing
-from napari_medseg.workflow.remote.remote_run import MIRROR, is_remote
+from napari_medseg.workflow.remote.remote_run import MIRROR, is_remote, use_own_settings
 from napari_medseg.workflow.run_outcome import RESUMED, drop_earlier_failures, find_final_event
 from napari_medseg.workflow.training_set import record_unread_corrections
 from napari_medseg.workflow.workspace import Workspace
@@ -35,6 +35,7 @@ from training.run_folder import (
     append_event,
     ensure_no_trainer,
     has_trainer,
+    is_cancelled,
     read_events,
 )
 
@@ -47,12 +48,11 @@ def get_run_folder(ws: Workspace, run: Run) -> Path:
 
 
 def launch_run(ws: Workspace, run: Run, since: float | None = None) -> Run:
-    """Start the process of a run whose state is running; raise `MedSegError` if it does not start.
-
-    `since` is as in `start_training`.
-    """
+    """Start the process of a run whose state is running, `since` as in `start_training`; `MedSegError` if it fails."""
     folder = get_run_folder(ws, run)
     try:
+        if is_remote(folder):
+            use_own_settings(folder, ws.registry.user_dir)
         process = start_training(folder, since)
     except (OSError, MedSegError) as error:
         ws.project.set_run_state(run, RunState.FAILED)
@@ -159,15 +159,14 @@ def find_paused_run(ws: Workspace, task: str = "") -> Run | None:
 
 
 def can_resume(ws: Workspace, run: Run) -> bool:
-    """Whether a run was paused, its process died without a final event, or it failed with a checkpoint.
-
-    False while a process trains it.
-    """
-    if has_trainer(get_run_folder(ws, run)):
+    """Whether a run was paused, or died or failed with a checkpoint, here or there; False while a process trains it."""
+    folder = get_run_folder(ws, run)
+    if has_trainer(folder):
         return False
     state = ws.project.get_record(Run, run.id).state
-    has_checkpoint = state is RunState.FAILED and (get_run_folder(ws, run) / CHECKPOINT_FILE).exists()
-    return state is RunState.PAUSED or has_checkpoint or bool(_make_missing_failure(ws, run))
+    has_checkpoint = (folder / CHECKPOINT_FILE).exists() or (is_remote(folder) and not is_cancelled(folder))
+    is_failed = state is RunState.FAILED and has_checkpoint
+    return state is RunState.PAUSED or is_failed or bool(_make_missing_failure(ws, run))
 
 
 def get_last_run(ws: Workspace, task: str) -> Run | None:

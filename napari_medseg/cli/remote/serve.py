@@ -20,7 +20,7 @@ from napari_medseg.workflow.workspace import get_user_data_dir
 if TYPE_CHECKING:
     import ssl
 
-    from napari_medseg.workflow.serving.server import ServerSettings
+    from napari_medseg.workflow.serving.session import ServerSettings
 
 GB = 10**9
 
@@ -72,7 +72,7 @@ def serve(
     """Predict for windows on other computers until Ctrl+C. Only users with a token may ask."""
     if context.invoked_subcommand is not None:
         return
-    from napari_medseg.workflow.serving.server import ServerSettings
+    from napari_medseg.workflow.serving.session import ServerSettings
 
     _refuse_open_listening(host, cert, key, without_tls)
     file = _open_tokens(tokens)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.inference.remote.address import ServerAddress
-from napari_medseg.inference.remote.conversation import Conversation
+from napari_medseg.inference.remote.conversation import FRAME_TIMEOUT_S, Conversation
 from napari_medseg.inference.remote.messages import ANSWER_FRAME, PROTOCOL, LinkLost, RemoteRefused, WelcomeReply
 from napari_medseg.inference.remote.payload import MAX_FRAME_BYTES
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
 PING_S = 5.0
-"""Between two pings, and for the answer: a server that gives none is gone."""
+PING_TIMEOUT_S = FRAME_TIMEOUT_S
+"""For the answer to a ping: a server that gives none is gone. The ping waits behind a frame that is being sent, so it
+gets as long as that may take."""
 INSTALL = 'pip install "napari-medseg[remote]"'
 
 
@@ -87,7 +89,7 @@ async def _connect(address: ServerAddress, token: str) -> "ClientConnection":
             max_size=MAX_FRAME_BYTES,
             open_timeout=OPEN_TIMEOUT_S,
             ping_interval=PING_S,
-            ping_timeout=PING_S,
+            ping_timeout=PING_TIMEOUT_S,
             close_timeout=CLOSE_TIMEOUT_S,
             logger=make_quiet_logger(),
         )
@@ -135,6 +137,8 @@ def _explain_status(address: ServerAddress, status: int) -> Exception:
         )
     if status in (429, 503):
         return LinkLost(f"{address.host} has too many connections now")
+    if status >= 500:  # such as of a proxy while the server starts again
+        return LinkLost(f"{address.host} cannot answer now (HTTP {status})")
     return RemoteRefused(f"{address.host}:{address.port} is no server of this program (HTTP {status})")
 
 

@@ -26,6 +26,7 @@ from napari_medseg.inference.remote.messages import (
     WireError,
 )
 from napari_medseg.inference.remote.payload import (
+    MAX_FRAME_BYTES,
     PREFIX,
     ArrayTarget,
     Chunk,
@@ -184,11 +185,16 @@ class Conversation:
 
     async def _receive_payload(self, header: PayloadHeader, target: PayloadTarget) -> None:
         receiver = PayloadReceiver(header, target)
-        while not receiver.is_complete:
-            chunk = await self._receive_in_time()
-            if not isinstance(chunk, Chunk):
-                raise WireError(f"{header.name[:80]!r} is not complete")
-            receiver.take(chunk)
+        longest_s = self._timeout_s * (1 + header.n_bytes / MAX_FRAME_BYTES)  # in frames of one byte it never ends
+        try:
+            async with asyncio.timeout(longest_s):
+                while not receiver.is_complete:
+                    chunk = await self._receive_in_time()
+                    if not isinstance(chunk, Chunk):
+                        raise WireError(f"{header.name[:80]!r} is not complete")
+                    receiver.take(chunk)
+        except TimeoutError as error:
+            raise LinkLost(f"{header.name[:80]!r} did not come within {longest_s:.0f} s") from error
         receiver.check()
 
     async def _receive_in_time(self) -> Message | Chunk:

@@ -14,7 +14,6 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.inference.device_status import DeviceStatus
 from napari_medseg.inference.engine.protocol import CancelledReply, CancelRequest, ErrorReply, EventReply, ResultReply
 
 PROTOCOL = "medseg.1"
@@ -148,7 +147,6 @@ class WelcomeReply(WireMessage):
     user: str = ""
     program: str
     device: str
-    devices: tuple[DeviceStatus, ...] = ()
     cpu_reason: str = ""
     max_image_bytes: int
     max_version_bytes: int

@@ -34,7 +34,6 @@ CANCEL_SECONDS = 0.3
 """For the server's answer to a cancel; then the connection is closed, which cancels as well."""
 WORTH_TELLING_BYTES = 8 * 10**6
 _LABEL_TYPES = ("|u1", "<u2", "<u4")
-_LAST = (CancelledReply, ResultReply, ErrorReply, RefusedReply)
 
 
 @dataclass(frozen=True, eq=False)

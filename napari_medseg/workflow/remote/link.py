@@ -14,6 +14,7 @@ from napari_medseg.workflow.serving.job_calls import (
     Done,
     Fetch,
     JobFile,
+    JobStatus,
     Send,
     decode_answer,
     encode,
@@ -66,3 +67,16 @@ def send_part(link: JobLink, job: str, file: JobFile, run: RunFiles, offset: int
 def fetch_part(link: JobLink, job: str, name: str, offset: int) -> bytes:
     """Return the next bytes of a result."""
     return ask(link, Fetch(job=job, name=name, offset=offset), Done)[1]
+
+
+def describe_wait(status: JobStatus) -> str:
+    """Return how long a run waits, in steps that do not change at each call."""
+    if status.wait_s is None:
+        return f"the run waits for the server: place {status.place} in the queue"
+    return f"the run waits for the server: place {status.place} in the queue, about {_round_up(status.wait_s)}"
+
+
+def _round_up(seconds: float) -> str:
+    if seconds > 90:
+        return f"{-(-seconds // 60):.0f} min"
+    return f"{max(1, -(-seconds // 10)) * 10:.0f} s"

@@ -6,8 +6,8 @@ the server, and the mirror finds it again by the id in `remote.json`; so does th
 """
 
 import logging
+import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -15,20 +15,19 @@ from pathlib import Path
 from typing import TypeVar
 
 from napari_medseg.core.errors import MedSegError, get_reason
-from napari_medseg.inference.remote.messages import LinkLost
-from napari_medseg.workflow.remote.link import JobLink, ask, send_part
+from napari_medseg.inference.remote.messages import LinkLost, RemoteRefused
+from napari_medseg.workflow.remote.link import JobLink, ask, describe_wait
+from napari_medseg.workflow.remote.mirrored import count_events, count_lines, get_key
 from napari_medseg.workflow.remote.results import fetch_results
-from napari_medseg.workflow.remote.run_files import RunFiles, collect_adaptation, collect_training
+from napari_medseg.workflow.remote.run_files import collect_adaptation, collect_training
+from napari_medseg.workflow.remote.upload import Upload
 from napari_medseg.workflow.serving.job_calls import (
     Begin,
     Control,
     Discard,
     Done,
     Follow,
-    JobFile,
     JobStatus,
-    Missing,
-    Offer,
     Purpose,
 )
 from training.run_folder import (
@@ -46,13 +45,13 @@ from training.run_folder import (
     is_cancelled,
     is_paused,
     parse_event,
-    read_events,
 )
 
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.2
 RETRY_S = 1.0
+REFUSED_RETRY_S = 20.0
 T = TypeVar("T")
 
 
@@ -75,18 +74,28 @@ class RunMirror:
         What the folder is.
     patience_s
         How long a lost link is waited for; `None`: as long as nobody cancels.
+    ending
+        Set from outside to end the mirror, not the job: such as when the computer is shut down.
     """
 
     def __init__(
-        self, folder: Path, job: str, link: JobLink, purpose: Purpose = "train", patience_s: float | None = None
+        self,
+        folder: Path,
+        job: str,
+        link: JobLink,
+        purpose: Purpose = "train",
+        patience_s: float | None = None,
+        ending: threading.Event | None = None,
     ) -> None:
         self._folder = folder
         self._job = job
         self._link = link
         self._purpose: Purpose = purpose
         self._patience_s = patience_s
-        self._known_events = Counter(_get_key(event) for event, _ in read_events(folder))
-        self._known_lines = Counter(_read_log(folder))
+        self._ending = ending or threading.Event()
+        self._known_events = count_events(folder)
+        self._known_lines = count_lines(folder)
+        self._has_begun = bool(self._known_events)
         self._n_events = self._n_log = 0
         self._last: Event | None = None
         self._told = ""
@@ -104,6 +113,7 @@ class RunMirror:
             status = self._find_job()
             while status.state != "ended" or not self._is_read(status):
                 time.sleep(POLL_S if status.state != "ended" else 0.0)
+                self._stop_if_ending()
                 self._forward_controls()
                 status = self._follow()
                 if status.state == "unknown":
@@ -138,25 +148,16 @@ class RunMirror:
                 f"{run.left_out} older image{'' if run.left_out == 1 else 's'} of your own folders are not replayed: "
                 "their files may name patients, so they stay on this computer"
             )
-        offer = Offer(job=self._job, purpose=self._purpose, files=tuple(run.files))
-        missing, _ = self._reach(lambda: ask(self._link, offer, Missing))
-        left = dict(missing.files)
-        size = sum({file.sha256: file.size for file in run.files if file.sha256 in left}.values())
-        if left:
+        upload = Upload(self._link, self._job, run)
+        if size := self._reach(upload.count_missing_bytes):
             self._tell(f"sending {size / 1e6:,.1f} MB to the server")
-        for file in run.files:
-            if file.sha256 in left:
-                self._send_file(file, run, left.pop(file.sha256))
-
-    def _send_file(self, file: JobFile, run: RunFiles, offset: int) -> None:
-        is_sent = False  # an empty file is sent, too
-        while offset < file.size or not is_sent:
+        while not self._reach(upload.is_complete):
             self._stop_if_asked()
-            offset = self._reach(partial(send_part, self._link, self._job, file, run, offset))
-            is_sent = True
+            self._reach(upload.send_part)
 
     def _begin(self) -> None:
         self._reach(lambda: ask(self._link, Begin(job=self._job), Done))
+        self._has_begun = True
 
     def _follow(self) -> JobStatus:
         call = Follow(job=self._job, events=self._n_events, log=self._n_log)
@@ -169,7 +170,7 @@ class RunMirror:
         for line in events.splitlines():
             self._take_event(line, status.server_time)
         if status.state == "waiting" and self._purpose == "train":
-            self._tell(_describe_wait(status))
+            self._tell(describe_wait(status))
         return status
 
     def _is_read(self, status: JobStatus) -> bool:
@@ -183,7 +184,7 @@ class RunMirror:
             logger.warning("the server sent a line that is no event of a run; it is skipped")
             return
         self._last = event
-        key = _get_key(event)
+        key = get_key(event)
         if self._known_events[key] > 0:
             self._known_events[key] -= 1
             return
@@ -214,9 +215,7 @@ class RunMirror:
 
     def _end(self, status: JobStatus) -> int:
         if self._purpose == "adapt" or isinstance(self._last, Finished):
-            self._reach(
-                lambda: fetch_results(self._link, self._job, self._purpose, status.results, self._folder, lambda: None)
-            )
+            self._reach(lambda: fetch_results(self._link, self._job, self._purpose, status.results, self._folder))
             if isinstance(self._last, Finished):
                 append_event(self._folder, self._last)
             self.discard()
@@ -232,7 +231,9 @@ class RunMirror:
         return 1
 
     def _end_alone(self, reason: str) -> int:
-        if self._purpose == "train" and is_paused(self._folder):
+        if self._ending.is_set():
+            self._tell("this computer does not follow the run any more; what the server has begun goes on there")
+        if self._purpose == "train" and (self._ending.is_set() or is_paused(self._folder)):
             append_event(self._folder, Paused(0, 0, 0.0))
             return EXIT_PAUSED
         if self._purpose == "train":
@@ -240,24 +241,43 @@ class RunMirror:
         return 1
 
     def _reach(self, action: Callable[[], T]) -> T:
-        """Do something with the server; while it cannot be reached, say so and try again."""
+        """Do something with the server; while it cannot be reached, say so and try again.
+
+        So, too, while it refuses to be asked, such as with a certificate that has expired: a job that it has begun goes
+        on there, and would be lost.
+        """
         lost_at: float | None = None
         while True:
             try:
                 done = action()
-            except LinkLost as error:
-                if lost_at is None:
-                    lost_at = time.monotonic()
-                    self._tell(f"the server cannot be reached ({get_reason(error)}); what runs there goes on")
-                self._stop_if_asked(lost_at)
-                time.sleep(RETRY_S if self._purpose == "train" else POLL_S)
+            except (LinkLost, RemoteRefused) as error:
+                is_refused = isinstance(error, RemoteRefused)
+                if is_refused and not (self._has_begun and self._purpose == "train"):
+                    raise
+                lost_at = time.monotonic() if lost_at is None else lost_at
+                what = "refuses to be asked" if is_refused else "cannot be reached"
+                self._tell(f"the server {what} ({get_reason(error)}); what runs there goes on")
+                self._wait(REFUSED_RETRY_S if is_refused else RETRY_S, lost_at)
             else:
                 if lost_at is not None:
                     self._tell("the server is back")
                 return done
 
+    def _wait(self, seconds: float, lost_at: float) -> None:
+        """Wait before the next attempt; raise `_Stopped` as soon as the user wants an end."""
+        ends_at = time.monotonic() + (seconds if self._purpose == "train" else POLL_S)
+        self._stop_if_asked(lost_at)
+        while (left := ends_at - time.monotonic()) > 0:
+            time.sleep(min(left, RETRY_S))
+            self._stop_if_asked(lost_at)
+
+    def _stop_if_ending(self) -> None:
+        if self._ending.is_set():
+            raise _Stopped("the mirror was ended")
+
     def _stop_if_asked(self, lost_at: float | None = None) -> None:
         """Raise `_Stopped` if the user asked for an end that the server cannot be told, or that comes before it."""
+        self._stop_if_ending()
         if self._purpose == "train" and is_cancelled(self._folder):
             where = "before the server began it" if lost_at is None else "while the server could not be reached"
             raise _Stopped(f"the run was cancelled {where}.")
@@ -273,26 +293,3 @@ class RunMirror:
         logger.info("%s", text)
         if self._purpose == "train":
             append_event(self._folder, Notice(text))
-
-
-def _describe_wait(status: JobStatus) -> str:
-    """Return how long a run waits, in steps that do not change at each call."""
-    if status.wait_s is None:
-        return f"the run waits for the server: place {status.place} in the queue"
-    return f"the run waits for the server: place {status.place} in the queue, about {_round_up(status.wait_s)}"
-
-
-def _round_up(seconds: float) -> str:
-    if seconds > 90:
-        return f"{-(-seconds // 60):.0f} min"
-    return f"{max(1, -(-seconds // 10)) * 10:.0f} s"
-
-
-def _get_key(event: Event) -> str:
-    """Return what is equal in an event here and at the server: all but the time of a clock."""
-    return repr(replace(event, time=0.0) if isinstance(event, Started) else event)
-
-
-def _read_log(folder: Path) -> list[bytes]:
-    path = folder / LOG_FILE
-    return path.read_bytes().splitlines(keepends=True) if path.is_file() else []

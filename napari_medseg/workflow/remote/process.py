@@ -7,6 +7,7 @@ needs no torch. `remote.json` in the folder names the server; the token is read 
 import argparse
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -19,7 +20,15 @@ from napari_medseg.workflow.remote.remote_run import RemoteRun, read_remote
 from napari_medseg.workflow.remote.server_link import ServerLink
 from napari_medseg.workflow.remote.server_settings import read_server
 from training.adapt.request import END_OPTION, REQUEST_FILE, AdaptResult, write_result
-from training.run_folder import Failed, Finished, append_event, hold_trainer_lock, pause_on_signals, read_events
+from training.run_folder import (
+    PAUSE_FILE,
+    PAUSE_SIGNALS,
+    Failed,
+    Finished,
+    append_event,
+    hold_trainer_lock,
+    read_events,
+)
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 ADAPTATION_PATIENCE_S = 5.0
@@ -61,20 +70,35 @@ def open_link(remote: RemoteRun) -> ServerLink:
             f"the run trains at {remote.address}, which is not the server that you use now. Choose it again under "
             "Device > Remote, or start a new run."
         )
-    return ServerLink(settings)
+
+    def read_token() -> str:
+        now = read_server(Path(remote.settings_folder))
+        return (now if now is not None and now.address == remote.address else settings).token.get_secret_value()
+
+    return ServerLink(settings, read_token)
 
 
 def _mirror_training(folder: Path, remote: RemoteRun) -> int:
     with hold_trainer_lock(folder):
         if any(isinstance(event, Finished) for event, _ in read_events(folder)):
             return 0
-        with pause_on_signals(folder):
-            try:
-                with translate_errors(), open_link(remote) as link:
-                    return RunMirror(folder, remote.job, link).run()
-            except MedSegError as error:
-                append_event(folder, Failed(str(error)))
-                return 1
+        (folder / PAUSE_FILE).unlink(missing_ok=True)  # what an earlier process left
+        try:
+            with translate_errors(), open_link(remote) as link:
+                return RunMirror(folder, remote.job, link, ending=end_on_signals()).run()
+        except MedSegError as error:
+            append_event(folder, Failed(str(error)))
+            return 1
+
+
+def end_on_signals() -> threading.Event:
+    """Return an event that SIGTERM and SIGUSR1 set: they end this process, and not the run at the server."""
+    ending = threading.Event()
+    if threading.current_thread() is threading.main_thread():  # signals only arrive there
+        for name in PAUSE_SIGNALS:
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), lambda _number, _frame: ending.set())
+    return ending
 
 
 def _mirror_adaptation(folder: Path, remote: RemoteRun, *, ends_with_stdin: bool) -> int:

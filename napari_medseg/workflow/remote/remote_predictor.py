@@ -73,10 +73,9 @@ def load_remote_predictor(models: ModelRegistry, model: str, device: str) -> Rem
         raise MedSegError(
             "no server was chosen. Choose one in the window (Remote in the menu of the device), or name it."
         )
-    if device == REMOTE or (kept is not None and kept.address == device):
-        settings = kept
-    else:
-        settings = ServerSettings(address=device, token=SecretStr(read_token_variable()))
+    settings = kept if device == REMOTE or (kept is not None and kept.address == device) else None
+    if device != REMOTE and (token := read_token_variable()):  # the variable belongs to the address beside it
+        settings = (settings or ServerSettings(address=device)).model_copy(update={"token": SecretStr(token)})
     if settings is None or not settings.token.get_secret_value():
         raise MedSegError(f"a token is needed for {device}. Put it into the variable MEDSEG_TOKEN.")
     card = models.get_card(model)

@@ -30,6 +30,14 @@ def send_to_server(folder: Path, address: str, settings_folder: Path) -> None:
     atomic_write_text(folder / REMOTE_FILE, chosen.model_dump_json(indent=2) + "\n")
 
 
+def use_own_settings(folder: Path, settings_folder: Path) -> None:
+    """Name the settings of this person in a run folder that goes on: it may come from elsewhere, and name others."""
+    remote = read_remote(folder)
+    if remote.settings_folder != (own := str(settings_folder.absolute())):
+        text = remote.model_copy(update={"settings_folder": own}).model_dump_json(indent=2)
+        atomic_write_text(folder / REMOTE_FILE, text + "\n")
+
+
 def is_remote(folder: Path) -> bool:
     """Whether a run folder trains on a server."""
     return (folder / REMOTE_FILE).is_file()

@@ -2,27 +2,24 @@
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from napari_medseg.core.atomic_io import make_temporary_path, replace_file
+from napari_medseg.core.atomic_io import compute_file_sha256, make_temporary_path, replace_file
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, read_card
 from napari_medseg.core.snapshot import SNAPSHOT_FILE, read_snapshot
 from napari_medseg.workflow.remote.link import JobLink, fetch_part
-from napari_medseg.workflow.serving.job_calls import JobFile, Purpose
-from napari_medseg.workflow.serving.job_files import RESULTS
+from napari_medseg.workflow.serving.job_calls import RESULTS, JobFile, Purpose
 from training.recipe import read_recipe
 from training.run_folder import RECIPE_FILE
 
 MAX_WEIGHT_BYTES, MAX_OTHER_BYTES = 4 * 10**9, 256 * 2**20
 
 
-def fetch_results(
-    link: JobLink, job: str, purpose: Purpose, files: Sequence[JobFile], folder: Path, wait: Callable[[], None]
-) -> None:
+def fetch_results(link: JobLink, job: str, purpose: Purpose, files: Sequence[JobFile], folder: Path) -> None:
     """Fetch the results of a job into its folder; all of them or none.
 
     Parameters
@@ -33,8 +30,6 @@ def fetch_results(
         What the server has; other names than those of results are refused.
     folder
         The run folder.
-    wait
-        Called before each part; it may raise to stop.
 
     Raises
     ------
@@ -50,7 +45,7 @@ def fetch_results(
         for name in order:
             if name in named:
                 fetched[name] = make_temporary_path(folder / name)
-                _fetch(link, job, named[name], fetched[name], wait)
+                _fetch(link, job, named[name], fetched[name])
         _check_model(fetched, purpose, folder)
         for name, path in fetched.items():
             replace_file(path, folder / name)
@@ -60,14 +55,13 @@ def fetch_results(
                 path.unlink(missing_ok=True)
 
 
-def _fetch(link: JobLink, job: str, file: JobFile, target: Path, wait: Callable[[], None]) -> None:
+def _fetch(link: JobLink, job: str, file: JobFile, target: Path) -> None:
     is_weights = file.name.endswith(".safetensors")
     if file.size > (MAX_WEIGHT_BYTES if is_weights else MAX_OTHER_BYTES):
         raise MedSegError(f"the server says that {file.name} has {file.size:,} bytes, which is too much. Train again.")
     digest, size = hashlib.sha256(), 0
     with target.open("wb") as stream:
         while size < file.size:
-            wait()
             data = fetch_part(link, job, file.name, size)
             if not data or size + len(data) > file.size:
                 break
@@ -93,7 +87,7 @@ def _check_model(fetched: dict[str, Path], purpose: Purpose, folder: Path) -> No
     if CARD_FILE not in fetched:
         return
     card = read_card(fetched[CARD_FILE])
-    digest = hashlib.sha256(fetched[WEIGHTS_FILE].read_bytes()).hexdigest()
+    digest = compute_file_sha256(fetched[WEIGHTS_FILE])
     if card.weights_sha256 != digest:
         raise MedSegError("the weights from the server do not match their card. Nothing of it is used.")
     asked = read_snapshot(folder / SNAPSHOT_FILE).task

@@ -14,7 +14,7 @@ from napari_medseg.core.atomic_io import compute_file_sha256
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE, OPTIONAL_FILES, WEIGHTS_FILE
 from napari_medseg.core.snapshot import SNAPSHOT_FILE, Role, Snapshot, SnapshotItem, read_snapshot
-from napari_medseg.workflow.serving.job_calls import JobFile, Purpose
+from napari_medseg.workflow.serving.job_calls import LEARNT_CASES_FILE, JobFile, Purpose
 from napari_medseg.workflow.storage.deidentify import clean_card
 from training.adapt.request import REQUEST_FILE, read_request
 from training.recipe import read_recipe, update_recipe
@@ -27,7 +27,6 @@ from training.run_folder import (
 )
 from training.start_plan import read_start_plan
 
-LEARNT_CASES_FILE = "learnt_cases.safetensors"
 SENT_SOURCES = ("corrections", "bundled sample")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_@-][A-Za-z0-9._@-]{0,99}")
 

@@ -1,5 +1,6 @@
 """Where a run or an adaptation computes: on the server that predicts, or on this computer."""
 
+import threading
 from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
@@ -42,5 +43,6 @@ def switch_engine(ws: Workspace) -> None:
     from napari_medseg.workflow.remote.engine_choice import choose_engine
 
     before, ws.engine = ws.engine, choose_engine(ws.registry)
-    before.close()
+    # To say goodbye to a server that does not answer takes seconds, for which the window must not wait.
+    threading.Thread(target=before.close, name="engine that is closed", daemon=True).start()
     ws.engine.start()

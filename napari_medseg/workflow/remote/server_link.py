@@ -1,8 +1,10 @@
 """The link of a run to its server: a connection of its own, made at the first call and again after it broke."""
 
 import asyncio
+import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +15,12 @@ from napari_medseg.inference.engine.protocol import ErrorReply
 from napari_medseg.inference.remote.address import ServerAddress, parse_address
 from napari_medseg.inference.remote.connecting import open_conversation
 from napari_medseg.inference.remote.conversation import Conversation
-from napari_medseg.inference.remote.messages import JobOrder, JobReply, LinkLost, RefusedReply, WireError
+from napari_medseg.inference.remote.messages import JobOrder, JobReply, LinkLost, RefusedReply, RemoteRefused, WireError
 from napari_medseg.workflow.remote.server_settings import ServerSettings
 from napari_medseg.workflow.serving.job_calls import MAX_CALL_BYTES, MAX_CHUNK_BYTES
 from napari_medseg.workflow.serving.job_service import describe_bytes, receive_bytes, send_bytes
+
+logger = logging.getLogger(__name__)
 
 CALL_TIMEOUT_S = 60.0
 END_S = 2.0
@@ -29,6 +33,8 @@ class ServerLink:
     ----------
     settings
         The server and the token.
+    renew
+        Returns the token that is known now; called before each connection, so that a new one ends a refusal.
 
     Raises
     ------
@@ -36,8 +42,9 @@ class ServerLink:
         If the address cannot be used.
     """
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, renew: Callable[[], str] | None = None) -> None:
         self._address = get_address(settings)
+        self._renew = renew
         self._token = settings.token.get_secret_value()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="link of a run", daemon=True)
@@ -50,7 +57,10 @@ class ServerLink:
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(END_S)
+        try:
+            asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(END_S)
+        except (OSError, RuntimeError, MedSegError) as error:  # all answers have come: this is no failure
+            logger.warning("the connection to %s was not closed properly: %r", self._address.host, error)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(END_S)
 
@@ -79,7 +89,9 @@ class ServerLink:
         await send_bytes(conversation, "call", call)
         await send_bytes(conversation, "data", payload)
         reply = await conversation.receive_message()
-        if isinstance(reply, ErrorReply | RefusedReply):
+        if isinstance(reply, RefusedReply):
+            raise RemoteRefused(reply.text)
+        if isinstance(reply, ErrorReply):
             raise MedSegError(reply.text)
         if not isinstance(reply, JobReply) or (reply.answer is None and not reply.problem):
             raise WireError("the server answered something else")
@@ -91,6 +103,7 @@ class ServerLink:
 
     async def _connect(self) -> Conversation:
         if self._open is None:
+            self._token = self._token if self._renew is None else self._renew()
             stack = AsyncExitStack()
             conversation, _ = await stack.enter_async_context(open_conversation(self._address, self._token))
             self._open = stack, conversation

@@ -43,7 +43,8 @@ def read_server(folder: Path, environment: Mapping[str, str] | None = None) -> S
     folder
         Folder of the registry.
     environment
-        Its `MEDSEG_TOKEN` goes before the token in the file; `None`: that of this process.
+        Its `MEDSEG_TOKEN` is used if the file has no token, so that it never goes to another server than it is for;
+        `None`: that of this process.
     """
     path = folder / SERVER_FILE
     try:
@@ -54,7 +55,7 @@ def read_server(folder: Path, environment: Mapping[str, str] | None = None) -> S
         reason = get_reason(error) if isinstance(error, OSError) else "it is damaged"  # never its content
         report_damage(f"{path} cannot be read ({reason}): no server is used. Choose it again under Device > Remote.")
         return None
-    token = read_token_variable(environment)
+    token = "" if settings.token.get_secret_value() else read_token_variable(environment)
     return settings.model_copy(update={"token": SecretStr(token)}) if token else settings
 
 

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -20,20 +21,14 @@ from pydantic import BaseModel, ConfigDict
 from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.json_model import read_json_model
-from napari_medseg.core.model_card import CARD_FILE, DOMAIN_FILE, WEIGHTS_FILE, WORST_CASE_FILE
 from napari_medseg.core.snapshot import SNAPSHOT_FILE, read_snapshot
 from napari_medseg.workflow.serving.job_calls import JobFile, Purpose
-from training.adapt.request import REQUEST_FILE, RESULT_FILE, read_request
+from training.adapt.request import REQUEST_FILE, read_request
 from training.recipe import read_recipe, update_recipe, write_recipe
 from training.run_folder import (
-    COST_FILE,
     EARLIER_COMPARISONS_FILE,
-    ENVIRONMENT_FILE,
     LABEL_PROBLEM_FILE,
-    READ_IMAGES_FILE,
     RECIPE_FILE,
-    REPORT_FILE,
-    SPLIT_FILE,
     START_PLAN_FILE,
 )
 from training.start_plan import read_start_plan
@@ -46,23 +41,16 @@ INPUT_NAMES = {
 }
 INPUT_SUFFIXES = (".json", ".txt", ".safetensors", ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".gz", ".nii", ".dcm")
 """Images, labels, JSON and safetensors: nothing that runs code when it is read."""
-LEARNT_CASES_FILE = "learnt_cases.safetensors"
-RESULTS = {
-    "train": (
-        *(REPORT_FILE, READ_IMAGES_FILE, ENVIRONMENT_FILE, SPLIT_FILE, COST_FILE),
-        *(WORST_CASE_FILE, DOMAIN_FILE, WEIGHTS_FILE, CARD_FILE),
-    ),
-    "adapt": (LEARNT_CASES_FILE, DOMAIN_FILE, WEIGHTS_FILE, CARD_FILE, RESULT_FILE),
-}
-"""Files that a user gets back, the one that makes the others valid last. Checkpoints stay on the server."""
 GB = 10**9
+ARRIVAL_S = 86_400.0
+"""How long a run may take to arrive before its files are deleted if another one needs the space."""
 
 
 class JobRecord(BaseModel):
     """A job as it is kept on the disk.
 
-    `n_starts` counts the processes that were started, `pid` is the last one. `followed_at` is when its user asked for
-    it last, in seconds since the Unix epoch.
+    `n_starts` counts the processes that were started. `followed_at` is when its user asked for it last, in seconds
+    since the Unix epoch.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -143,15 +131,16 @@ class UserFiles:
             If they do not fit, because the jobs that are there need the space.
         """
         wanted = {file.sha256: file.size for file in files}
-        kept = {path.name: path for path in self._content.iterdir()}
+        kept = {path.name: path.stat() for path in self._content.iterdir()}
         needed = sum(size for sha256, size in wanted.items() if sha256 not in kept)
-        used = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
-        old = sorted((path for name, path in kept.items() if name not in wanted), key=lambda path: path.stat().st_mtime)
-        for path in old:
+        used = self._count_bytes()
+        needless = kept.keys() - wanted.keys() - self._list_arriving()
+        for name in sorted(needless, key=lambda name: kept[name].st_mtime):
             if used + needed <= self._quota_bytes:
                 return
-            used -= path.stat().st_size
-            path.unlink()
+            if kept[name].st_nlink == 1:  # else a job has it, too, and nothing would become free
+                used -= kept[name].st_size
+                (self._content / name).unlink()
         if used + needed > self._quota_bytes:
             raise MedSegError(
                 f"the run needs {needed / GB:.1f} GB on the server, and {max(0, self._quota_bytes - used) / GB:.1f} of "
@@ -160,19 +149,20 @@ class UserFiles:
             )
 
     def receive(self, file: JobFile, offset: int, data: bytes) -> None:
-        """Write a part of a file; with the last one, its hash is checked.
+        """Write a part of a file; with the last one, its hash is checked. What came before is not written again.
 
         Raises
         ------
         MedSegError
-            If the part does not follow the last one, is too long, or the file has another hash; then it is deleted.
+            If there is a gap before the part, it is too long, or the file has another hash; then it is deleted.
         """
         if (self._content / file.sha256).is_file():
             return
         part = self._get_part(file.sha256)
         there = part.stat().st_size if part.is_file() else 0
-        if offset != there or offset + len(data) > file.size or (not data and file.size):
+        if offset > there or offset + len(data) > file.size or (not data and file.size):
             raise MedSegError(f"{file.name} has {there} of {file.size} bytes on the server. Send it from there on.")
+        data = data[there - offset :]  # a part that is sent again, because the link broke before the answer
         with part.open("ab") as stream:
             stream.write(data)
         if there + len(data) == file.size:
@@ -209,6 +199,26 @@ class UserFiles:
             if path.suffix == ".safetensors" and not (self._content / file.sha256).exists():
                 self._place(path, self._content / file.sha256)
         return found
+
+    def _count_bytes(self) -> int:
+        """Return what the files take on the disk; one with several names is counted once."""
+        sizes = {}
+        for path in self.folder.rglob("*"):
+            with contextlib.suppress(OSError):  # a run has just deleted it
+                found = path.lstat()
+                if stat.S_ISREG(found.st_mode):
+                    sizes[found.st_dev, found.st_ino] = found.st_size
+        return sum(sizes.values())
+
+    def _list_arriving(self) -> set[str]:
+        """Return the names of content, whole or in part, of runs that are being sent."""
+        names: set[str] = set()
+        for job in self.list_jobs():
+            with contextlib.suppress(MedSegError):
+                record = self.read(job)
+                if record is not None and record.state == "receiving" and time.time() - record.made_at < ARRIVAL_S:
+                    names |= {name for file in record.files for name in (file.sha256, f"{file.sha256}.part")}
+        return names
 
     def _get_part(self, sha256: str) -> Path:
         return self._content / f"{sha256}.part"
@@ -249,6 +259,13 @@ def set_device(work: Path, device: str) -> float | None:
     recipe = read_recipe(work / RECIPE_FILE)
     write_recipe(update_recipe(recipe, {"run": {"device": device, "n_threads": None}}), work / RECIPE_FILE)
     return recipe.run.budget_s
+
+
+def get_device(work: Path) -> str:
+    """Return the device that the recipe names; empty if it names none, or cannot be read."""
+    with contextlib.suppress(MedSegError):
+        return read_recipe(work / RECIPE_FILE).run.device
+    return ""
 
 
 def remove_old_content(folder: Path, keep_s: float) -> None:

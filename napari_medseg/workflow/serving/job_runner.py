@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError, get_reason
@@ -14,7 +14,7 @@ from napari_medseg.workflow.learning.learner import start_process
 from napari_medseg.workflow.run_control import is_alive, read_log_tail, start_training
 from napari_medseg.workflow.run_outcome import find_final_event
 from napari_medseg.workflow.serving.job_calls import JobState, Purpose
-from napari_medseg.workflow.serving.job_files import JobRecord, UserFiles, remove_old_content, set_device
+from napari_medseg.workflow.serving.job_files import JobRecord, UserFiles, get_device, remove_old_content, set_device
 from napari_medseg.workflow.serving.job_queue import QueuedJob, estimate_wait_s, order_fairly
 from training.run_folder import CANCEL_FILE
 
@@ -132,7 +132,8 @@ class JobRunner:
         with self._lock:
             running = list(self._running.items())
         for key, one in running:
-            self._look_after(key, one)
+            with _go_on_after_damage(key[1]):
+                self._look_after(key, one)
         purposes: tuple[Purpose, ...] = ("train", "adapt")
         for purpose in purposes:
             if (next_one := self._choose_next(purpose)) is not None:
@@ -144,15 +145,21 @@ class JobRunner:
     def _look_after(self, key: JobKey, one: QueuedJob) -> None:
         """Notice that a job has ended, and end an adaptation that nobody wants any more."""
         files = self.open(key[0])
-        record, work = files.read(key[1]), files.get_work_folder(key[1])
-        if record is None:
-            return
+        work = files.get_work_folder(key[1])
         child = self._processes.get(key)
         if one.purpose == "adapt" and self._is_unwanted(key, one, work):
             self._kill(key)
         if child is not None and child.poll() is None:
             return
         if one.purpose == "train" and is_alive(work, child):
+            return
+        try:
+            record = files.read(key[1])
+        except MedSegError:
+            self.end(key)  # the lane is free; its user is told what is damaged
+            raise
+        if record is None:
+            self.end(key)
             return
         record = record.model_copy(update=_describe_end(record, work, is_of_this_server=child is not None))
         files.write(key[1], record)
@@ -199,6 +206,11 @@ class JobRunner:
             return
         with self._lock:
             self._processes[one.key] = process
+            is_wanted = one.key in self._running
+        if not is_wanted:  # its user discarded it meanwhile
+            self._kill(one.key)
+            files.remove(one.job)
+            return
         logger.info("job %s begins as process %d", one.job, process.pid)
 
     def _kill(self, key: JobKey) -> None:
@@ -214,7 +226,8 @@ class JobRunner:
         for user, job, record in self._read_all():
             if record.state == "running" and record.purpose == "train":
                 began_at = time.time()
-                one = QueuedJob(user, job, record.purpose, record.queued_at, record.budget_s, began_at)
+                device = get_device(self.open(user).get_work_folder(job))
+                one = QueuedJob(user, job, record.purpose, record.queued_at, record.budget_s, began_at, device)
                 self._running[user, job] = one
             elif record.state == "running":
                 ended = {"state": "ended", "problem": "the server was started again"}
@@ -234,8 +247,21 @@ class JobRunner:
 
     def _read_all(self) -> list[tuple[str, str, JobRecord]]:
         users = [path.name for path in self._folder.iterdir() if path.is_dir()]
-        jobs = [(user, job, self.open(user).read(job)) for user in users for job in self.open(user).list_jobs()]
-        return [(user, job, record) for user, job, record in jobs if record is not None]
+        found = []
+        for user, job in [(name, job) for name in users for job in self.open(name).list_jobs()]:
+            with _go_on_after_damage(job):
+                if (record := self.open(user).read(job)) is not None:
+                    found.append((user, job, record))
+        return found
+
+
+@contextlib.contextmanager
+def _go_on_after_damage(job: str) -> Iterator[None]:
+    """Log that a job cannot be read, such as one of a newer version: those of the others go on."""
+    try:
+        yield
+    except MedSegError as error:
+        logger.warning("job %s is left alone: %s", job, error)
 
 
 def _describe_end(record: JobRecord, work: Path, *, is_of_this_server: bool) -> dict[str, object]:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.workflow.serving.job_calls import (
     MAX_CHUNK_BYTES,
+    RESULTS,
     Answer,
     Begin,
     Call,
@@ -31,7 +32,6 @@ from napari_medseg.workflow.serving.job_calls import (
     encode,
 )
 from napari_medseg.workflow.serving.job_files import (
-    RESULTS,
     JobRecord,
     UserFiles,
     name_user_folder,

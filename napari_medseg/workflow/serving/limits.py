@@ -20,11 +20,12 @@ class ServerLimits:
     max_unproven
         Connections that have not shown a token yet.
     max_orders_per_minute
-        Of one user.
+        Of one user, without those that were served to their end: they wait for their turn.
     max_image_bytes, max_version_bytes
         Of the pixels of one image, and of one file of a version.
     max_memory_bytes
-        Of all images that are received or wait; who comes later is asked for pixels when there is room.
+        Of all images that are received or wait; who comes later is asked for pixels when there is room. Half of it at
+        most for one user with several images.
     max_cache_bytes
         Of the versions that are kept on the disk.
     max_user_bytes, keep_days
@@ -32,7 +33,7 @@ class ServerLimits:
     frame_timeout_s, handshake_timeout_s
         For one frame of 1 MiB, and for a connection to show its token.
     ping_s
-        Between two pings, and for the answer: a window that gives none is gone.
+        Between two pings; a window that answers none for as long as one frame may take is gone.
     """
 
     max_connections: int = 256
@@ -51,7 +52,7 @@ class ServerLimits:
 
 
 class OrderRate:
-    """Counts the orders of each user in the last minute."""
+    """Counts the orders of each user in the last minute that were not served, such as cancelled or refused ones."""
 
     def __init__(self, max_per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._max = max_per_minute
@@ -66,6 +67,11 @@ class OrderRate:
         if len(times) >= self._max:
             raise RemoteRefused(f"the server takes at most {self._max} requests a minute from one user")
         times.append(now)
+
+    def forget_last(self, user: str) -> None:
+        """Count an order no more that was served: those wait for their turn, so they take nothing from others."""
+        if times := self._times.get(user):
+            times.pop()
 
 
 class ConnectionCount:
@@ -92,13 +98,22 @@ class ConnectionCount:
 
 
 class MemoryBudget:
-    """Lets images in as long as there is room for them; the first who waits comes first."""
+    """Lets images in as long as there is room for them; the first who waits comes first.
+
+    A user who has something may take half of all: so nobody waits for the slow line of one other user.
+    """
 
     def __init__(self, n_bytes: int) -> None:
         self._total = self._left = n_bytes
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._waiting: deque[tuple[int, str, asyncio.Future[None]]] = deque()
+        self._held: Counter[str] = Counter()
 
-    def request(self, n_bytes: int) -> "Reservation":
+    @property
+    def n_waiting(self) -> int:
+        """How many images wait for room."""
+        return len(self._waiting)
+
+    def request(self, n_bytes: int, user: str = "") -> "Reservation":
         """Ask for so many bytes.
 
         Raises
@@ -110,51 +125,63 @@ class MemoryBudget:
             raise RemoteRefused(
                 f"the image needs {n_bytes / 1e6:,.0f} MB on the server, which gives {self._total / 1e6:,.0f}"
             )
-        return Reservation(self, n_bytes)
+        return Reservation(self, n_bytes, user)
 
-    async def take(self, n_bytes: int) -> None:
+    async def take(self, n_bytes: int, user: str = "") -> None:
         """Wait until there is room, and take it."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((n_bytes, turn))
+        self._waiting.append((n_bytes, user, turn))
         self._let_in()
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.give_back(n_bytes)
+                self.give_back(n_bytes, user)
             raise
         finally:
-            self._waiting = deque(one for one in self._waiting if one[1] is not turn)
+            self._waiting = deque(one for one in self._waiting if one[2] is not turn)
             self._let_in()
 
-    def give_back(self, n_bytes: int) -> None:
+    def give_back(self, n_bytes: int, user: str = "") -> None:
         """Make room for others."""
         self._left += n_bytes
+        self._held[user] -= n_bytes
+        if self._held[user] <= 0:
+            del self._held[user]
         self._let_in()
 
     def _let_in(self) -> None:
-        while self._waiting and self._waiting[0][0] <= self._left:
-            n_bytes, turn = self._waiting.popleft()
+        passed: set[str] = set()
+        for one in list(self._waiting):
+            n_bytes, user, turn = one
+            if user in passed or (self._held[user] and self._held[user] + n_bytes > self._total // 2):
+                passed.add(user)  # those of other users do not wait for this one
+                continue
+            if n_bytes > self._left:
+                return
+            self._waiting.remove(one)
             if not turn.done():
                 self._left -= n_bytes
+                self._held[user] += n_bytes
                 turn.set_result(None)
 
 
 class Reservation:
     """A part of the `MemoryBudget`; to release it twice, or before it was given, does no harm."""
 
-    def __init__(self, budget: MemoryBudget, n_bytes: int) -> None:
+    def __init__(self, budget: MemoryBudget, n_bytes: int, user: str) -> None:
         self._budget = budget
         self._n_bytes = n_bytes
+        self._user = user
         self._is_held = False
 
     async def wait(self) -> None:
         """Wait until there is room."""
-        await self._budget.take(self._n_bytes)
+        await self._budget.take(self._n_bytes, self._user)
         self._is_held = True
 
     def release(self) -> None:
         """Make room for others."""
         if self._is_held:
             self._is_held = False
-            self._budget.give_back(self._n_bytes)
+            self._budget.give_back(self._n_bytes, self._user)

@@ -1,5 +1,6 @@
 """Serves a `PredictOrder`: receives what is missing, waits for the turn, and sends labels as they are made."""
 
+import asyncio
 import itertools
 import math
 from pathlib import Path
@@ -26,9 +27,11 @@ from napari_medseg.inference.remote.messages import (
     WireError,
 )
 from napari_medseg.inference.remote.payload import describe_array
+from napari_medseg.workflow.serving.limits import Reservation
 from napari_medseg.workflow.serving.running_prediction import RunningPrediction, Told
 from napari_medseg.workflow.serving.session import ServerResources, Session
 
+TELL_S = 1.0
 _numbers = itertools.count()
 
 
@@ -37,10 +40,10 @@ async def serve_prediction(session: Session, order: PredictOrder) -> None:
     server, conversation = session.server, session.conversation
     versions = (order.version,) if order.roi_version is None else (order.version, order.roi_version)
     _refuse_bad_order(order, server)
-    reservation = server.memory.request(_count_bytes(order))
+    reservation = server.memory.request(_count_bytes(order), session.user)
     try:
         async with server.versions.hold(versions):
-            await session.run_until_cancelled(order.id, reservation.wait())
+            await session.run_until_cancelled(order.id, _wait_for_room(session, order, reservation))
             missing = server.versions.list_missing(versions)
             await conversation.send(SendReply(id=order.id, missing=tuple(one.card_sha256 for one in missing)))
             for version in missing:
@@ -50,6 +53,19 @@ async def serve_prediction(session: Session, order: PredictOrder) -> None:
             await session.run_until_cancelled(order.id, _predict(session, order, pixels))
     finally:
         reservation.release()
+
+
+async def _wait_for_room(session: Session, order: PredictOrder, reservation: Reservation) -> None:
+    """Wait until the memory has room for an image, and tell the window that it waits."""
+    task = asyncio.create_task(reservation.wait())
+    try:
+        await asyncio.wait({task}, timeout=TELL_S)
+        if not task.done():
+            n_before = max(1, session.server.memory.n_waiting - 1)
+            await session.conversation.send(QueuedReply(id=order.id, place=n_before, seconds=None))
+        await task
+    finally:
+        task.cancel()
 
 
 def _refuse_bad_order(order: PredictOrder, server: ServerResources) -> None:

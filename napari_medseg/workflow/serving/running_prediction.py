@@ -2,17 +2,20 @@
 
 import asyncio
 import contextlib
+import logging
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
-from napari_medseg.core.errors import MedSegError, translate_errors
+from napari_medseg.core.errors import MedSegError, explain
 from napari_medseg.core.image import Image
 from napari_medseg.inference.engine.client import Engine
 from napari_medseg.inference.engine.interface import EngineUnavailable
 from napari_medseg.inference.events import PredictionEvent, PredictionProgress
 from napari_medseg.inference.remote.messages import PredictOrder, QueuedReply, RemoteRefused
 from napari_medseg.workflow.serving.session import Session
+
+logger = logging.getLogger(__name__)
 
 POLL_S = 0.02
 Told = QueuedReply | PredictionEvent
@@ -30,6 +33,26 @@ async def start_engines(engines: Sequence[Engine]) -> None:
         for engine in engines:
             engine.close()
         raise MedSegError("the prediction process cannot start. Run medseg doctor, or install the program again.")
+
+
+@contextlib.contextmanager
+def refuse_for_own_faults() -> Iterator[None]:
+    """Raise faults of this computer, such as a full disk, as `RemoteRefused`: then the window predicts itself.
+
+    The text names no path of this computer; its log does.
+    """
+    try:
+        yield
+    except MedSegError:
+        raise
+    except Exception as error:
+        if explain(error) is None:
+            raise
+        logger.error("an order was not served: %s: %s", type(error).__name__, error)
+        reason = (isinstance(error, OSError) and error.strerror) or type(error).__name__
+        raise RemoteRefused(
+            f"the server has a fault of its own ({reason}). Tell whoever keeps it: its log says more."
+        ) from error
 
 
 class RunningPrediction:
@@ -107,15 +130,15 @@ class RunningPrediction:
         """Run the prediction; called in a thread of its own."""
         last: Exception | None = None
         try:
-            versions, order = self._session.server.versions, self._order
-            events = engine.predict(
-                self._image,
-                versions.find_folder(order.version),
-                with_uncertainty_map=order.with_uncertainty_map,
-                roi_folder=None if order.roi_version is None else versions.find_folder(order.roi_version),
-                probabilities_file=self._probabilities_file,
-            )
-            with translate_errors():
+            with refuse_for_own_faults():
+                versions, order = self._session.server.versions, self._order
+                events = engine.predict(
+                    self._image,
+                    versions.find_folder(order.version),
+                    with_uncertainty_map=order.with_uncertainty_map,
+                    roi_folder=None if order.roi_version is None else versions.find_folder(order.roi_version),
+                    probabilities_file=self._probabilities_file,
+                )
                 for event in events:
                     if self._is_stopped or self._loop.is_closed():
                         break

@@ -6,18 +6,13 @@ Nothing that a connection sends is decoded before its token was found right: tha
 import asyncio
 import logging
 import secrets
-import shutil
-import ssl
-import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_medseg.core.errors import MedSegError, translate_errors
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.inference.engine.client import Engine
 from napari_medseg.inference.engine.protocol import CancelledReply, CancelRequest, ErrorReply
 from napari_medseg.inference.remote.connecting import make_quiet_logger, require_websockets
@@ -32,18 +27,14 @@ from napari_medseg.inference.remote.messages import (
     WireError,
 )
 from napari_medseg.inference.remote.payload import MAX_FRAME_BYTES
-from napari_medseg.inference.runtimes.runtime_names import RuntimeWish
-from napari_medseg.workflow.serving.fair_queue import FairQueue
 from napari_medseg.workflow.serving.handlers import HANDLERS
-from napari_medseg.workflow.serving.jobs import JobDesk
-from napari_medseg.workflow.serving.limits import ConnectionCount, MemoryBudget, OrderRate, ServerLimits
-from napari_medseg.workflow.serving.running_prediction import start_engines
-from napari_medseg.workflow.serving.session import ServerResources, Session
-from napari_medseg.workflow.serving.tokens import StoredToken, TokenFile
-from napari_medseg.workflow.serving.version_cache import VersionCache
+from napari_medseg.workflow.serving.limits import ConnectionCount
+from napari_medseg.workflow.serving.running_prediction import refuse_for_own_faults, start_engines
+from napari_medseg.workflow.serving.session import ServerResources, ServerSettings, Session, lock_folder, make_resources
+from napari_medseg.workflow.serving.tokens import StoredToken
 
 if TYPE_CHECKING:
-    from websockets.asyncio.server import ServerConnection
+    from websockets.asyncio.server import Server, ServerConnection
     from websockets.http11 import Request, Response
 
 logger = logging.getLogger(__name__)
@@ -51,40 +42,6 @@ logger = logging.getLogger(__name__)
 HOUSEKEEPING_S = 1.0
 """How often places are told, and tokens are looked at that were revoked meanwhile."""
 POLICY_VIOLATION = 1008
-
-
-@dataclass(frozen=True)
-class ServerSettings:
-    """Where a server listens, and what it uses.
-
-    Parameters
-    ----------
-    folder
-        For versions and unfinished things; no other server may use it.
-    tokens
-        The file of tokens.
-    devices
-        Such as ``cuda:0``; one engine is started for each. Empty text: the fastest one.
-    runtime
-        Of devices without a GPU, as a person asked for it.
-    python
-        Path of the Python interpreter that the engines run in.
-    tls
-        Certificate and key; `None` for an unencrypted connection.
-    takes_trainings
-        Whether windows may train, and adapt at Accept; else the server only predicts.
-    """
-
-    folder: Path
-    tokens: TokenFile
-    host: str = "127.0.0.1"
-    port: int = 0
-    devices: tuple[str, ...] = ("",)
-    runtime: RuntimeWish = "auto"
-    python: str = sys.executable
-    tls: ssl.SSLContext | None = None
-    takes_trainings: bool = True
-    limits: ServerLimits = field(default_factory=ServerLimits)
 
 
 class PredictionServer:
@@ -184,9 +141,10 @@ class PredictionServer:
             raise WireError("an order was expected")
         self.n_open_orders += 1
         try:
-            with translate_errors():
+            with refuse_for_own_faults():
                 self._resources.rate.count(session.user)
                 await handler(session, order)
+                self._resources.rate.forget_last(session.user)
         except OrderCancelled:
             await session.conversation.send(CancelledReply(id=order_id))
         except (LinkLost, WireError):
@@ -219,47 +177,58 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[PredictionServer
     Raises
     ------
     MedSegError
-        If websockets is missing, or an engine cannot start.
+        If websockets is missing, another server uses the folder, or an engine cannot start.
     OSError
         If the port is taken.
     """
     require_websockets()
+    with lock_folder(settings.folder):  # before anything in it is read as left by a server that was killed
+        engines = tuple(Engine(settings.python, device, settings.runtime) for device in settings.devices)
+        resources = make_resources(settings, engines)
+        server = PredictionServer(settings, resources)
+        house = asyncio.create_task(server.keep_house())
+        try:
+            async with _bind(server, settings) as listening:
+                server.port = next(iter(listening.sockets)).getsockname()[1]
+                await start_engines(engines)
+                if settings.takes_trainings:
+                    resources.start_jobs(settings.devices)
+                await listening.start_serving()
+                yield server
+        finally:
+            house.cancel()
+            await asyncio.to_thread(resources.close_jobs)
+            for engine in engines:
+                await asyncio.to_thread(engine.close)
+
+
+def _bind(server: PredictionServer, settings: ServerSettings) -> "AbstractAsyncContextManager[Server]":
+    """Return the context in which the port is taken; connections come in from `start_serving` on."""
     from websockets.asyncio.server import serve
     from websockets.typing import Subprotocol
 
     limits = settings.limits
-    engines = tuple(Engine(settings.python, device, settings.runtime) for device in settings.devices)
-    resources = make_resources(settings, engines)
-    server = PredictionServer(settings, resources)
-    await start_engines(engines)
-    house = asyncio.create_task(server.keep_house())
-    try:
-        async with serve(
-            server.serve,
-            settings.host,
-            settings.port,
-            ssl=settings.tls,
-            process_request=server.check_token,
-            create_connection=make_connection_class(server),
-            subprotocols=[Subprotocol(PROTOCOL)],
-            origins=[None],  # no page in a browser
-            compression=None,
-            server_header=None,
-            max_size=MAX_FRAME_BYTES,
-            max_queue=4,
-            open_timeout=limits.handshake_timeout_s,
-            ping_interval=limits.ping_s,
-            ping_timeout=limits.ping_s,
-            close_timeout=1.0,
-            logger=make_quiet_logger(),
-        ) as listening:
-            server.port = next(iter(listening.sockets)).getsockname()[1]
-            yield server
-    finally:
-        house.cancel()
-        await asyncio.to_thread(resources.close_jobs)
-        for engine in engines:
-            await asyncio.to_thread(engine.close)
+    return serve(
+        server.serve,
+        settings.host,
+        settings.port,
+        start_serving=False,
+        ssl=settings.tls,
+        ssl_handshake_timeout=None if settings.tls is None else limits.handshake_timeout_s,
+        process_request=server.check_token,
+        create_connection=make_connection_class(server),
+        subprotocols=[Subprotocol(PROTOCOL)],
+        origins=[None],  # no page in a browser
+        compression=None,
+        server_header=None,
+        max_size=MAX_FRAME_BYTES,
+        max_queue=4,
+        open_timeout=limits.handshake_timeout_s,
+        ping_interval=limits.ping_s,
+        ping_timeout=max(limits.ping_s, limits.frame_timeout_s),  # a ping waits behind a frame,
+        close_timeout=1.0,
+        logger=make_quiet_logger(),
+    )
 
 
 def make_connection_class(server: PredictionServer) -> "type[ServerConnection]":
@@ -276,24 +245,6 @@ def make_connection_class(server: PredictionServer) -> "type[ServerConnection]":
             server.forget(self)
 
     return CountedConnection
-
-
-def make_resources(settings: ServerSettings, engines: tuple[Engine, ...]) -> ServerResources:
-    """Make what all connections share; call it in the event loop."""
-    limits = settings.limits
-    resources = ServerResources(
-        folder=settings.folder,
-        limits=limits,
-        engines=engines,
-        queue=FairQueue(list(engines)),
-        versions=VersionCache(settings.folder / "versions", limits.max_cache_bytes, limits.max_version_bytes),
-        memory=MemoryBudget(limits.max_memory_bytes),
-        rate=OrderRate(limits.max_orders_per_minute),
-        jobs=JobDesk(settings.folder / "jobs", settings.devices, limits) if settings.takes_trainings else None,
-    )
-    shutil.rmtree(resources.work_folder, ignore_errors=True)  # what a server left that was killed
-    resources.work_folder.mkdir(parents=True)
-    return resources
 
 
 def _get_host(connection: "ServerConnection") -> str:

@@ -45,9 +45,9 @@ class DeskLink:
 class MirrorThread(threading.Thread):
     """The process of a mirror, in a thread; `exit_code` is `None` until it has ended."""
 
-    def __init__(self, folder: Path, link: DeskLink) -> None:
+    def __init__(self, folder: Path, link: DeskLink, ending: threading.Event | None = None) -> None:
         super().__init__(daemon=True)
-        self.mirror = RunMirror(folder, read_remote(folder).job, link)
+        self.mirror = RunMirror(folder, read_remote(folder).job, link, ending=ending)
         self.exit_code: int | None = None
         self.start()
 

@@ -1,5 +1,7 @@
 """A run that trains on a server looks here as if it trained here, whatever breaks on the way."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,10 +12,14 @@ from remote_phantoms import WEIGHTS, DeskLink, MirrorThread, events_of, remote_r
 from workflow_phantoms import write_version
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.records import Run, RunState
+from napari_medseg.inference.remote.messages import RemoteRefused
+from napari_medseg.workflow import run_control
 from napari_medseg.workflow.remote.mirror import RunMirror
+from napari_medseg.workflow.remote.process import end_on_signals
 from napari_medseg.workflow.remote.remote_run import read_remote, send_to_server
 from napari_medseg.workflow.remote.run_files import collect_training
-from napari_medseg.workflow.serving.job_calls import Discard, Fetch, Send, encode
+from napari_medseg.workflow.serving.job_calls import Control, Discard, Fetch, Send, encode
 from napari_medseg.workflow.serving.job_files import UserFiles, name_user_folder
 from napari_medseg.workflow.serving.jobs import JobDesk
 from napari_medseg.workflow.workspace import Workspace
@@ -261,6 +267,30 @@ def test_cancel_reaches_the_server_within_half_a_second(
     assert isinstance(events_of(folder)[-1], Failed)
 
 
+def test_the_end_of_this_computer_does_not_pause_the_run_at_the_server(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    folder, work, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"])
+    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", lambda work: process)
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)]
+    ending = end_on_signals()
+    try:
+        mirror = MirrorThread(folder, link, ending)
+        job = (name_user_folder("vera"), read_remote(folder).job)
+        wait_for(lambda: job in desk._runner._processes, 5)
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_for(lambda: mirror.exit_code is not None, 2)
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGUSR1), before, strict=True):
+            signal.signal(number, handler)
+    assert mirror.exit_code == EXIT_PAUSED
+    assert isinstance(events_of(folder)[-1], Paused), "it can be resumed"
+    assert not (work / PAUSE_FILE).exists()
+    assert not any(isinstance(call, Control) for call in link.calls)
+    process.kill()
+
+
 def test_a_card_of_another_version_or_task_is_refused(
     ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
 ) -> None:
@@ -275,6 +305,45 @@ def test_a_card_of_another_version_or_task_is_refused(
     with pytest.raises(MedSegError, match="not asked for"):
         RunMirror(folder, read_remote(folder).job, link).run()
     assert not (folder / "card.json").exists()
+
+
+def test_a_refusal_does_not_end_a_run_that_the_server_has_begun(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    folder, _, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
+    monkeypatch.setattr("napari_medseg.workflow.remote.mirror.REFUSED_RETRY_S", 0.1)
+    original, n_refused = link.call, 0
+
+    def call(message: bytes, payload: bytes = b"") -> tuple[bytes, bytes]:
+        nonlocal n_refused
+        if b'"fetch"' in message and n_refused < 3:
+            n_refused += 1
+            raise RemoteRefused("the certificate has expired")
+        return original(message, payload)
+
+    link.call = call
+    assert RunMirror(folder, read_remote(folder).job, link).run() == 0
+    assert isinstance(events_of(folder)[-1], Finished)
+    assert sum("certificate has expired" in getattr(event, "text", "") for event in events_of(folder)) == 1
+
+
+def test_a_refusal_before_the_run_was_sent_ends_it_and_it_can_be_resumed(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    folder, _, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
+
+    def refuse(message: bytes, payload: bytes = b"") -> tuple[bytes, bytes]:
+        raise RemoteRefused("the token is not accepted")
+
+    link.call = refuse
+    with pytest.raises(RemoteRefused, match="token"):
+        RunMirror(folder, read_remote(folder).job, link).run()
+    append_event(folder, Failed("the token is not accepted"))  # as the process does
+    (run,) = ws.project.read_records(Run)
+    ws.project.set_run_state(run, RunState.FAILED)
+    assert run_control.can_resume(ws, run)
+    (folder / CANCEL_FILE).touch()
+    assert not run_control.can_resume(ws, run)
 
 
 def test_a_job_that_the_server_lost_ends_the_run(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from napari_medseg.workflow.remote.remote_run import read_remote, send_to_server, use_own_settings
 from napari_medseg.workflow.remote.server_settings import (
     SERVER_FILE,
     ServerSettings,
@@ -37,11 +38,21 @@ def test_only_its_owner_may_read_the_token(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [SERVER_FILE]
 
 
-def test_the_variable_goes_before_the_file(tmp_path: Path) -> None:
+def test_the_variable_never_goes_to_the_chosen_server_instead_of_its_own_token(tmp_path: Path) -> None:
     write_server(tmp_path, SETTINGS)
+    assert read_server(tmp_path, {"MEDSEG_TOKEN": "of another server"}) == SETTINGS
+    write_server(tmp_path, SETTINGS.model_copy(update={"token": SecretStr("")}))
     found = read_server(tmp_path, {"MEDSEG_TOKEN": " other "})
     assert found is not None
     assert found.token.get_secret_value() == "other"
+
+
+def test_a_run_from_elsewhere_uses_the_settings_of_this_person(tmp_path: Path) -> None:
+    send_to_server(tmp_path, "wss://gpu.example.org", tmp_path / "of somebody else")
+    before = read_remote(tmp_path)
+    use_own_settings(tmp_path, tmp_path / "own")
+    expected = before.model_copy(update={"settings_folder": str(tmp_path / "own")})
+    assert read_remote(tmp_path) == expected
 
 
 @pytest.mark.parametrize("damage", [SECRET.encode(), b'{"address": "", "token": "medseg_0123456789ab_secret"}'])

@@ -33,7 +33,8 @@ from napari_medseg.inference.remote.payload import (
 )
 from napari_medseg.workflow.serving.fair_queue import FairQueue
 from napari_medseg.workflow.serving.limits import ServerLimits
-from napari_medseg.workflow.serving.server import PredictionServer, ServerSettings, run_server
+from napari_medseg.workflow.serving.server import PredictionServer, run_server
+from napari_medseg.workflow.serving.session import ServerSettings
 from napari_medseg.workflow.serving.tokens import TokenFile
 
 TIMEOUT_S = 20.0

@@ -128,7 +128,7 @@ def test_memory_is_given_in_order_and_comes_back() -> None:
         budget = MemoryBudget(100)
         with pytest.raises(RemoteRefused, match="the server"):
             budget.request(101)
-        first, large, small = budget.request(60), budget.request(80), budget.request(10)
+        first, large, small = budget.request(60, "anna"), budget.request(80, "bert"), budget.request(10, "carl")
         await first.wait()
         waiting = [asyncio.create_task(one.wait()) for one in (large, small)]
         await asyncio.sleep(0)

@@ -1,6 +1,7 @@
 """What a server keeps of jobs: within a quota, by content, and nothing that leads out of the folder of a job."""
 
 import hashlib
+import time
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, write_snapshot
 from napari_medseg.workflow.serving.job_calls import JobFile, Offer, encode
-from napari_medseg.workflow.serving.job_files import UserFiles, refuse_foreign_files, refuse_foreign_paths
+from napari_medseg.workflow.serving.job_files import JobRecord, UserFiles, refuse_foreign_files, refuse_foreign_paths
 from napari_medseg.workflow.serving.job_queue import QueuedJob, estimate_wait_s, order_fairly
 from napari_medseg.workflow.serving.jobs import JobDesk
 from training.adapt.request import AdaptRequest, write_request
@@ -24,8 +25,11 @@ def test_a_file_is_taken_part_by_part_and_only_with_its_hash(tmp_path: Path) -> 
     assert files.find_missing([good]) == {good.sha256: 0}
     files.receive(good, 0, b"pix")
     assert files.find_missing([good]) == {good.sha256: 3}, "it goes on where the link broke"
+    files.receive(good, 0, b"pix")
+    files.receive(good, 0, b"pi")
+    assert files.find_missing([good]) == {good.sha256: 3}, "what is sent again is not written again"
     with pytest.raises(MedSegError, match="3 of 6 bytes"):
-        files.receive(good, 0, b"pix")
+        files.receive(good, 4, b"ls")
     with pytest.raises(MedSegError, match="bytes on the server"):
         files.receive(good, 3, b"elsewhere")
     files.receive(good, 3, b"els")
@@ -47,6 +51,39 @@ def test_content_that_was_used_longest_ago_goes_first_and_what_does_not_fit_is_r
     assert not files.find_missing([file_of(b"b" * 40)])
     with pytest.raises(MedSegError, match="GB on the server"):
         files.make_room([file_of(b"d" * 101)])
+
+
+def keep(files: UserFiles, job: str, content: bytes, state: str) -> JobFile:
+    """Send a file for a job that is in a state."""
+    file = file_of(content)
+    files.write(job, JobRecord(purpose="train", files=(file,), state=state, made_at=time.time(), followed_at=0.0))
+    files.receive(file, 0, content)
+    if state != "receiving":
+        target = files.get_work_folder(job) / file.name
+        target.parent.mkdir(parents=True)
+        files._place(tmp := files.folder / "content" / file.sha256, target)
+        assert tmp.stat().st_nlink == 2
+    return file
+
+
+def test_a_file_with_two_names_is_counted_once_and_its_second_name_frees_nothing(tmp_path: Path) -> None:
+    files = UserFiles(tmp_path, 5000)
+    used = keep(files, "a", b"a" * 2000, "ended")
+    files.make_room([file_of(b"b" * 2000)])
+    with pytest.raises(MedSegError, match="GB on the server"):
+        files.make_room([file_of(b"c" * 4000)])
+    assert not files.find_missing([used]), "to delete it would not have made room"
+
+
+def test_what_arrives_for_one_run_is_not_deleted_for_another(tmp_path: Path) -> None:
+    files = UserFiles(tmp_path, 5000)
+    whole = keep(files, "a", b"a" * 2000, "receiving")
+    begun = file_of(b"b" * 1000)
+    files.write("b", JobRecord(purpose="train", files=(begun,), made_at=time.time(), followed_at=0.0))
+    files.receive(begun, 0, b"b" * 500)
+    with pytest.raises(MedSegError, match="GB on the server"):
+        files.make_room([file_of(b"c" * 4000)])
+    assert files.find_missing([whole, begun]) == {begun.sha256: 500}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What one user, or a slow client, may take of a server; others go on within a second."""
 
+import asyncio
 import contextlib
 import socket
 import time
@@ -10,13 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from served import QUICK, RawWindow, Served, last, make_image, run_served, write_version
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from napari_medseg.inference.remote.client import RemoteEngine
 from napari_medseg.inference.remote.messages import RemoteRefused
 from napari_medseg.inference.remote.payload import make_array_header
+from napari_medseg.workflow.serving.limits import MemoryBudget
 
 IMAGE = make_image(48, 40)
+TOO_LARGE = {"shape": [10_000, 10_000], "dtype": "<i2"}
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +114,46 @@ def test_a_half_sent_image_is_given_up(served: Served, anna: RemoteEngine, user:
     assert time.monotonic() - began < 2.5
 
 
+def test_an_image_in_crumbs_is_given_up(served: Served, anna: RemoteEngine, user: str, version: Path) -> None:
+    one = RawWindow(served.connect(user))
+    assert one.order(IMAGE, version)["kind"] == "send"
+    header, data = make_array_header("pixels", IMAGE.pixels)
+    one.send(header)
+    began = time.monotonic()
+    with contextlib.suppress(ConnectionClosed):
+        for start in range(0, 2000, 2):  # one pixel each 50 ms: no frame is late
+            one.send_chunk(data[start : start + 2], 2)
+            time.sleep(0.05)
+    assert time.monotonic() - began < 3.0
+
+
+def test_one_user_leaves_half_of_the_memory_to_others() -> None:
+    async def fill() -> None:
+        budget = MemoryBudget(100)
+        await budget.take(60, "vera")
+        second, other = (asyncio.create_task(budget.take(20, name)) for name in ("vera", "paul"))
+        await asyncio.wait_for(other, 1.0)
+        assert not second.done()
+        assert budget.n_waiting == 1
+        budget.give_back(60, "vera")
+        await asyncio.wait_for(second, 1.0)
+
+    asyncio.run(fill())
+
+
+def test_a_window_is_told_that_it_waits_for_room(
+    served: Served, user: str, version: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_medseg.workflow.serving.prediction.TELL_S", 0.05)
+    memory = served.server._resources.memory
+    asyncio.run_coroutine_threadsafe(memory.take(memory._total, "somebody else"), served.loop).result(5.0)
+    one = RawWindow(served.connect(user))
+    assert one.order(IMAGE, version)["kind"] == "queued"
+    served.loop.call_soon_threadsafe(memory.give_back, memory._total, "somebody else")
+    assert one.receive()["kind"] == "send"
+    one.connection.close()
+
+
 def test_who_does_not_read_the_result_is_given_up(served: Served, anna: RemoteEngine, user: str, version: Path) -> None:
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -130,7 +173,7 @@ def test_an_image_above_the_limit_is_refused_before_it_is_sent(
     served: Served, anna: RemoteEngine, user: str, version: Path
 ) -> None:
     one = RawWindow(served.connect(user))
-    answer = one.order(IMAGE, version, pixels={"shape": [10_000, 10_000], "dtype": "<i2"})
+    answer = one.order(IMAGE, version, pixels=TOO_LARGE)
     assert answer["kind"] == "refused"
     assert "200 MB; the server takes 40" in answer["text"]
     one.predict(IMAGE, version, 2)  # the connection can be used
@@ -150,10 +193,16 @@ def test_weights_above_the_limit_are_refused(served: Served, user: str, tmp_path
     engine.close()
 
 
-def test_a_user_has_a_number_of_orders_a_minute(served: Served, anna: RemoteEngine, user: str, version: Path) -> None:
+def test_a_user_has_a_number_of_orders_a_minute_that_lead_to_nothing(
+    served: Served, anna: RemoteEngine, user: str, version: Path
+) -> None:
     engine = served.make_engine(user)
-    for _ in range(8):
+    for _ in range(12):  # as a fast user does: one for each frame of a video
         last(engine.predict(IMAGE, version))
+    one = RawWindow(served.connect(user))
+    answers = [one.order(IMAGE, version, number, pixels=TOO_LARGE)["text"] for number in range(9)]
+    assert all("the server takes 40 at most" in text for text in answers[:8])
+    assert "at most 8 requests a minute" in answers[8]
     with pytest.raises(RemoteRefused, match="at most 8 requests a minute"):
         list(engine.predict(IMAGE, version))
     engine.close()

@@ -1,5 +1,6 @@
 """Predictions by a server: the same answers as of the local engine, in a fair order, whoever else misbehaves."""
 
+import errno
 import os
 import signal
 import threading
@@ -178,3 +179,20 @@ def test_a_crash_of_the_engine_does_not_end_the_server(served: Served, window: R
     with pytest.raises(RemoteRefused, match="ended unexpectedly"):
         list(events)
     assert last(window.predict(IMAGE, version)).labels.any()
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "No space left on device", "/srv/secret/x"), MemoryError()])
+@pytest.mark.parametrize("where", ["versions.list_missing", "engines"])
+def test_a_fault_of_the_server_is_no_fault_of_the_image(
+    served: Served, window: RemoteEngine, version: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception, where: str
+) -> None:
+    def fail(*_args: object, **_options: object) -> None:
+        raise fault
+
+    if where == "engines":
+        monkeypatch.setattr(served.server.engines[0], "predict", fail)
+    else:
+        monkeypatch.setattr(served.server._resources.versions, "list_missing", fail)
+    with pytest.raises(RemoteRefused, match="a fault of its own") as caught:  # then the window predicts itself
+        list(window.predict(make_image(8, 8), version))
+    assert "/srv" not in str(caught.value)

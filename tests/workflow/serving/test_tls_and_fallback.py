@@ -1,11 +1,13 @@
 """The channel: certificates; and what a window does while the server cannot be reached."""
 
 import shutil
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from napari_medseg.inference.remote.address import parse_address
 from napari_medseg.inference.remote.client import RemoteEngine
 from napari_medseg.inference.remote.fallback import FallbackEngine, open_engine
 from napari_medseg.inference.remote.messages import LinkLost, RemoteProblem
+from napari_medseg.workflow.serving.limits import ServerLimits
 from napari_medseg.workflow.serving.tokens import TokenFile
 
 IMAGE = make_image(48, 40)
@@ -41,7 +44,10 @@ def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
 def test_only_a_server_with_the_trusted_certificate_is_asked(tmp_path: Path, light_python: str, version: Path) -> None:
     cert, key = make_certificate(tmp_path, "right")
     other, _ = make_certificate(tmp_path, "wrong")
-    with run_served(tmp_path, light_python, tls=make_tls(cert, key)) as served:
+    limits = replace(ServerLimits(), handshake_timeout_s=1.0)
+    with ExitStack() as stack:
+        served = stack.enter_context(run_served(tmp_path, light_python, limits, tls=make_tls(cert, key)))
+        silent = stack.enter_context(socket.create_connection(("127.0.0.1", served.server.port), timeout=8.0))
         token = served.tokens.add("anna")
         assert served.uri.startswith("wss://")
         engine = served.make_engine(token, cert)
@@ -56,6 +62,7 @@ def test_only_a_server_with_the_trusted_certificate_is_asked(tmp_path: Path, lig
         with pytest.raises(RemoteProblem):
             list(plain.predict(IMAGE, version))
         plain.close()
+        assert silent.recv(1) == b"", "who does not begin with TLS is closed, too"
 
 
 def test_a_file_without_certificates_is_refused(tmp_path: Path) -> None:
