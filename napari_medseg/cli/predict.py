@@ -177,6 +177,7 @@ def _predict_here(
             written.errors.append(str(entry))
         else:
             written.entries.append(entry)
+    written.device = predictor.device_title  # another one if a GPU has failed
     return written
 
 

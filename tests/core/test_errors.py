@@ -69,11 +69,16 @@ def test_a_file_named_after_a_gpu_is_a_file() -> None:
     [
         ImportError("libtorch_cpu.so: failed to map segment from shared object"),
         ImportError("DLL load failed while importing _C: The specified module could not be found."),
-        ModuleNotFoundError("No module named 'torch'", name="torch"),
+        ModuleNotFoundError("No module named 'nibabel'", name="nibabel"),
     ],
 )
 def test_a_library_that_cannot_be_loaded_is_a_message(error: ImportError) -> None:
     assert re.search(r"a library cannot be loaded: .*install napari-medseg again", str(explain(error)))
+
+
+def test_a_computer_without_torch_is_told_what_predicts_and_trains() -> None:
+    text = str(explain(ModuleNotFoundError("No module named 'torch'", name="torch")))
+    assert re.search("torch is not installed here.*Choose a server .*or install it", text)
 
 
 def test_a_wrong_import_of_ours_is_a_fault_of_ours() -> None:

@@ -105,11 +105,6 @@ class WarmStarter:
         }
         return self._start(order, [options.get(name) for name in ("stdin", "stdout", "stderr")])
 
-    def run(self, command: Sequence[str], check: bool = False, **options: Any) -> subprocess.CompletedProcess[bytes]:
-        """Start a command and wait for its end."""
-        assert not check
-        return subprocess.CompletedProcess(command, self.popen(command, **options).wait())
-
     def close(self) -> None:
         """End the warm process; what it started goes on."""
         if self._channel is not None:
@@ -141,14 +136,13 @@ class WarmStarter:
 
 
 def start_trainings_with(starter: WarmStarter, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the program start its trainings, adaptations and rows of a benchmark with the warm process."""
+    """Let the program start its trainings and adaptations with the warm process."""
     from napari_medseg.workflow import run_control
     from napari_medseg.workflow.learning import learner
-    from training.benchmark import runner
 
-    stand_in = types.SimpleNamespace(**{**vars(subprocess), "Popen": starter.popen, "run": starter.run})
+    stand_in = types.SimpleNamespace(**{**vars(subprocess), "Popen": starter.popen})
     if sys.platform == "linux":
-        for module in (run_control, learner, runner):
+        for module in (run_control, learner):
             monkeypatch.setattr(module, "subprocess", stand_in)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict
 
-from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256
+from napari_medseg.core.atomic_io import atomic_write_text, compute_file_sha256, replace_file
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.snapshot import SNAPSHOT_FILE, read_snapshot
@@ -169,7 +169,7 @@ class UserFiles:
             if compute_file_sha256(part) != file.sha256:
                 part.unlink()
                 raise MedSegError(f"{file.name} was damaged on its way to the server. Send it again.")
-            os.replace(part, self._content / file.sha256)
+            replace_file(part, self._content / file.sha256)
 
     def lay_out(self, job: str, record: JobRecord) -> None:
         """Put the files of a job into its run folder, and refuse those that would read elsewhere.

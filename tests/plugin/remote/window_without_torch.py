@@ -48,7 +48,7 @@ def main(folder: Path, pictures: Path | None) -> None:
     driver.drop_files([min((PACKAGE_DIR / "samples").rglob("*.dcm"))])
     driver.wait_until("the labels", lambda: getattr(dock.case_controller.current, "labels_layer", None) is not None, 60)
     driver.process_events(0.5)
-    see("dropped", list(widget.messages.texts))
+    see("dropped", [text for text in widget.messages.texts if "now open with MedSeg" not in text])  # said once
     see("device", device.toolTip().replace("\n", " | "))
     device._fill_menu()
     see("menu", [action.text() for action in device._menu.actions()])
