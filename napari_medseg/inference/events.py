@@ -5,8 +5,8 @@ No torch here, because the window uses these types too.
 
 import logging
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +130,17 @@ class PredictionTimer:
     def make_progress(self, done: int, total: int, text: str) -> PredictionProgress:
         """Return the progress with the estimated remaining seconds."""
         return PredictionProgress(done, total, text, self.elapsed_seconds * (total - done) / done)
+
+
+def get_roi(
+    events: Iterable[PredictionEvent], task: str
+) -> Generator[PredictionProgress | PredictionNotice, None, NDArray[np.uint8 | np.uint16 | np.uint32]]:
+    """Return the labels of the prediction that finds the ROI; its progress says whose it is."""
+    for event in events:
+        if isinstance(event, PredictionResult):
+            return event.labels
+        if isinstance(event, PredictionProgress):
+            yield replace(event, text=f"{task}: {event.text}")
+        elif isinstance(event, PredictionNotice):
+            yield event
+    raise AssertionError("a prediction ends with its result")

@@ -33,13 +33,14 @@ from napari_medseg.inference.events import (
     PredictionProgress,
     PredictionTimer,
     get_result,
+    get_roi,
     make_notice,
 )
 from napari_medseg.inference.finishing.computed_planes import ComputedPlanes
 from napari_medseg.inference.out_of_domain.statistics import DomainStatistics, load_statistics
 from napari_medseg.inference.preprocess import PreparedImage, get_planes_shape, prepare
 from napari_medseg.inference.probabilities.recorder import record_probabilities
-from napari_medseg.inference.roi import Box, compute_roi_box, crop_image, get_roi
+from napari_medseg.inference.roi import Box, compute_roi_box, crop_image
 from napari_medseg.inference.runtimes.openvino_network import OpenVinoNetwork, PlaneNetwork
 from napari_medseg.inference.runtimes.plane_passes import PlanePasses
 from napari_medseg.inference.runtimes.prepared_batches import PreparedBatches

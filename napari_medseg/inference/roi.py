@@ -1,6 +1,5 @@
 """Region of interest (ROI): a box around another task's labels, such as the lungs for a model of lesions."""
 
-from collections.abc import Generator, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +9,6 @@ from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
 from napari_medseg.core.image import Image
-from napari_medseg.inference.events import PredictionEvent, PredictionNotice, PredictionProgress, PredictionResult
 
 Labels = NDArray[np.integer[Any]]
 Box = tuple[slice, slice]
@@ -55,20 +53,6 @@ def paste_into_image(part: NDArray[Any], shape: tuple[int, ...], box: Box | None
     whole = np.zeros(shape, part.dtype)
     whole[..., box[0], box[1]] = part.reshape(*shape[:-2], *part.shape[-2:])
     return whole
-
-
-def get_roi(
-    events: Iterable[PredictionEvent], task: str
-) -> Generator[PredictionProgress | PredictionNotice, None, NDArray[np.uint8 | np.uint16 | np.uint32]]:
-    """Return the labels of the prediction that finds the ROI; its progress says whose it is."""
-    for event in events:
-        if isinstance(event, PredictionResult):
-            return event.labels
-        if isinstance(event, PredictionProgress):
-            yield replace(event, text=f"{task}: {event.text}")
-        elif isinstance(event, PredictionNotice):
-            yield event
-    raise AssertionError("a prediction ends with its result")
 
 
 def drop_outside_roi(labels: Labels, roi: Labels, max_distance_mm: float, spacing_mm: tuple[float, ...] | None) -> None:

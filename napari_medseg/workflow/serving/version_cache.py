@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from napari_medseg.core.atomic_io import replace_file
 from napari_medseg.core.model_card import CARD_FILE
 from napari_medseg.inference.remote.conversation import Conversation
 from napari_medseg.inference.remote.messages import RemoteRefused, VersionSpec
@@ -87,7 +88,7 @@ class VersionCache:
                 await conversation.receive_file(file.path, beside / file.path, file.n_bytes, file.sha256)
             await asyncio.to_thread(check_received, version, beside)
             with contextlib.suppress(OSError):  # another window sent the same version meanwhile
-                beside.rename(self.find_folder(version))
+                replace_file(beside, self.find_folder(version))
         finally:
             shutil.rmtree(beside, ignore_errors=True)
         await asyncio.to_thread(self._evict)
