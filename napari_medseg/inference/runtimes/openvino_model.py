@@ -68,6 +68,7 @@ def convert_network(network: nn.Module, in_channels: int, with_features: bool) -
             # Of constants in the trace: the result is compared with torch afterwards. For good, because the filters
             # are those of all threads, and restoring them here could undo what another one sets meanwhile.
             warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
+            warnings.filterwarnings("ignore", message=".*torch.jit.trace.* is deprecated", category=FutureWarning)
             traced = torch.jit.trace(recorder or network, example, check_trace=False)  # type: ignore[no-untyped-call]
             return _convert_trace(traced, openvino.PartialShape([-1, in_channels, -1, -1]))
     except CONVERSION_FAILURES as error:
