@@ -1,6 +1,6 @@
 """Throughput of `medseg predict --workers 2` against two independent runs on one core each, and times of one task.
 
-python -m benchmarks.cluster [--series 16] [--slices 16] [--rounds 2] [--seconds 200] [--out FILE.json]
+python -m benchmarks.cluster [--series 6] [--slices 10] [--rounds 1] [--seconds 200] [--out FILE.json]
 
 Both predict the same CT series, made from the sample of the program with other noise, whole pipeline: reading NIfTI,
 network, postprocessing, NIfTI labels, records. They take turns in one run, because the machine may have other work.
@@ -151,9 +151,9 @@ def measure_task(path: Path) -> dict[str, float]:
 def main() -> None:
     """Measure, and print JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--series", type=int, default=16)
-    parser.add_argument("--slices", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--series", type=int, default=6)
+    parser.add_argument("--slices", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=200.0, help="no round begins that would end later")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
