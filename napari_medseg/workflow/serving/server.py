@@ -6,6 +6,7 @@ Nothing that a connection sends is decoded before its token was found right: tha
 import asyncio
 import logging
 import secrets
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
@@ -28,7 +29,7 @@ from napari_medseg.inference.remote.messages import (
 )
 from napari_medseg.inference.remote.payload import MAX_FRAME_BYTES
 from napari_medseg.workflow.serving.handlers import HANDLERS
-from napari_medseg.workflow.serving.limits import ConnectionCount
+from napari_medseg.workflow.serving.limits import ConnectionCount, UnprovenConnections, get_host
 from napari_medseg.workflow.serving.running_prediction import refuse_for_own_faults, start_engines
 from napari_medseg.workflow.serving.session import ServerResources, ServerSettings, Session, lock_folder, make_resources
 from napari_medseg.workflow.serving.tokens import StoredToken
@@ -42,6 +43,8 @@ logger = logging.getLogger(__name__)
 HOUSEKEEPING_S = 1.0
 """How often places are told, and tokens are looked at that were revoked meanwhile."""
 POLICY_VIOLATION = 1008
+BACKLOG = 1024
+"""Connections that the system holds until they are accepted: of a flood that is larger, a window tries again after 1 s."""
 
 
 class PredictionServer:
@@ -62,7 +65,7 @@ class PredictionServer:
         self._resources = resources
         self._counts = ConnectionCount(settings.limits)
         self._users: dict[ServerConnection, StoredToken] = {}
-        self._unproven: set[ServerConnection] = set()
+        self._unproven = UnprovenConnections(settings.limits.max_unproven)
         self.n_open_orders = 0
         self.port = settings.port
         self.engines = resources.engines
@@ -77,26 +80,23 @@ class PredictionServer:
         kind, _, text = request.headers.get("Authorization", "").partition(" ")
         token = self._settings.tokens.find_user(text) if kind == "Bearer" else None
         if token is None:
-            logger.warning("a connection from %s without a valid token was refused", _get_host(connection))
+            logger.warning("a connection from %s without a valid token was refused", get_host(connection.transport))
             return connection.respond(HTTPStatus.UNAUTHORIZED, "a valid token is needed\n")
         if not self._counts.may_enter(token.name):
             logger.warning("%s has too many connections, or all together", token.name)
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections\n")
         self._users[connection] = token
-        self._unproven.discard(connection)
+        self._unproven.leave(connection)
         self._counts.enter(token.name)
         return None
 
-    def admit(self, connection: "ServerConnection") -> None:
-        """Count a connection that has yet to show its token; it is closed if there are too many."""
-        if len(self._unproven) >= self._settings.limits.max_unproven:
-            connection.transport.abort()
-        else:
-            self._unproven.add(connection)
+    def admit(self, connection: "ServerConnection", line: asyncio.Transport) -> None:
+        """Count a connection that has read nothing yet; `line` is its TCP transport, below TLS."""
+        self._unproven.enter(connection, line)
 
     def forget(self, connection: "ServerConnection") -> None:
         """Count a connection that was closed no more."""
-        self._unproven.discard(connection)
+        self._unproven.leave(connection)
         if (token := self._users.pop(connection, None)) is not None:
             self._counts.leave(token.name)
 
@@ -213,10 +213,9 @@ def _bind(server: PredictionServer, settings: ServerSettings) -> "AbstractAsyncC
         settings.host,
         settings.port,
         start_serving=False,
-        ssl=settings.tls,
-        ssl_handshake_timeout=None if settings.tls is None else limits.handshake_timeout_s,
+        backlog=BACKLOG,
         process_request=server.check_token,
-        create_connection=make_connection_class(server),
+        create_connection=make_connection_class(server, settings.tls, limits.handshake_timeout_s),
         subprotocols=[Subprotocol(PROTOCOL)],
         origins=[None],  # no page in a browser
         compression=None,
@@ -231,22 +230,62 @@ def _bind(server: PredictionServer, settings: ServerSettings) -> "AbstractAsyncC
     )
 
 
-def make_connection_class(server: PredictionServer) -> "type[ServerConnection]":
-    """Return a class of connections that the server counts from their first byte to their last."""
+def make_connection_class(
+    server: PredictionServer, tls: ssl.SSLContext | None, handshake_timeout_s: float
+) -> "type[ServerConnection]":
+    """Return a class of connections that the server counts from their first moment to their last.
+
+    They encrypt themselves: if websockets did that, it would make a connection only after the TLS handshake, and who
+    never begins with that would be counted nowhere.
+    """
     from websockets.asyncio.server import ServerConnection
 
     class CountedConnection(ServerConnection):
+        _is_open = False
+        _early = b""
+        _encryption: asyncio.Task[None] | None = None
+
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            super().connection_made(transport)
-            server.admit(self)
+            assert isinstance(transport, asyncio.Transport)
+            server.admit(self, transport)
+            if tls is None:
+                self._open(transport)
+                return
+            transport.pause_reading()  # what the window sends is for TLS
+            self._encryption = self.loop.create_task(self._encrypt(transport, tls))
+
+        def data_received(self, data: bytes) -> None:
+            if self._is_open:
+                super().data_received(data)
+            else:  # it came together with the last part of the TLS handshake
+                self._early += data
+
+        def eof_received(self) -> None:
+            if self._is_open:
+                super().eof_received()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
+            if self._is_open:
+                super().connection_lost(exc)
             server.forget(self)
 
+        def _open(self, transport: asyncio.Transport) -> None:
+            self._is_open = True
+            super().connection_made(transport)
+            if self._early:
+                super().data_received(self._early)
+
+        async def _encrypt(self, line: asyncio.Transport, context: ssl.SSLContext) -> None:
+            try:
+                transport = await self.loop.start_tls(
+                    line, self, context, server_side=True, ssl_handshake_timeout=handshake_timeout_s
+                )
+            except OSError:  # no TLS, another one, or not in time
+                transport = None
+            if transport is None or transport.is_closing():
+                line.abort()
+                server.forget(self)
+            else:
+                self._open(transport)
+
     return CountedConnection
-
-
-def _get_host(connection: "ServerConnection") -> str:
-    address = connection.remote_address
-    return str(address[0]) if address else "an unknown address"
