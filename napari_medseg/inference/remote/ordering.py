@@ -16,6 +16,7 @@ from napari_medseg.inference.remote.best_effort_file import BestEffortFile
 from napari_medseg.inference.remote.conversation import Conversation, Message
 from napari_medseg.inference.remote.messages import (
     ArraySpec,
+    FileNotSent,
     LinkLost,
     PartReply,
     PredictOrder,
@@ -114,7 +115,7 @@ class RemotePrediction:
             await conversation.send(order)
             while not await self._take(conversation, order, await conversation.receive_message()):
                 pass
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, FileNotSent):
             await self._cancel(conversation)
             raise
         except WireError as error:

@@ -17,6 +17,8 @@ from napari_medseg.inference.events import (
     PredictionResult,
 )
 from napari_medseg.inference.remote.messages import (
+    FileNotSent,
+    LinkLost,
     PartReply,
     PredictOrder,
     QueuedReply,
@@ -46,10 +48,11 @@ async def serve_prediction(session: Session, order: PredictOrder) -> None:
             await session.run_until_cancelled(order.id, _wait_for_room(session, order, reservation))
             missing = server.versions.list_missing(versions)
             await conversation.send(SendReply(id=order.id, missing=tuple(one.card_sha256 for one in missing)))
-            for version in missing:
-                await server.versions.receive(conversation, version)
+            faults = [await server.versions.receive(conversation, version) for version in missing]
             server.versions.mark_used(versions)
             pixels = await conversation.receive_array("pixels", order.pixels)
+            for fault in filter(None, faults):
+                raise fault
             await session.run_until_cancelled(order.id, _predict(session, order, pixels))
     finally:
         reservation.release()
@@ -134,7 +137,10 @@ async def _send_result(session: Session, order: PredictOrder, result: Prediction
     for name, array in arrays.items():
         await session.conversation.send_array(name, array)
     if file is not None and n_bytes is not None:
-        await session.conversation.send_file("probabilities", file)
+        try:
+            await session.conversation.send_file("probabilities", file)
+        except FileNotSent as error:  # the window waits for the rest, so only a new connection helps
+            raise LinkLost(f"its result could not be sent: {error}") from error
     await session.conversation.send(
         ResultReply(
             id=order.id,
