@@ -18,7 +18,8 @@ from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.json_model import parse_json
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.window_requirements import can_compute, explain_no_computing
-from napari_medseg.workflow.remote.remote_run import MIRROR, is_remote, use_own_settings
+from napari_medseg.workflow.remote.remote_run import MIRROR, is_remote, read_remote, use_own_settings
+from napari_medseg.workflow.remote.untold import note_untold, tell_in_background
 from napari_medseg.workflow.run_outcome import RESUMED, drop_earlier_failures, find_final_event
 from napari_medseg.workflow.training_set import record_unread_corrections
 from napari_medseg.workflow.workspace import Workspace
@@ -129,6 +130,7 @@ def discard(ws: Workspace, run: Run) -> None:
     """
     if not can_resume(ws, run):
         raise MedSegError(f"the run {run.id} was neither paused nor interrupted, so there is nothing to discard.")
+    _tell_server_of_end(ws, run)
     ws.project.set_run_state(run, RunState.DISCARDED)
 
 
@@ -197,7 +199,18 @@ def _update_state(ws: Workspace, run: Run, alive: bool, heard: float = math.inf)
         case Paused() if not alive:
             ws.project.set_run_state(run, RunState.PAUSED)
         case None if not alive:
+            if is_cancelled(get_run_folder(ws, run)):
+                _tell_server_of_end(ws, run)
             ws.project.set_run_state(run, RunState.FAILED)
+
+
+def _tell_server_of_end(ws: Workspace, run: Run) -> None:
+    """Let the server of a run know that nobody wants it any more, now or as soon as it can be reached."""
+    folder = get_run_folder(ws, run)
+    if is_remote(folder):
+        use_own_settings(folder, ws.registry.user_dir)
+        note_untold(read_remote(folder), "cancel")
+        tell_in_background(ws.registry.user_dir)
 
 
 def _make_missing_failure(ws: Workspace, run: Run) -> list[Event]:
@@ -274,17 +287,22 @@ def is_alive(run_dir: Path, child: subprocess.Popen[bytes] | None) -> bool:
     """
     if (child is not None and child.poll() is None) or has_trainer(run_dir):
         return True
+    return child is None and find_process(run_dir) is not None
+
+
+def find_process(run_dir: Path) -> psutil.Process | None:
+    """Return the living process of a run by the id that it left in the folder, whoever started it."""
     path = run_dir / PROCESS_FILE
-    if child is not None or not path.exists():
-        return False
+    if not path.exists():
+        return None
     try:
         known = parse_json(read_file(path))
         process = psutil.Process(known["pid"])
         # The process id may have been reused by another process. The start time changes if the clock is set.
         same = abs(process.create_time() - known["started"]) < 1.0 or str(run_dir.absolute()) in process.cmdline()
-        return same and process.status() != psutil.STATUS_ZOMBIE
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except (psutil.Error, OSError, ValueError, LookupError, TypeError):  # no such process, or a damaged file
-        return False
+        return None
 
 
 def read_log_tail(run_dir: Path) -> str:

@@ -2,7 +2,8 @@
 
 The mirror sends what the run reads, writes events and log into the folder as they come, forwards the files `pause` and
 `cancel`, and puts the results there before it writes that the run has finished. If the link breaks, the run goes on at
-the server, and the mirror finds it again by the id in `remote.json`; so does the next mirror of the folder.
+the server, and the mirror finds it again by the id in `remote.json`; so does the next mirror of the folder. What a
+person decides meanwhile is told later, see `untold`.
 """
 
 import logging
@@ -18,8 +19,10 @@ from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.inference.remote.messages import LinkLost, RemoteRefused
 from napari_medseg.workflow.remote.link import JobLink, ask, describe_wait
 from napari_medseg.workflow.remote.mirrored import count_events, count_lines, get_key
+from napari_medseg.workflow.remote.remote_run import read_remote
 from napari_medseg.workflow.remote.results import fetch_results
 from napari_medseg.workflow.remote.run_files import collect_adaptation, collect_training
+from napari_medseg.workflow.remote.untold import note_untold
 from napari_medseg.workflow.remote.upload import Upload
 from napari_medseg.workflow.serving.job_calls import (
     Begin,
@@ -100,6 +103,7 @@ class RunMirror:
         self._last: Event | None = None
         self._told = ""
         self._sent_controls: dict[str, bool] = {}
+        self._is_lost = False
 
     def run(self) -> int:
         """Mirror until the job has ended; return the exit code of the same run on this computer.
@@ -233,12 +237,22 @@ class RunMirror:
     def _end_alone(self, reason: str) -> int:
         if self._ending.is_set():
             self._tell("this computer does not follow the run any more; what the server has begun goes on there")
+        elif self._purpose == "train":
+            self._leave_decision()
         if self._purpose == "train" and (self._ending.is_set() or is_paused(self._folder)):
             append_event(self._folder, Paused(0, 0, 0.0))
             return EXIT_PAUSED
         if self._purpose == "train":
             append_event(self._folder, Failed(reason))
         return 1
+
+    def _leave_decision(self) -> None:
+        """Let the server know that the person cancelled or paused the run, as soon as it can be reached."""
+        if is_cancelled(self._folder) and not self._is_lost:
+            self.discard()
+        elif is_cancelled(self._folder) or is_paused(self._folder):
+            note_untold(read_remote(self._folder), "cancel" if is_cancelled(self._folder) else "pause")
+            self._tell("the server will be told when it can be reached again")
 
     def _reach(self, action: Callable[[], T]) -> T:
         """Do something with the server; while it cannot be reached, say so and try again.
@@ -254,11 +268,12 @@ class RunMirror:
                 is_refused = isinstance(error, RemoteRefused)
                 if is_refused and not (self._has_begun and self._purpose == "train"):
                     raise
-                lost_at = time.monotonic() if lost_at is None else lost_at
+                lost_at, self._is_lost = time.monotonic() if lost_at is None else lost_at, True
                 what = "refuses to be asked" if is_refused else "cannot be reached"
                 self._tell(f"the server {what} ({get_reason(error)}); what runs there goes on")
                 self._wait(REFUSED_RETRY_S if is_refused else RETRY_S, lost_at)
             else:
+                self._is_lost = False
                 if lost_at is not None:
                     self._tell("the server is back")
                 return done

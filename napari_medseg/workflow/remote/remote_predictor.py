@@ -16,6 +16,7 @@ from napari_medseg.inference.remote.client import RemoteEngine
 from napari_medseg.inference.remote.connecting import require_websockets
 from napari_medseg.workflow.remote.server_link import get_address
 from napari_medseg.workflow.remote.server_settings import ServerSettings, read_server, read_token_variable
+from napari_medseg.workflow.remote.untold import tell_in_background
 
 REMOTE = "remote"
 """As a device: the server that was chosen in the window."""
@@ -78,5 +79,6 @@ def load_remote_predictor(models: ModelRegistry, model: str, device: str) -> Rem
         settings = (settings or ServerSettings(address=device)).model_copy(update={"token": SecretStr(token)})
     if settings is None or not settings.token.get_secret_value():
         raise MedSegError(f"a token is needed for {device}. Put it into the variable MEDSEG_TOKEN.")
+    tell_in_background(models.user_dir, settings)
     card = models.get_card(model)
     return RemotePredictor(models.get_folder(model), models.find_roi_folder(card), settings)

@@ -8,7 +8,16 @@ import time
 from pathlib import Path
 
 import pytest
-from remote_phantoms import WEIGHTS, DeskLink, MirrorThread, events_of, remote_run, wait_for
+from remote_phantoms import (
+    WEIGHTS,
+    DeskLink,
+    MirrorThread,
+    events_of,
+    find_work,
+    remote_run,
+    train_epochs,
+    wait_for,
+)
 from workflow_phantoms import write_version
 
 from napari_medseg.core.errors import MedSegError
@@ -20,7 +29,7 @@ from napari_medseg.workflow.remote.process import end_on_signals
 from napari_medseg.workflow.remote.remote_run import read_remote, send_to_server
 from napari_medseg.workflow.remote.run_files import collect_training
 from napari_medseg.workflow.serving.job_calls import Control, Discard, Fetch, Send, encode
-from napari_medseg.workflow.serving.job_files import UserFiles, name_user_folder
+from napari_medseg.workflow.serving.job_files import name_user_folder
 from napari_medseg.workflow.serving.jobs import JobDesk
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import (
@@ -37,35 +46,10 @@ from training.run_folder import (
 )
 
 
-def find_work(tmp_path: Path, folder: Path, user: str = "vera") -> Path:
-    files = UserFiles(tmp_path / "server" / name_user_folder(user), 0)
-    return files.get_work_folder(read_remote(folder).job)
-
-
-TRAINER = """
-import sys, time
-from pathlib import Path
-from training.run_folder import *
-work = Path(sys.argv[1])
-with hold_trainer_lock(work):
-    done = sum(isinstance(event, EpochEnded) for event, _ in read_events(work))
-    if not done:
-        append_event(work, Started(2, 0, 1, 0, "cpu", 600.0, time.time()))
-    for epoch in range(done + 1, 10_000):
-        append_event(work, EpochEnded(epoch, 10_000, 0.5, 0.5, True, 1.0, 1.0))
-        print("epoch", epoch, flush=True)
-        time.sleep(0.05)
-        if is_cancelled(work):
-            break
-    append_event(work, Finished(1, 0.9, True, 3.0))
-"""
-"""Writes what a training run writes, without torch: an epoch takes 50 ms, until it is cancelled."""
-
-
 def test_a_run_survives_a_cut_link_and_a_new_server(
     ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", _train_epochs)
+    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", train_epochs)
     folder = remote_run(ws, monkeypatch)
     first = JobDesk(tmp_path / "server")
     link = DeskLink(first)
@@ -93,7 +77,7 @@ def test_a_run_survives_a_cut_link_and_a_new_server(
 def test_a_mirror_goes_on_where_an_earlier_one_was_killed(
     ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
 ) -> None:
-    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", _train_epochs)
+    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", train_epochs)
     folder, link = remote_run(ws, monkeypatch), DeskLink(desk)
     killed = MirrorThread(folder, link)
 
@@ -115,13 +99,7 @@ def test_a_mirror_goes_on_where_an_earlier_one_was_killed(
     logged = [line for line in (folder / "log.txt").read_text().splitlines() if line.startswith("epoch")]
     assert logged == [f"epoch {number}" for number in range(1, len(logged) + 1)]
     assert mirror.exit_code == 0
-    assert not find_work(tmp_path, folder).exists(), "a job is deleted after it was fetched"
-
-
-def _train_epochs(work: Path) -> subprocess.Popen[bytes]:
-    write_version(work, version=2, weights=WEIGHTS, parent="lungs-unet@1")
-    log = (work / "log.txt").open("ab")
-    return subprocess.Popen([sys.executable, "-c", TRAINER, str(work)], stdout=log, stderr=log)
+    assert not find_work(tmp_path / "server", folder).exists(), "a job is deleted after it was fetched"
 
 
 def test_what_is_sent_names_no_one_and_no_folder_of_this_computer(
@@ -145,7 +123,7 @@ def lay_out_ended_job(
     """A run whose training at the server has ended; the process did nothing but what this function writes."""
     folder, link = remote_run(ws, monkeypatch), DeskLink(desk)
     monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", _train_at_once)
-    return folder, find_work(tmp_path, folder), link
+    return folder, find_work(tmp_path / "server", folder), link
 
 
 def _train_at_once(work: Path) -> subprocess.Popen[bytes]:
@@ -349,7 +327,7 @@ def test_a_refusal_before_the_run_was_sent_ends_it_and_it_can_be_resumed(
 def test_a_job_that_the_server_lost_ends_the_run(
     ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
 ) -> None:
-    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", _train_epochs)
+    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", train_epochs)
     folder, link = remote_run(ws, monkeypatch), DeskLink(desk)
     mirror = MirrorThread(folder, link)
     wait_for(lambda: any(isinstance(event, EpochEnded) for event in events_of(folder)), 30)
