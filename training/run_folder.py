@@ -50,6 +50,7 @@ BEST_FILE = "best.safetensors"
 CYCLE_PATTERN = "cycle-*.safetensors"  # weights at the ends of cycles
 
 REPORT_FILE = "report.html"
+REPORT_DATA_FILE = "report.json"  # what the report shows
 EVALUATION_TABLE_FILE = "evaluation.csv"
 EVALUATION_FILE = "evaluation.json"
 EVALUATION_REPORT_FILE = "evaluation.html"

@@ -22,20 +22,23 @@ from workflow_phantoms import write_version
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Run, RunState
+from napari_medseg.core.snapshot import SNAPSHOT_FILE, read_snapshot
 from napari_medseg.inference.remote.messages import RemoteRefused
 from napari_medseg.workflow import run_control
 from napari_medseg.workflow.remote.mirror import RunMirror
 from napari_medseg.workflow.remote.process import end_on_signals
 from napari_medseg.workflow.remote.remote_run import read_remote, send_to_server
 from napari_medseg.workflow.remote.run_files import collect_training
-from napari_medseg.workflow.serving.job_calls import Control, Discard, Fetch, Send, encode
+from napari_medseg.workflow.serving.job_calls import Control, Discard, Fetch, Offer, Send, encode
 from napari_medseg.workflow.serving.job_files import name_user_folder
 from napari_medseg.workflow.serving.jobs import JobDesk
 from napari_medseg.workflow.workspace import Workspace
+from training.recipe import read_recipe, update_recipe, write_recipe
 from training.run_folder import (
     CANCEL_FILE,
     EXIT_PAUSED,
     PAUSE_FILE,
+    RECIPE_FILE,
     EpochEnded,
     Failed,
     Finished,
@@ -160,6 +163,25 @@ def test_a_result_with_another_hash_is_refused_and_nothing_of_it_is_used(
     assert not any(isinstance(event, Finished) for event in events_of(folder))
 
 
+def test_no_page_of_a_server_is_taken_and_no_report_that_would_do_more_than_show(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    folder, work, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
+
+    def train(at: Path) -> subprocess.Popen[bytes]:
+        (at / "report.html").write_text("<script>alert(1)</script>")
+        (at / "report.json").write_text('{"model": "<script>"}')
+        return _train_at_once(at)
+
+    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", train)
+    with pytest.raises(MedSegError, match=r"report\.json is not the content of a report"):
+        RunMirror(folder, read_remote(folder).job, link).run()
+    assert not (folder / "model.safetensors").exists(), "nothing of it is used"
+    (work / "report.json").unlink()
+    assert RunMirror(folder, read_remote(folder).job, link).run() == 0
+    assert not (folder / "report.html").exists()
+
+
 def test_weights_that_are_no_safetensors_are_refused(
     ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
 ) -> None:
@@ -203,6 +225,36 @@ def test_a_second_run_sends_only_what_the_server_lacks(
     assert RunMirror(folder, read_remote(folder).job, link).run() == 0
     assert n_first > 5
     assert sum(isinstance(call, Send) for call in link.calls) == 0
+
+
+@pytest.mark.parametrize("way", ["an absolute path", "a path upwards", "a link in the project"])
+def test_a_run_folder_from_elsewhere_sends_no_file_of_this_computer(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk, way: str
+) -> None:
+    folder, _, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
+    secret = tmp_path / "secret.txt"
+    secret.write_text("the key of somebody")
+    named = {"an absolute path": str(secret), "a path upwards": "../../../secret.txt"}.get(way, "../../images/a.tif")
+    if way == "a link in the project":
+        (ws.project.folder / "images" / "a.tif").symlink_to(secret)
+    snapshot = read_snapshot(folder / SNAPSHOT_FILE)
+    items = (snapshot.items[0].model_copy(update={"labels": named}), *snapshot.items[1:])
+    (folder / SNAPSHOT_FILE).write_text(snapshot.model_copy(update={"items": items}).model_dump_json())
+    with pytest.raises(MedSegError, match="neither in the project nor one of your models"):
+        RunMirror(folder, read_remote(folder).job, link).run()
+    assert not any(isinstance(call, Offer | Send) for call in link.calls)
+
+
+@pytest.mark.parametrize("named", ["base", "compare_with"])
+def test_only_models_of_this_person_are_sent(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    folder = remote_run(ws, monkeypatch, n_cases=1)
+    write_version(tmp_path / "elsewhere" / "1", version=1, weights=WEIGHTS)
+    recipe = read_recipe(folder / RECIPE_FILE)
+    write_recipe(update_recipe(recipe, {"run": {named: str(tmp_path / "elsewhere" / "1")}}), folder / RECIPE_FILE)
+    with pytest.raises(MedSegError, match="neither in the project nor one of your models"):
+        collect_training(folder)
 
 
 def test_a_run_that_waits_says_its_place_and_can_be_cancelled_or_paused(
