@@ -1,7 +1,7 @@
 """What `report.html` of a run shows, as plain data in `report.json`, and the page that is made of it. No torch here.
 
-A run on a server sends the data and no page: a page could hold scripts, and pictures that tell others when it is opened.
-Of data that were checked, the template makes a page with neither.
+A run on a server sends the data and no page: a page could hold scripts, and pictures that tell others when it is
+opened. Of data that were checked, the template makes a page with neither.
 """
 
 from collections.abc import Sequence

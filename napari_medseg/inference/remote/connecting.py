@@ -144,5 +144,7 @@ def _explain_status(address: ServerAddress, status: int) -> Exception:
 
 def _explain_failure(error: Exception) -> str:
     """Return why there is no connection, without the words of asyncio."""
+    if isinstance(error, TimeoutError):
+        return "it does not answer"
     reason = get_reason(error)
     return "no server answers at this address and port" if "Connect call failed" in reason else reason

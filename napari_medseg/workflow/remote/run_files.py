@@ -157,10 +157,12 @@ def _list_roots(folder: Path) -> tuple[Path, ...]:
 def _collect_start(run_dir: Path, found: RunFiles) -> bytes:
     plan = read_start_plan(run_dir)
     weights = Path(plan.encoder_weights)
-    is_file = weights.suffix == ".safetensors"
+    encoder = plan.encoder_weights
+    if weights.suffix == ".safetensors":
+        encoder = found.add_weights("versions/encoder.safetensors", weights)
     changes = {
         "weights_from": plan.weights_from and found.add_version("donor", run_dir / plan.weights_from),
-        "encoder_weights": found.add_weights("versions/encoder.safetensors", weights) if is_file else plan.encoder_weights,
+        "encoder_weights": encoder,
         "registry": "",
     }
     return plan.model_copy(update=changes).model_dump_json(indent=2).encode()

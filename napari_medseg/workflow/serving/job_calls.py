@@ -33,8 +33,8 @@ RESULTS = {
     ),
     "adapt": (LEARNT_CASES_FILE, DOMAIN_FILE, WEIGHTS_FILE, CARD_FILE, RESULT_FILE),
 }
-"""Files that a user gets back, the one that makes the others valid last. Checkpoints stay on the server, and so does the
-page of the report: the user's computer makes its own of the data."""
+"""Files that a user gets back, the one that makes the others valid last. Checkpoints stay on the server, and so does
+the page of the report: the user's computer makes its own of the data."""
 
 
 class _Message(BaseModel):

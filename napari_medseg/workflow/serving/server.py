@@ -4,6 +4,7 @@ Nothing that a connection sends is decoded before its token was found right: tha
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import ssl
@@ -11,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.inference.engine.client import Engine
@@ -44,7 +45,7 @@ HOUSEKEEPING_S = 1.0
 """How often places are told, and tokens are looked at that were revoked meanwhile."""
 POLICY_VIOLATION = 1008
 BACKLOG = 1024
-"""Connections that the system holds until they are accepted: of a flood that is larger, a window tries again after 1 s."""
+"""Connections that the system holds until they are accepted. If a flood fills that, a window tries again after 1 s."""
 
 
 class PredictionServer:
@@ -241,51 +242,55 @@ def make_connection_class(
     from websockets.asyncio.server import ServerConnection
 
     class CountedConnection(ServerConnection):
-        _is_open = False
-        _early = b""
-        _encryption: asyncio.Task[None] | None = None
-
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            assert isinstance(transport, asyncio.Transport)
-            server.admit(self, transport)
+            line = cast(asyncio.Transport, transport)
+            server.admit(self, line)
             if tls is None:
-                self._open(transport)
+                super().connection_made(line)
                 return
-            transport.pause_reading()  # what the window sends is for TLS
-            self._encryption = self.loop.create_task(self._encrypt(transport, tls))
-
-        def data_received(self, data: bytes) -> None:
-            if self._is_open:
-                super().data_received(data)
-            else:  # it came together with the last part of the TLS handshake
-                self._early += data
-
-        def eof_received(self) -> None:
-            if self._is_open:
-                super().eof_received()
+            line.pause_reading()  # what the window sends is for TLS
+            line.set_protocol(door := TlsDoor())
+            self._encryption = self.loop.create_task(self._encrypt(line, door, tls))
 
         def connection_lost(self, exc: Exception | None) -> None:
-            if self._is_open:
-                super().connection_lost(exc)
+            super().connection_lost(exc)
             server.forget(self)
 
-        def _open(self, transport: asyncio.Transport) -> None:
-            self._is_open = True
-            super().connection_made(transport)
-            if self._early:
-                super().data_received(self._early)
-
-        async def _encrypt(self, line: asyncio.Transport, context: ssl.SSLContext) -> None:
-            try:
-                transport = await self.loop.start_tls(
-                    line, self, context, server_side=True, ssl_handshake_timeout=handshake_timeout_s
-                )
-            except OSError:  # no TLS, another one, or not in time
-                transport = None
-            if transport is None or transport.is_closing():
-                line.abort()
+        async def _encrypt(self, line: asyncio.Transport, door: TlsDoor, context: ssl.SSLContext) -> None:
+            transport = await door.encrypt(line, context, handshake_timeout_s)
+            if transport is None:
                 server.forget(self)
-            else:
-                self._open(transport)
+                return
+            transport.set_protocol(self)
+            super().connection_made(transport)
+            if door.early:
+                self.data_received(door.early)
 
     return CountedConnection
+
+
+class TlsDoor(asyncio.Protocol):
+    """Stands for a connection until its TLS handshake is done; `early` is what came together with its last part."""
+
+    def __init__(self) -> None:
+        self.early = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what the connection is to receive."""
+        self.early += data
+
+    async def encrypt(
+        self, line: asyncio.Transport, tls: ssl.SSLContext, handshake_timeout_s: float
+    ) -> asyncio.Transport | None:
+        """Return the encrypted transport; `None` if the other end begins no TLS, another one, or is too slow."""
+        transport = None
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):
+            if not line.is_closing():
+                transport = await loop.start_tls(
+                    line, self, tls, server_side=True, ssl_handshake_timeout=handshake_timeout_s
+                )
+        if transport is None or transport.is_closing():
+            line.abort()
+            return None
+        return transport

@@ -6,7 +6,7 @@ import threading
 
 
 class Cable:
-    """Forwards TCP connections of `port` to a server; while it is cut, it takes none, and those that were are broken."""
+    """Forwards TCP connections of `port` to a server; while it is cut, it takes none, and all that were are broken."""
 
     def __init__(self, server_port: int) -> None:
         self._server_port = server_port
