@@ -98,7 +98,7 @@ async def _connect(address: ServerAddress, token: str) -> "ClientConnection":
     except ssl.SSLCertVerificationError as error:
         raise RemoteRefused(
             f"the certificate of {address.host} is not trusted ({error.verify_message}). Ask who runs the server for "
-            "its certificate file and choose it with the address."
+            "its certificate file and choose it with the address; for a command, name it in the variable SSL_CERT_FILE."
         ) from error
     except (OSError, TimeoutError, InvalidMessage) as error:
         raise LinkLost(f"{name} cannot be reached: {_explain_failure(error)}") from error

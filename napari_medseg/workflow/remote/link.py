@@ -39,6 +39,7 @@ class JobLink(Protocol):
 
 
 A = TypeVar("A", bound=Answer)
+WAITING = "the run waits for the server"
 
 
 def ask(link: JobLink, call: Call, kind: type[A], payload: bytes = b"") -> tuple[A, bytes]:
@@ -74,8 +75,8 @@ def fetch_part(link: JobLink, job: str, name: str, offset: int) -> bytes:
 def describe_wait(status: JobStatus) -> str:
     """Return how long a run waits, in steps that do not change at each call."""
     if status.wait_s is None:
-        return f"the run waits for the server: place {status.place} in the queue"
-    return f"the run waits for the server: place {status.place} in the queue, about {_round_up(status.wait_s)}"
+        return f"{WAITING}: place {status.place}"
+    return f"{WAITING}: place {status.place}, about {_round_up(status.wait_s)}"
 
 
 def _round_up(seconds: float) -> str:

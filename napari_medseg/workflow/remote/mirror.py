@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from napari_medseg.core.errors import MedSegError, get_reason
+from napari_medseg.core.model_card import CARD_FILE
 from napari_medseg.inference.remote.messages import LinkLost, RemoteRefused
-from napari_medseg.workflow.remote.link import JobLink, ask, describe_wait
+from napari_medseg.workflow.remote.link import WAITING, JobLink, ask, describe_wait
 from napari_medseg.workflow.remote.mirrored import count_events, count_lines, get_key
 from napari_medseg.workflow.remote.remote_run import read_remote
 from napari_medseg.workflow.remote.results import fetch_results
@@ -175,6 +176,8 @@ class RunMirror:
             self._take_event(line, status.server_time)
         if status.state == "waiting" and self._purpose == "train":
             self._tell(describe_wait(status))
+        elif status.state == "running" and self._told.startswith(WAITING):
+            self._tell("the server has begun the run")
         return status
 
     def _is_read(self, status: JobStatus) -> bool:
@@ -218,12 +221,17 @@ class RunMirror:
                 self._sent_controls[name] = is_there
 
     def _end(self, status: JobStatus) -> int:
+        names = {file.name for file in status.results}
+        if isinstance(self._last, Finished) and self._purpose == "train" and CARD_FILE not in names:
+            append_event(self._folder, Failed("the server has no model of the finished run any more. Train again."))
+            self.discard()
+            return 1
         if self._purpose == "adapt" or isinstance(self._last, Finished):
             self._reach(lambda: fetch_results(self._link, self._job, self._purpose, status.results, self._folder))
             if isinstance(self._last, Finished):
                 append_event(self._folder, self._last)
             self.discard()
-            return 0 if status.results else 1
+            return 0 if names else 1
         if isinstance(self._last, Paused) or "paused" in status.problem:
             if not isinstance(self._last, Paused):
                 append_event(self._folder, Paused(0, 0, 0.0))

@@ -182,6 +182,25 @@ def test_no_page_of_a_server_is_taken_and_no_report_that_would_do_more_than_show
     assert not (folder / "report.html").exists()
 
 
+def test_a_finished_run_whose_model_is_gone_has_failed_and_can_be_trained_again(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    folder, work, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
+
+    def train(at: Path) -> subprocess.Popen[bytes]:
+        process = _train_at_once(at)
+        for name in ("card.json", "model.safetensors"):
+            (at / name).unlink()
+        return process
+
+    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", train)
+    assert RunMirror(folder, read_remote(folder).job, link).run() == 1
+    last = events_of(folder)[-1]
+    assert isinstance(last, Failed)
+    assert "no model of the finished run" in last.message
+    assert not work.exists()
+
+
 def test_weights_that_are_no_safetensors_are_refused(
     ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
 ) -> None:
