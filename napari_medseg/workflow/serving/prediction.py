@@ -1,7 +1,6 @@
 """Serves a `PredictOrder`: receives what is missing, waits for the turn, and sends labels as they are made."""
 
 import asyncio
-import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,6 @@ from napari_medseg.workflow.serving.running_prediction import RunningPrediction,
 from napari_medseg.workflow.serving.session import ServerResources, Session
 
 TELL_S = 1.0
-_numbers = itertools.count()
 
 
 async def serve_prediction(session: Session, order: PredictOrder) -> None:
@@ -99,7 +97,7 @@ async def _predict(session: Session, order: PredictOrder, pixels: NDArray[Any]) 
     )
     file = None
     if order.with_probabilities:
-        file = session.server.work_folder / f"probabilities-{next(_numbers)}"
+        file = session.server.work_folder / f"probabilities-{next(session.server.numbers)}"
     running = RunningPrediction(session, order, image, file)
     try:
         async for event in running.events():
