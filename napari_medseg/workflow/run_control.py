@@ -207,9 +207,14 @@ def _update_state(ws: Workspace, run: Run, alive: bool, heard: float = math.inf)
 def _tell_server_of_end(ws: Workspace, run: Run) -> None:
     """Let the server of a run know that nobody wants it any more, now or as soon as it can be reached."""
     folder = get_run_folder(ws, run)
-    if is_remote(folder):
+    if not is_remote(folder):
+        return
+    try:
         use_own_settings(folder, ws.registry.user_dir)
         note_untold(read_remote(folder), "cancel")
+    except (MedSegError, OSError) as error:  # the run ends here all the same
+        logger.warning("the server of the run %s is not told that it has ended: %s", run.id, get_reason(error))
+    else:
         tell_in_background(ws.registry.user_dir)
 
 

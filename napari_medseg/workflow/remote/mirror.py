@@ -258,7 +258,7 @@ class RunMirror:
         """Let the server know that the person cancelled or paused the run, as soon as it can be reached."""
         if is_cancelled(self._folder) and not self._is_lost:
             self.discard()
-        elif is_cancelled(self._folder) or is_paused(self._folder):
+        elif is_cancelled(self._folder) or (is_paused(self._folder) and self._has_begun):
             note_untold(read_remote(self._folder), "cancel" if is_cancelled(self._folder) else "pause")
             self._tell("the server will be told when it can be reached again")
 
