@@ -18,9 +18,9 @@ from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.json_model import parse_json
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.window_requirements import can_compute, explain_no_computing
-from napari_medseg.workflow.remote.remote_run import MIRROR, is_remote, read_remote, use_own_settings
-from napari_medseg.workflow.remote.untold import note_untold, tell_in_background
-from napari_medseg.workflow.run_outcome import RESUMED, drop_earlier_failures, find_final_event
+from napari_medseg.workflow.remote.remote_run import MIRROR, is_remote, use_own_settings
+from napari_medseg.workflow.remote.untold import end_at_server
+from napari_medseg.workflow.run_outcome import RESUMED, drop_earlier_failures, find_final_event, read_log_tail
 from napari_medseg.workflow.training_set import record_unread_corrections
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import (
@@ -130,7 +130,7 @@ def discard(ws: Workspace, run: Run) -> None:
     """
     if not can_resume(ws, run):
         raise MedSegError(f"the run {run.id} was neither paused nor interrupted, so there is nothing to discard.")
-    _tell_server_of_end(ws, run)
+    end_at_server(get_run_folder(ws, run), ws.registry.user_dir)
     ws.project.set_run_state(run, RunState.DISCARDED)
 
 
@@ -200,22 +200,8 @@ def _update_state(ws: Workspace, run: Run, alive: bool, heard: float = math.inf)
             ws.project.set_run_state(run, RunState.PAUSED)
         case None if not alive:
             if is_cancelled(get_run_folder(ws, run)):
-                _tell_server_of_end(ws, run)
+                end_at_server(get_run_folder(ws, run), ws.registry.user_dir)
             ws.project.set_run_state(run, RunState.FAILED)
-
-
-def _tell_server_of_end(ws: Workspace, run: Run) -> None:
-    """Let the server of a run know that nobody wants it any more, now or as soon as it can be reached."""
-    folder = get_run_folder(ws, run)
-    if not is_remote(folder):
-        return
-    try:
-        use_own_settings(folder, ws.registry.user_dir)
-        note_untold(read_remote(folder), "cancel")
-    except (MedSegError, OSError) as error:  # the run ends here all the same
-        logger.warning("the server of the run %s is not told that it has ended: %s", run.id, get_reason(error))
-    else:
-        tell_in_background(ws.registry.user_dir)
 
 
 def _make_missing_failure(ws: Workspace, run: Run) -> list[Event]:
@@ -228,7 +214,6 @@ def _make_missing_failure(ws: Workspace, run: Run) -> list[Event]:
 
 
 NICENESS = 10
-N_LOG_LINES, LOG_TAIL_BYTES = 5, 2**16
 
 
 def start_training(run_dir: Path, since: float | None = None) -> subprocess.Popen[bytes]:
@@ -308,15 +293,3 @@ def find_process(run_dir: Path) -> psutil.Process | None:
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except (psutil.Error, OSError, ValueError, LookupError, TypeError):  # no such process, or a damaged file
         return None
-
-
-def read_log_tail(run_dir: Path) -> str:
-    """Return the last lines of the log of a run, for a message."""
-    path = run_dir / LOG_FILE
-    if not path.is_file():
-        return "it has no log"
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
-        text = file.read().decode(errors="replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " | ".join(lines[-N_LOG_LINES:]) or "its log is empty"

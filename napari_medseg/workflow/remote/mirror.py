@@ -19,7 +19,7 @@ from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.model_card import CARD_FILE
 from napari_medseg.inference.remote.messages import LinkLost, RemoteRefused
 from napari_medseg.workflow.remote.link import WAITING, JobLink, ask, describe_wait
-from napari_medseg.workflow.remote.mirrored import count_events, count_lines, get_key
+from napari_medseg.workflow.remote.mirrored import append_new_lines, count_events, count_lines, get_key, read_line
 from napari_medseg.workflow.remote.remote_run import read_remote
 from napari_medseg.workflow.remote.results import fetch_results
 from napari_medseg.workflow.remote.run_files import collect_adaptation, collect_training
@@ -37,7 +37,6 @@ from napari_medseg.workflow.serving.job_calls import (
 from training.run_folder import (
     CANCEL_FILE,
     EXIT_PAUSED,
-    LOG_FILE,
     PAUSE_FILE,
     Event,
     Failed,
@@ -48,7 +47,6 @@ from training.run_folder import (
     append_event,
     is_cancelled,
     is_paused,
-    parse_event,
 )
 
 logger = logging.getLogger(__name__)
@@ -171,7 +169,7 @@ class RunMirror:
         self._is_new = bool(data)
         self._n_events += len(events)
         self._n_log += len(log)
-        self._write_log(log)
+        append_new_lines(self._folder, self._known_lines, log)
         for line in events.splitlines():
             self._take_event(line, status.server_time)
         if status.state == "waiting" and self._purpose == "train":
@@ -185,10 +183,7 @@ class RunMirror:
         return status.state == "ended" and not self._is_new
 
     def _take_event(self, line: bytes, server_time: float) -> None:
-        try:
-            event = parse_event(line)
-        except (ValueError, LookupError, TypeError, AttributeError):
-            logger.warning("the server sent a line that is no event of a run; it is skipped")
+        if (event := read_line(line)) is None:
             return
         self._last = event
         key = get_key(event)
@@ -200,23 +195,11 @@ class RunMirror:
         if not isinstance(event, Finished):  # that is written when the results are here
             append_event(self._folder, event)
 
-    def _write_log(self, log: bytes) -> None:
-        new = []
-        for line in log.splitlines(keepends=True):
-            if self._known_lines[line] > 0:
-                self._known_lines[line] -= 1
-            else:
-                new.append(line)
-        if new:
-            with (self._folder / LOG_FILE).open("ab") as stream:
-                stream.writelines(new)
-
     def _forward_controls(self) -> None:
         for name in (PAUSE_FILE, CANCEL_FILE):
             is_there = (self._folder / name).exists()
             if is_there != self._sent_controls.get(name, False):
-                file = "pause" if name == PAUSE_FILE else "cancel"
-                call = Control(job=self._job, file=file, present=is_there)
+                call = Control(job=self._job, file="pause" if name == PAUSE_FILE else "cancel", present=is_there)
                 self._reach(partial(ask, self._link, call, Done))
                 self._sent_controls[name] = is_there
 
@@ -265,8 +248,7 @@ class RunMirror:
     def _reach(self, action: Callable[[], T]) -> T:
         """Do something with the server; while it cannot be reached, say so and try again.
 
-        So, too, while it refuses to be asked, such as with a certificate that has expired: a job that it has begun goes
-        on there, and would be lost.
+        So, too, while it refuses to be asked, as after its certificate expired: what it has begun would be lost.
         """
         lost_at: float | None = None
         while True:

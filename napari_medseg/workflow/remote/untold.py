@@ -14,12 +14,12 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from napari_medseg.core.atomic_io import atomic_write_text
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.json_model import read_json_model
 from napari_medseg.inference.remote.fallback import FallbackEngine
 from napari_medseg.inference.remote.messages import LinkLost, RemoteRefused
 from napari_medseg.workflow.remote.link import JobLink, ask
-from napari_medseg.workflow.remote.remote_run import RemoteRun
+from napari_medseg.workflow.remote.remote_run import RemoteRun, is_remote, read_remote, use_own_settings
 from napari_medseg.workflow.remote.server_settings import ServerSettings, read_server
 from napari_medseg.workflow.serving.job_calls import Control, Discard, Done, JobId
 
@@ -47,6 +47,19 @@ def note_untold(remote: RemoteRun, decision: Decision) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     untold = Untold(address=remote.address, job=remote.job, decision=decision)
     atomic_write_text(folder / f"{remote.job}.json", untold.model_dump_json() + "\n")
+
+
+def end_at_server(folder: Path, settings_folder: Path) -> None:
+    """Let the server of a run folder know, now or later, that nobody wants the run; nothing if none trains it."""
+    if not is_remote(folder):
+        return
+    try:
+        use_own_settings(folder, settings_folder)
+        note_untold(read_remote(folder), "cancel")
+    except (MedSegError, OSError) as error:  # the run ends here all the same
+        logger.warning("the server of %s is not told that the run has ended: %s", folder.name, get_reason(error))
+    else:
+        tell_in_background(settings_folder)
 
 
 def forget_untold(remote: RemoteRun) -> None:

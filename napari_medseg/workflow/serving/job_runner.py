@@ -13,8 +13,8 @@ import psutil
 
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.workflow.learning.learner import start_process
-from napari_medseg.workflow.run_control import find_process, is_alive, read_log_tail, start_training
-from napari_medseg.workflow.run_outcome import find_final_event
+from napari_medseg.workflow.run_control import find_process, is_alive, start_training
+from napari_medseg.workflow.run_outcome import find_final_event, read_log_tail
 from napari_medseg.workflow.serving.job_calls import JobState, Purpose
 from napari_medseg.workflow.serving.job_files import JobRecord, UserFiles, get_device, remove_old_content, set_device
 from napari_medseg.workflow.serving.job_queue import QueuedJob, estimate_wait_s, order_fairly

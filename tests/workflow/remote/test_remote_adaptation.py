@@ -25,6 +25,7 @@ def test_a_state_that_was_adapted_at_the_server_comes_back_and_predicts(
 ) -> None:
     """The real training module, in this process, which has torch already."""
     real_version(tmp_path / "registry" / "lungs-unet" / "1")
+    ws.registry.promote("lungs-unet@1", "it can be adapted")
     accepted(ws, 0)
     lesson = plan_lesson(ws, "lungs")
     folder = ws.adapted.make_folder()

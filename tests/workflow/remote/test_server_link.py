@@ -18,3 +18,4 @@ def test_a_link_that_does_not_close_makes_no_failure(monkeypatch: pytest.MonkeyP
 
     with ServerLink(ServerSettings(address="ws://127.0.0.1:1", token=SecretStr("secret"))) as link:
         monkeypatch.setattr(link, "_close", close)
+    assert not link._thread.is_alive()
