@@ -49,7 +49,7 @@ CHECKPOINT_FILE = "checkpoint.safetensors"
 BEST_FILE = "best.safetensors"
 CYCLE_PATTERN = "cycle-*.safetensors"  # weights at the ends of cycles
 
-REPORT_FILE = "report.html"
+REPORT_FILE, REPORT_DATA_FILE = "report.html", "report.json"  # the page, and what it shows
 EVALUATION_TABLE_FILE = "evaluation.csv"
 EVALUATION_FILE = "evaluation.json"
 EVALUATION_REPORT_FILE = "evaluation.html"

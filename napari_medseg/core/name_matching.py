@@ -9,8 +9,11 @@ because `P1` and `p1` may be two patients; where a person's spelling has to be f
 category in an annotation), `fold_name` is compared if no name is equal.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable
+
+from napari_medseg.core.errors import MedSegError
 
 
 def unify_name(name: str) -> str:
@@ -21,6 +24,23 @@ def unify_name(name: str) -> str:
 def fold_name(name: str) -> str:
     """Return a name for a comparison that ignores case; `ß` equals `ss`."""
     return unify_name(unify_name(name).casefold())
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """Return a regular expression for unified names, as a person typed it.
+
+    Raises
+    ------
+    MedSegError
+        If it is none, such as a wildcard.
+    """
+    try:
+        return re.compile(unify_name(pattern))
+    except re.error as error:
+        raise MedSegError(
+            f"{pattern!r} is no regular expression ({error}). Write .* where a wildcard has *, and \\. for a dot: "
+            "patient_1.* matches all names that begin with patient_1."
+        ) from error
 
 
 def find_name(name: str, names: Iterable[str]) -> str | None:

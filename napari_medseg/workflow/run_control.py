@@ -19,7 +19,8 @@ from napari_medseg.core.json_model import parse_json
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.window_requirements import can_compute, explain_no_computing
 from napari_medseg.workflow.remote.remote_run import MIRROR, is_remote, use_own_settings
-from napari_medseg.workflow.run_outcome import RESUMED, drop_earlier_failures, find_final_event
+from napari_medseg.workflow.remote.untold import end_at_server
+from napari_medseg.workflow.run_outcome import RESUMED, drop_earlier_failures, find_final_event, read_log_tail
 from napari_medseg.workflow.training_set import record_unread_corrections
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import (
@@ -129,6 +130,7 @@ def discard(ws: Workspace, run: Run) -> None:
     """
     if not can_resume(ws, run):
         raise MedSegError(f"the run {run.id} was neither paused nor interrupted, so there is nothing to discard.")
+    end_at_server(get_run_folder(ws, run), ws.registry.user_dir)
     ws.project.set_run_state(run, RunState.DISCARDED)
 
 
@@ -197,6 +199,8 @@ def _update_state(ws: Workspace, run: Run, alive: bool, heard: float = math.inf)
         case Paused() if not alive:
             ws.project.set_run_state(run, RunState.PAUSED)
         case None if not alive:
+            if is_cancelled(get_run_folder(ws, run)):
+                end_at_server(get_run_folder(ws, run), ws.registry.user_dir)
             ws.project.set_run_state(run, RunState.FAILED)
 
 
@@ -210,7 +214,6 @@ def _make_missing_failure(ws: Workspace, run: Run) -> list[Event]:
 
 
 NICENESS = 10
-N_LOG_LINES, LOG_TAIL_BYTES = 5, 2**16
 
 
 def start_training(run_dir: Path, since: float | None = None) -> subprocess.Popen[bytes]:
@@ -274,26 +277,19 @@ def is_alive(run_dir: Path, child: subprocess.Popen[bytes] | None) -> bool:
     """
     if (child is not None and child.poll() is None) or has_trainer(run_dir):
         return True
+    return child is None and find_process(run_dir) is not None
+
+
+def find_process(run_dir: Path) -> psutil.Process | None:
+    """Return the living process of a run by the id that it left in the folder, whoever started it."""
     path = run_dir / PROCESS_FILE
-    if child is not None or not path.exists():
-        return False
+    if not path.exists():
+        return None
     try:
         known = parse_json(read_file(path))
         process = psutil.Process(known["pid"])
         # The process id may have been reused by another process. The start time changes if the clock is set.
         same = abs(process.create_time() - known["started"]) < 1.0 or str(run_dir.absolute()) in process.cmdline()
-        return same and process.status() != psutil.STATUS_ZOMBIE
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except (psutil.Error, OSError, ValueError, LookupError, TypeError):  # no such process, or a damaged file
-        return False
-
-
-def read_log_tail(run_dir: Path) -> str:
-    """Return the last lines of the log of a run, for a message."""
-    path = run_dir / LOG_FILE
-    if not path.is_file():
-        return "it has no log"
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
-        text = file.read().decode(errors="replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " | ".join(lines[-N_LOG_LINES:]) or "its log is empty"
+        return None

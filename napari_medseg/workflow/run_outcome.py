@@ -9,8 +9,9 @@ from pathlib import Path
 
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.workflow.workspace import Workspace
-from training.run_folder import WEIGHTS_FILE, Event, Failed, Finished, Notice, Paused, Started, read_events
+from training.run_folder import LOG_FILE, WEIGHTS_FILE, Event, Failed, Finished, Notice, Paused, Started, read_events
 
+N_LOG_LINES, LOG_TAIL_BYTES = 5, 2**16
 RESUMED = Notice("the run is resumed")
 """Written when a run goes on, before its process starts."""
 
@@ -47,3 +48,15 @@ def find_waiting_comparison(ws: Workspace, task: str) -> Run | None:
 
 def _find_last_start(events: Sequence[Event]) -> int:
     return max((n for n, event in enumerate(events) if isinstance(event, Started) or event == RESUMED), default=0)
+
+
+def read_log_tail(run_dir: Path) -> str:
+    """Return the last lines of the log of a run, for a message."""
+    path = run_dir / LOG_FILE
+    if not path.is_file():
+        return "it has no log"
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
+        text = file.read().decode(errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " | ".join(lines[-N_LOG_LINES:]) or "its log is empty"

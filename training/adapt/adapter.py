@@ -86,14 +86,14 @@ def adapt(folder: Path, wait: Callable[[], None] = lambda: None) -> AdaptResult:
     """
     request, snapshot = read_request(folder), read_snapshot(folder / SNAPSHOT_FILE)
     torch.set_num_threads(1)
-    live, card = load_version(Path(request.base))
+    live, card = load_version(folder / request.base)
     if card.weights_sha256 != request.parent_sha256:
         raise MedSegError(f"{request.parent} has other weights than when the case was accepted.")
     lesson = read_lesson(folder, request, snapshot, card)
     recipe = make_recipe(request, snapshot, card)
     learner = Learner.from_parent(live, recipe, CPU)
     if request.start:
-        state, state_card = load_version(Path(request.start))
+        state, state_card = load_version(folder / request.start)
         if state_card.weights_sha256 != request.start_sha256:
             raise MedSegError("the adapted weights to go on from are damaged.")
         learner.restart_from(state.state_dict())
@@ -104,14 +104,14 @@ def adapt(folder: Path, wait: Callable[[], None] = lambda: None) -> AdaptResult:
     )
     if not n_steps:
         return AdaptResult(kept=False, text="no step ended with finite numbers", seconds=seconds)
-    statistics, _ = load_statistics(Path(request.base), card)
+    statistics, _ = load_statistics(folder / request.base, card)
     result, network = choose_share(live, learner.make_candidate(), lesson, statistics, wait)
     result = result.model_copy(update={"n_steps": n_steps, "seconds": seconds})
     if network is None:
         return result
     written = save_version(network, describe_state(card, request), folder)
-    if card.domain is not None and (Path(request.base) / DOMAIN_FILE).is_file():
-        (folder / DOMAIN_FILE).write_bytes((Path(request.base) / DOMAIN_FILE).read_bytes())
+    if card.domain is not None and (folder / request.base / DOMAIN_FILE).is_file():
+        (folder / DOMAIN_FILE).write_bytes((folder / request.base / DOMAIN_FILE).read_bytes())
     if (learnt := describe_learnt_cases(network, lesson.train, statistics)) is not None:
         write_learnt_cases(learnt, folder)
     return result.model_copy(update={"weights_sha256": written.weights_sha256})
@@ -127,7 +127,7 @@ def read_lesson(folder: Path, request: AdaptRequest, snapshot: Snapshot, card: M
     """
     if snapshot.filter_by_role(Role.HOLD_OUT):
         raise MedSegError("a held-out case is among the corrections to learn from; nothing was learnt.")
-    roi = load_roi_predictor(Path(request.roi_model), CPU) if request.roi_model else None
+    roi = load_roi_predictor(folder / request.roi_model, CPU) if request.roi_model else None
     reader = SampleReader(folder, card, snapshot.task_definition, request.seed, roi)
     train, replay, validation = (
         _read_images(reader, snapshot.filter_by_role(role)) for role in (Role.TRAIN, Role.REPLAY, Role.VALIDATE)

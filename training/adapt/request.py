@@ -29,7 +29,7 @@ class _Frozen(BaseModel):
 
 
 class AdaptRequest(_Frozen):
-    """What an adaptation starts from. Paths are absolute."""
+    """What an adaptation starts from. Paths are absolute, or relative to the folder of the request."""
 
     parent: str = Field(description="the live version, such as lungs-unet@4")
     parent_sha256: str = Field(description="hash of its weights")

@@ -4,7 +4,6 @@ Every image is scored as a whole on its original grid, after postprocessing, as 
 """
 
 import logging
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.grouping.groups import GroupPattern
 from napari_medseg.core.image import Image
-from napari_medseg.core.name_matching import unify_name
+from napari_medseg.core.name_matching import compile_pattern
 from napari_medseg.core.quality.instance_metrics import compute_object_scores
 from napari_medseg.core.quality.label_checks import swap_sides
 from napari_medseg.core.quality.metrics import (
@@ -159,14 +158,14 @@ def find_cases(
     Raises
     ------
     MedSegError
-        If no image matches any labels, or a file cannot be read.
+        If no image matches any labels, `only` is no regular expression, or a file cannot be read.
     """
-    cases = pair_by_stem(images, labels)
+    cases, pattern = pair_by_stem(images, labels), compile_pattern(only)
     part = None if ignored_value is None else ReviewedPart(ignored_value=ignored_value)
     chosen = [
         replace(case, group=_find_group(case.name, group), reviewed_part=part)
         for case in cases
-        if re.match(unify_name(only), case.name)
+        if pattern.match(case.name)
     ]
     if not chosen:
         raise MedSegError(f"no case in {images} matches {only!r}; cases are {', '.join(c.name for c in cases[:5])} ...")

@@ -5,7 +5,6 @@ python -P -m training.from_folders.base_model --data DATA --weights WEIGHTS --re
 
 import argparse
 import logging
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.formats.mask_placement import AS_STATED
 from napari_medseg.core.model_card import CARD_FILE, Lineage, ModelCard, PostprocessingStep, read_card
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
-from napari_medseg.core.name_matching import unify_name
+from napari_medseg.core.name_matching import compile_pattern, unify_name
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot, write_snapshot
 from training.__main__ import main as train_run
 from training.data.label_transforms import apply_label_steps
@@ -143,7 +142,7 @@ def _make_items(source: FolderSource, data: Path, run_dir: Path) -> Iterator[Sna
     if not source.labels:
         _write_empty_labels(images, own_labels, source.only)
     cases = pair_by_stem(images, (data / source.labels).resolve() if source.labels else own_labels)
-    cases = [case for case in cases if not source.labels or re.search(unify_name(source.only), case.name)]
+    cases = [case for case in cases if not source.labels or compile_pattern(source.only).search(case.name)]
     fields = _find_roi_labels(source, images, data)
     roles = source.assign_roles([case.name for case in cases], data)
     for case in cases:
@@ -174,7 +173,7 @@ def _find_roi_labels(source: FolderSource, images: Path, data: Path) -> dict[str
 def _write_empty_labels(images: Path, folder: Path, only: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(images.iterdir()):
-        if re.search(unify_name(only), unify_name(path.name)) and formats.can_read(path):
+        if compile_pattern(only).search(unify_name(path.name)) and formats.can_read(path):
             image = formats.read(path)
             formats.write_labels(folder / f"{get_stem(path)}.tif", np.zeros(image.spatial_shape, np.uint8), image)
 

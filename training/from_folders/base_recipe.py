@@ -1,7 +1,6 @@
 """The recipe of a base model: folders of labelled images, their split, and the model card. No torch here."""
 
 import csv
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -12,7 +11,7 @@ from napari_medseg.core.formats.mask_placement import MaskOrientation, MaskPlace
 from napari_medseg.core.grouping.split import choose_validation_groups
 from napari_medseg.core.json_model import read_json_model
 from napari_medseg.core.model_card import ModelCard, PostprocessingStep
-from napari_medseg.core.name_matching import unify_name
+from napari_medseg.core.name_matching import compile_pattern, unify_name
 from napari_medseg.core.snapshot import Role
 from training.recipe import Recipe
 
@@ -103,7 +102,7 @@ class FolderSource(BaseModel):
             return {unify_name(row["name"]): row for row in csv.DictReader(file)}
 
     def _find_group(self, stem: str) -> str:
-        match = re.search(unify_name(self.group), unify_name(stem)) if self.group else None
+        match = compile_pattern(self.group).search(unify_name(stem)) if self.group else None
         return match.group(1) if match else ""
 
 

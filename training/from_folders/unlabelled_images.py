@@ -16,7 +16,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.grouping.groups import GroupPattern
 from napari_medseg.core.grouping.keyed_groups import choose_group_noun, key_groups
 from napari_medseg.core.model_card import DataSource
-from napari_medseg.core.name_matching import unify_name
+from napari_medseg.core.name_matching import compile_pattern, unify_name
 from napari_medseg.core.quality.image_fingerprint import Fingerprint, compute_fingerprint
 from napari_medseg.core.quality.shared_content import find_shared_content
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem
@@ -53,7 +53,7 @@ def list_unlabelled(folder: Path, masks: Path, only: str = "") -> list[tuple[str
         If there is no such folder, or no image in it.
     """
     images, _ = list_images(folder, masks)
-    chosen = [(name, path) for name, path in images.items() if re.search(unify_name(only), name)]
+    chosen = [(name, path) for name, path in images.items() if compile_pattern(only).search(name)]
     if not chosen:
         raise MedSegError(f"{folder} contains no unlabelled image that can be read. Choose another folder.")
     return chosen

@@ -3,10 +3,12 @@
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from napari_medseg.core.html_templates import render_html
 from training.reports.case_figure import CaseFigure
@@ -26,7 +28,7 @@ class Table:
 class Figure:
     """A figure in the page: `source` is a PNG as a data URI."""
 
-    source: str
+    source: Annotated[str, Field(pattern="^data:image/png;base64,[A-Za-z0-9+/]+=*$")]
     caption: str
 
 

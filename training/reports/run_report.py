@@ -12,7 +12,8 @@ from training.evaluation.calibration import CalibrationBin
 from training.evaluation.scores import CaseScore
 from training.reports import html, svg_charts
 from training.reports.case_figure import CaseFigure
-from training.run_folder import REPORT_FILE, Considered, EpochEnded, Event, Finished, Notice, Started
+from training.reports.run_page import RunPage, write_page, write_page_data
+from training.run_folder import Considered, EpochEnded, Event, Finished, Notice, Started
 
 LOSS_COLOUR, SCORE_COLOUR, RATE_COLOUR, RELIABILITY_COLOUR = "#c2410c", "#0369a1", "#6d28d9", "#0f766e"
 WEIGHT_COLOUR = "#a16207"
@@ -67,28 +68,26 @@ class RunOutcome:
 
 
 def write_report(run_dir: Path, outcome: RunOutcome, events: Sequence[Event]) -> Path:
-    """Write the report of a run from its outcome and its events; return its path."""
+    """Write the report of a run from its outcome and its events, as data and as a page; return the path of the page."""
     started = [event for event in events if isinstance(event, Started)][-1:]
-    values = {
-        "card": outcome.card,
-        "baseline": outcome.baseline,
-        "tiles": _build_tiles(outcome, events),
-        "verdict": hide_names(outcome.verdict, outcome.hidden),
-        "lineage": _describe_lineage(outcome.card),
-        "data": _describe_data(started[0]) if started else "",
-        "notices": list(dict.fromkeys(event.text for event in events if isinstance(event, Notice))),
-        "curves": _draw_curves(events),
-        "candidates": _build_candidates_table(events),
-        "labels": _build_label_table(outcome),
-        "reliability": _draw_reliability(outcome.reliability),
-        "comparison": _build_comparison_table(outcome),
-        "worst": html.make_case_figures(outcome.worst),
-        "best": html.make_case_figures(outcome.best),
-    }
-    path = run_dir / REPORT_FILE
-    text = html.render_page("run_report.html", f"Training run of {outcome.card.id}", values)
-    path.write_text(text, encoding="utf-8")
-    return path
+    page = RunPage(
+        model=outcome.card.id,
+        baseline=outcome.baseline,
+        tiles=_build_tiles(outcome, events),
+        verdict=hide_names(outcome.verdict, outcome.hidden),
+        lineage=_describe_lineage(outcome.card),
+        data=_describe_data(started[0]) if started else "",
+        notices=list(dict.fromkeys(event.text for event in events if isinstance(event, Notice))),
+        curves=_draw_curves(events),
+        candidates=_build_candidates_table(events),
+        labels=_build_label_table(outcome),
+        reliability=_draw_reliability(outcome.reliability),
+        comparison=_build_comparison_table(outcome),
+        worst=html.make_case_figures(outcome.worst),
+        best=html.make_case_figures(outcome.best),
+    )
+    write_page_data(run_dir, page)
+    return write_page(run_dir, page)
 
 
 def _build_tiles(outcome: RunOutcome, events: Sequence[Event]) -> list[tuple[str, str]]:

@@ -3,14 +3,19 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
-from training.evaluation.calibration import CalibrationBin
+from pydantic import Field
+
+if TYPE_CHECKING:  # a page of a run on a server is made without torch
+    from training.evaluation.calibration import CalibrationBin
 
 WIDTH_PX, HEIGHT_PX = 460, 230
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 52, 12, 14, 30
 SQUARE_PX = 260
 N_TICKS = 4
 MIN_BIN_SHARE = 1e-3
+Colour = Annotated[str, Field(pattern="^#[0-9a-f]{3,6}$")]
 BARS_PX = 34
 """Height of the strip below a reliability curve that shows the share of pixels in each bin."""
 
@@ -39,7 +44,7 @@ class Polyline:
     """A line through points (x, y)."""
 
     points: Sequence[tuple[float, float]]
-    colour: str
+    colour: Colour
     dashed: bool = False
 
 
@@ -49,7 +54,7 @@ class Dot:
 
     x: float
     y: float
-    colour: str
+    colour: Colour
     ring: bool = False
 
 
@@ -60,7 +65,7 @@ class Bar:
     x: float
     y: float
     height: float
-    colour: str
+    colour: Colour
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ def draw_curve(
     )
 
 
-def draw_reliability_curve(title: str, bins: Sequence[CalibrationBin], colour: str) -> Chart:
+def draw_reliability_curve(title: str, bins: "Sequence[CalibrationBin]", colour: str) -> Chart:
     """Return a reliability curve: accuracy against confidence. The diagonal is perfect calibration.
 
     The bars below show the share of the pixels in each bin.

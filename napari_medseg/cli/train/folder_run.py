@@ -8,7 +8,8 @@ from napari_medseg.cli.console import echo, echo_json
 from napari_medseg.cli.train.run_console import exit_paused, follow_run
 from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE, ModelCard
 from napari_medseg.core.tasks.bundled_tasks import TASKS
-from napari_medseg.workflow.run_control import read_events_after, read_log_tail, start_training
+from napari_medseg.workflow.run_control import read_events_after, start_training
+from napari_medseg.workflow.run_outcome import read_log_tail
 from training.run_folder import (
     CANCEL_FILE,
     EVALUATION_REPORT_FILE,

@@ -1,4 +1,4 @@
-"""A file that is received although it is only a help: where it cannot be written, the rest goes on without it."""
+"""A file that is received to its end although it cannot be written: so what comes after it is understood."""
 
 import contextlib
 import logging
@@ -18,12 +18,18 @@ class BestEffortFile:
     ----------
     path
         Where it appears; `None` throws away what is written.
+
+    Attributes
+    ----------
+    fault
+        Why it did not appear; `None` as long as nothing failed.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._unfinished = None if path is None else make_temporary_path(path)
         self._file: IO[bytes] | None = None
+        self.fault: OSError | None = None
 
     def write(self, data: bytes, /) -> None:
         """Take the next bytes."""
@@ -60,7 +66,8 @@ class BestEffortFile:
                 self._unfinished.unlink(missing_ok=True)
 
     def _give_up(self, error: OSError) -> None:
-        logger.info("the probabilities are not kept: %s", get_reason(error))
+        self.fault = error
+        logger.info("%s is not kept: %s", "it" if self._path is None else self._path.name, get_reason(error))
         with contextlib.suppress(OSError):
             if self._file is not None:
                 self._file.close()

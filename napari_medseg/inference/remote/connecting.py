@@ -98,10 +98,10 @@ async def _connect(address: ServerAddress, token: str) -> "ClientConnection":
     except ssl.SSLCertVerificationError as error:
         raise RemoteRefused(
             f"the certificate of {address.host} is not trusted ({error.verify_message}). Ask who runs the server for "
-            "its certificate file and choose it with the address."
+            "its certificate file and choose it with the address; for a command, name it in the variable SSL_CERT_FILE."
         ) from error
     except (OSError, TimeoutError, InvalidMessage) as error:
-        raise LinkLost(f"{name} cannot be reached: {_explain_failure(error)}") from error
+        raise LinkLost(f"{name} cannot be reached: {_explain_failure(error, address)}") from error
     except (InvalidHandshake, WebSocketException, ValueError) as error:
         raise RemoteRefused(f"{name} is no server of this program: {get_reason(error)}") from error
 
@@ -142,7 +142,11 @@ def _explain_status(address: ServerAddress, status: int) -> Exception:
     return RemoteRefused(f"{address.host}:{address.port} is no server of this program (HTTP {status})")
 
 
-def _explain_failure(error: Exception) -> str:
+def _explain_failure(error: Exception, address: ServerAddress) -> str:
     """Return why there is no connection, without the words of asyncio."""
+    if isinstance(error, TimeoutError):
+        return "it does not answer"
+    if isinstance(error, ConnectionResetError | ConnectionAbortedError):
+        return f"it ended the connection{'; perhaps it has no TLS' if address.uses_tls else ''}"
     reason = get_reason(error)
     return "no server answers at this address and port" if "Connect call failed" in reason else reason

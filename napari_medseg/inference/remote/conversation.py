@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from napari_medseg.core.atomic_io import atomic_write
 from napari_medseg.core.errors import get_reason
 from napari_medseg.inference.remote.messages import (
     MAX_TEXT_BYTES,
     Answer,
     AnswerFrame,
     ArraySpec,
+    FileNotSent,
     LinkLost,
     Order,
     OrderFrame,
@@ -118,12 +118,24 @@ class Conversation:
         await self.send(header)
         await self._send_chunks(iterate_bytes(data), array.dtype.itemsize)
 
-    async def send_file(self, name: str, path: Path) -> None:
-        """Send a file as a payload; raises `OSError` if it cannot be read."""
-        header = await asyncio.to_thread(make_file_header, name, path)
-        await self.send(header)
-        with path.open("rb") as file:
-            await self._send_chunks(iterate_file(file, header.n_bytes), 1)
+    async def send_file(self, name: str, path: Path, sha256: str = "") -> None:
+        """Send a file as a payload.
+
+        Raises
+        ------
+        FileNotSent
+            If it cannot be read, becomes shorter meanwhile, or has not the hash that was announced.
+        """
+        try:
+            with path.open("rb") as file:
+                header = await asyncio.to_thread(make_file_header, name, path)
+                if sha256 not in ("", header.sha256):
+                    raise FileNotSent(f"{path} is damaged, so it is not sent. Install the model again.")
+                await self.send(header)
+                if await self._send_chunks(iterate_file(file, header.n_bytes), 1) != header.n_bytes:
+                    raise FileNotSent(f"{path} became shorter while it was sent. Try again.")
+        except OSError as error:
+            raise FileNotSent(f"{path} cannot be read: {get_reason(error)}. Nothing was lost.") from error
 
     async def receive_array(self, name: str, spec: ArraySpec) -> NDArray[Any]:
         """Receive an array whose shape and type are known, and allowed.
@@ -144,13 +156,8 @@ class Conversation:
         await self._receive_payload(header, target)
         return target.array
 
-    async def receive_file(self, name: str, path: Path, max_bytes: int, sha256: str = "") -> None:
-        """Receive a file, which replaces `path` when it is complete and has the hash; raises as `receive_array`."""
-        with atomic_write(path) as unfinished, unfinished.open("wb") as file:
-            await self.receive_bytes(name, file, max_bytes, sha256)
-
     async def receive_bytes(self, name: str, target: PayloadTarget, max_bytes: int, sha256: str = "") -> None:
-        """Receive a file into anything that has `write`; raises as `receive_array`."""
+        """Receive a file into anything that has `write`, and check its hash; raises as `receive_array`."""
         header = await self._receive_header(name)
         if header.array is not None or header.n_bytes > max_bytes or sha256 not in ("", header.sha256):
             raise WireError(f"{name!r} is another file than was announced")
@@ -206,10 +213,14 @@ class Conversation:
             raise OrderCancelled
         return received
 
-    async def _send_chunks(self, pieces: Iterable[bytes], itemsize: int) -> None:
+    async def _send_chunks(self, pieces: Iterable[bytes], itemsize: int) -> int:
+        """Send the parts of a payload; return their bytes."""
+        n_bytes = 0
         for piece in pieces:
+            n_bytes += len(piece)
             codec, packed = encode_chunk(piece, itemsize)
             await self._send_frame(b"".join((PREFIX.pack(self._n_sent, len(piece), codec), packed)))
+        return n_bytes
 
     async def _send_frame(self, frame: str | bytes) -> None:
         from websockets.exceptions import ConnectionClosed

@@ -17,7 +17,7 @@ from napari_medseg.inference.remote.messages import LinkLost, WelcomeReply
 
 logger = logging.getLogger(__name__)
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S, REFUSED_PAUSE_S = 0.5, 30.0, 60.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S, REFUSED_PAUSE_S = 0.5, 10.0, 60.0
 """Between two attempts: doubled each time, and longer if the server said no."""
 END_S = 2.0
 

@@ -46,6 +46,10 @@ class WireError(MedSegError):
     """The other end does not keep to the protocol; the connection is closed."""
 
 
+class FileNotSent(MedSegError):
+    """A file of this computer could not be sent to its end; the other end still waits for it."""
+
+
 class WireMessage(BaseModel):
     """Plain data; unknown keys are errors."""
 

@@ -16,6 +16,7 @@ from napari_medseg.inference.remote.best_effort_file import BestEffortFile
 from napari_medseg.inference.remote.conversation import Conversation, Message
 from napari_medseg.inference.remote.messages import (
     ArraySpec,
+    FileNotSent,
     LinkLost,
     PartReply,
     PredictOrder,
@@ -114,7 +115,7 @@ class RemotePrediction:
             await conversation.send(order)
             while not await self._take(conversation, order, await conversation.receive_message()):
                 pass
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, FileNotSent):
             await self._cancel(conversation)
             raise
         except WireError as error:
@@ -127,7 +128,7 @@ class RemotePrediction:
             case SendReply(missing=missing):
                 await self._send_missing(conversation, order, missing)
             case QueuedReply(place=place, seconds=seconds):
-                self._tell(PredictionProgress(0, 1, f"waiting for {self._host}, {place} before you", seconds))
+                self._tell(PredictionProgress(0, 1, f"waiting, {place} before you", seconds))
             case EventReply(event=event):
                 self._tell(event)
             case PartReply(first=first, array=spec):
@@ -156,11 +157,11 @@ class RemotePrediction:
         for version, folder in zip(versions, self._wanted.folders, strict=True):
             if version.card_sha256 in missing:
                 size = sum(file.n_bytes for file in version.files) / 1e6
-                self._tell(PredictionProgress(0, 1, f"sending the model ({size:.0f} MB) to {self._host}", None))
+                self._tell(PredictionProgress(0, 1, f"sending the model ({size:.0f} MB)", None))
                 await send_version(conversation, folder, version)
         pixels = self._wanted.image.pixels
         if pixels.nbytes > WORTH_TELLING_BYTES:
-            text = f"sending the image ({pixels.nbytes / 1e6:.0f} MB) to {self._host}"
+            text = f"sending the image ({pixels.nbytes / 1e6:.0f} MB)"
             self._tell(PredictionProgress(0, 1, text, None))
         await conversation.send_array("pixels", pixels)
 

@@ -29,9 +29,15 @@ def describe_version(folder: Path) -> VersionSpec:
 
 
 async def send_version(conversation: Conversation, folder: Path, version: VersionSpec) -> None:
-    """Send the files of a version that `describe_version` described."""
+    """Send the files of a version that `describe_version` described.
+
+    Raises
+    ------
+    FileNotSent
+        If one cannot be read, or is not what its card says.
+    """
     for file in version.files:
-        await conversation.send_file(file.path, folder / file.path)
+        await conversation.send_file(file.path, folder / file.path, file.sha256)
 
 
 def list_hashes(card: ModelCard) -> dict[str, str]:

@@ -36,7 +36,7 @@ class DeviceButton(QToolButton):
         super().__init__(parent)
         self._workspace = workspace
         self._followed: PredictionEngine | None = None
-        self._told: queue.SimpleQueue[str] = queue.SimpleQueue()  # filled by the thread of the link
+        self._told: queue.SimpleQueue[tuple[PredictionEngine, str]] = queue.SimpleQueue()  # by the thread of the link
         self.setObjectName("medseg-plain")
         self.setMinimumWidth(70)
         self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
@@ -55,7 +55,9 @@ class DeviceButton(QToolButton):
         self.setText(f"{describe_engine(engine)} ▾")
         self.setToolTip(explain_engine(engine))
         while not self._told.empty():
-            show_notice(self._told.get())
+            told_by, text = self._told.get()
+            if told_by is engine:  # else another server was chosen since
+                show_notice(text)
 
     def show_form(self) -> None:
         """Show the form of the server."""
@@ -69,7 +71,7 @@ class DeviceButton(QToolButton):
         self._followed = engine
         if isinstance(engine, FallbackEngine):
             told = self._told  # not the button, which may be deleted while the thread runs
-            engine.link_changed.connect(lambda _, text: told.put(text))
+            engine.link_changed.connect(lambda _, text: told.put((engine, text)))
 
     def _fill_menu(self) -> None:
         """List the devices of this computer, and the server; the one that is used is ticked."""
@@ -132,7 +134,7 @@ def describe_engine(engine: PredictionEngine) -> str:
     if engine.remote.is_connected:
         return f"{host} {state}"
     if not engine.remote.problem:
-        return f"{host} connecting"
+        return "connecting"
     if engine.local is None:
         return "no link"
     return f"no link: {engine.local.device.split(':')[0].strip() or 'CPU'}"

@@ -11,6 +11,7 @@ from napari_medseg.inference.remote.fallback import FallbackEngine, open_engine
 from napari_medseg.window_requirements import can_compute
 from napari_medseg.workflow.preferences import read_preferences
 from napari_medseg.workflow.remote.server_settings import read_server
+from napari_medseg.workflow.remote.untold import tell_whenever_connected
 
 
 def choose_engine(registry: ModelRegistry) -> PredictionEngine:
@@ -28,6 +29,8 @@ def choose_engine(registry: ModelRegistry) -> PredictionEngine:
             engine = open_engine(server.address, server.token.get_secret_value(), ca_file, local)
         except MedSegError as error:
             report_damage(f"the server {server.name} is not used: {error}")
+    if isinstance(engine, FallbackEngine):
+        tell_whenever_connected(engine, registry.user_dir)
     return engine or AbsentEngine()
 
 

@@ -1,12 +1,11 @@
 """Calls about a job to a server, over any link."""
 
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pydantic import ValidationError
 
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.workflow.remote.run_files import RunFiles
 from napari_medseg.workflow.serving.job_calls import (
     MAX_CHUNK_BYTES,
     Answer,
@@ -19,6 +18,9 @@ from napari_medseg.workflow.serving.job_calls import (
     decode_answer,
     encode,
 )
+
+if TYPE_CHECKING:  # the files of a project are those of a workspace, which needs this module for its engine
+    from napari_medseg.workflow.remote.run_files import RunFiles
 
 
 class JobLink(Protocol):
@@ -37,6 +39,7 @@ class JobLink(Protocol):
 
 
 A = TypeVar("A", bound=Answer)
+WAITING = "the run waits for the server"
 
 
 def ask(link: JobLink, call: Call, kind: type[A], payload: bytes = b"") -> tuple[A, bytes]:
@@ -51,7 +54,7 @@ def ask(link: JobLink, call: Call, kind: type[A], payload: bytes = b"") -> tuple
     return decoded, data
 
 
-def send_part(link: JobLink, job: str, file: JobFile, run: RunFiles, offset: int) -> int:
+def send_part(link: JobLink, job: str, file: JobFile, run: "RunFiles", offset: int) -> int:
     """Send the next bytes of a file; return how many of it are there then."""
     content = run.contents[file.sha256]
     if isinstance(content, Path):
@@ -72,8 +75,8 @@ def fetch_part(link: JobLink, job: str, name: str, offset: int) -> bytes:
 def describe_wait(status: JobStatus) -> str:
     """Return how long a run waits, in steps that do not change at each call."""
     if status.wait_s is None:
-        return f"the run waits for the server: place {status.place} in the queue"
-    return f"the run waits for the server: place {status.place} in the queue, about {_round_up(status.wait_s)}"
+        return f"{WAITING}: place {status.place}"
+    return f"{WAITING}: place {status.place}, about {_round_up(status.wait_s)}"
 
 
 def _round_up(seconds: float) -> str:

@@ -2,7 +2,8 @@
 
 The mirror sends what the run reads, writes events and log into the folder as they come, forwards the files `pause` and
 `cancel`, and puts the results there before it writes that the run has finished. If the link breaks, the run goes on at
-the server, and the mirror finds it again by the id in `remote.json`; so does the next mirror of the folder.
+the server, and the mirror finds it again by the id in `remote.json`; so does the next mirror of the folder. What a
+person decides meanwhile is told later, see `untold`.
 """
 
 import logging
@@ -15,11 +16,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from napari_medseg.core.errors import MedSegError, get_reason
+from napari_medseg.core.model_card import CARD_FILE
 from napari_medseg.inference.remote.messages import LinkLost, RemoteRefused
-from napari_medseg.workflow.remote.link import JobLink, ask, describe_wait
-from napari_medseg.workflow.remote.mirrored import count_events, count_lines, get_key
+from napari_medseg.workflow.remote.link import WAITING, JobLink, ask, describe_wait
+from napari_medseg.workflow.remote.mirrored import append_new_lines, count_events, count_lines, get_key, read_line
+from napari_medseg.workflow.remote.remote_run import read_remote
 from napari_medseg.workflow.remote.results import fetch_results
 from napari_medseg.workflow.remote.run_files import collect_adaptation, collect_training
+from napari_medseg.workflow.remote.untold import note_untold
 from napari_medseg.workflow.remote.upload import Upload
 from napari_medseg.workflow.serving.job_calls import (
     Begin,
@@ -33,7 +37,6 @@ from napari_medseg.workflow.serving.job_calls import (
 from training.run_folder import (
     CANCEL_FILE,
     EXIT_PAUSED,
-    LOG_FILE,
     PAUSE_FILE,
     Event,
     Failed,
@@ -44,7 +47,6 @@ from training.run_folder import (
     append_event,
     is_cancelled,
     is_paused,
-    parse_event,
 )
 
 logger = logging.getLogger(__name__)
@@ -100,6 +102,7 @@ class RunMirror:
         self._last: Event | None = None
         self._told = ""
         self._sent_controls: dict[str, bool] = {}
+        self._is_lost = False
 
     def run(self) -> int:
         """Mirror until the job has ended; return the exit code of the same run on this computer.
@@ -166,11 +169,13 @@ class RunMirror:
         self._is_new = bool(data)
         self._n_events += len(events)
         self._n_log += len(log)
-        self._write_log(log)
+        append_new_lines(self._folder, self._known_lines, log)
         for line in events.splitlines():
             self._take_event(line, status.server_time)
         if status.state == "waiting" and self._purpose == "train":
             self._tell(describe_wait(status))
+        elif status.state == "running" and self._told.startswith(WAITING):
+            self._tell("the server has begun the run")
         return status
 
     def _is_read(self, status: JobStatus) -> bool:
@@ -178,10 +183,7 @@ class RunMirror:
         return status.state == "ended" and not self._is_new
 
     def _take_event(self, line: bytes, server_time: float) -> None:
-        try:
-            event = parse_event(line)
-        except (ValueError, LookupError, TypeError, AttributeError):
-            logger.warning("the server sent a line that is no event of a run; it is skipped")
+        if (event := read_line(line)) is None:
             return
         self._last = event
         key = get_key(event)
@@ -193,33 +195,26 @@ class RunMirror:
         if not isinstance(event, Finished):  # that is written when the results are here
             append_event(self._folder, event)
 
-    def _write_log(self, log: bytes) -> None:
-        new = []
-        for line in log.splitlines(keepends=True):
-            if self._known_lines[line] > 0:
-                self._known_lines[line] -= 1
-            else:
-                new.append(line)
-        if new:
-            with (self._folder / LOG_FILE).open("ab") as stream:
-                stream.writelines(new)
-
     def _forward_controls(self) -> None:
         for name in (PAUSE_FILE, CANCEL_FILE):
             is_there = (self._folder / name).exists()
             if is_there != self._sent_controls.get(name, False):
-                file = "pause" if name == PAUSE_FILE else "cancel"
-                call = Control(job=self._job, file=file, present=is_there)
+                call = Control(job=self._job, file="pause" if name == PAUSE_FILE else "cancel", present=is_there)
                 self._reach(partial(ask, self._link, call, Done))
                 self._sent_controls[name] = is_there
 
     def _end(self, status: JobStatus) -> int:
+        names = {file.name for file in status.results}
+        if isinstance(self._last, Finished) and self._purpose == "train" and CARD_FILE not in names:
+            append_event(self._folder, Failed("the server has no model of the finished run any more. Train again."))
+            self.discard()
+            return 1
         if self._purpose == "adapt" or isinstance(self._last, Finished):
             self._reach(lambda: fetch_results(self._link, self._job, self._purpose, status.results, self._folder))
             if isinstance(self._last, Finished):
                 append_event(self._folder, self._last)
             self.discard()
-            return 0 if status.results else 1
+            return 0 if names else 1
         if isinstance(self._last, Paused) or "paused" in status.problem:
             if not isinstance(self._last, Paused):
                 append_event(self._folder, Paused(0, 0, 0.0))
@@ -233,6 +228,8 @@ class RunMirror:
     def _end_alone(self, reason: str) -> int:
         if self._ending.is_set():
             self._tell("this computer does not follow the run any more; what the server has begun goes on there")
+        elif self._purpose == "train":
+            self._leave_decision()
         if self._purpose == "train" and (self._ending.is_set() or is_paused(self._folder)):
             append_event(self._folder, Paused(0, 0, 0.0))
             return EXIT_PAUSED
@@ -240,11 +237,18 @@ class RunMirror:
             append_event(self._folder, Failed(reason))
         return 1
 
+    def _leave_decision(self) -> None:
+        """Let the server know that the person cancelled or paused the run, as soon as it can be reached."""
+        if is_cancelled(self._folder) and not self._is_lost:
+            self.discard()
+        elif is_cancelled(self._folder) or (is_paused(self._folder) and self._has_begun):
+            note_untold(read_remote(self._folder), "cancel" if is_cancelled(self._folder) else "pause")
+            self._tell("the server will be told when it can be reached again")
+
     def _reach(self, action: Callable[[], T]) -> T:
         """Do something with the server; while it cannot be reached, say so and try again.
 
-        So, too, while it refuses to be asked, such as with a certificate that has expired: a job that it has begun goes
-        on there, and would be lost.
+        So, too, while it refuses to be asked, as after its certificate expired: what it has begun would be lost.
         """
         lost_at: float | None = None
         while True:
@@ -254,11 +258,12 @@ class RunMirror:
                 is_refused = isinstance(error, RemoteRefused)
                 if is_refused and not (self._has_begun and self._purpose == "train"):
                     raise
-                lost_at = time.monotonic() if lost_at is None else lost_at
+                lost_at, self._is_lost = time.monotonic() if lost_at is None else lost_at, True
                 what = "refuses to be asked" if is_refused else "cannot be reached"
                 self._tell(f"the server {what} ({get_reason(error)}); what runs there goes on")
                 self._wait(REFUSED_RETRY_S if is_refused else RETRY_S, lost_at)
             else:
+                self._is_lost = False
                 if lost_at is not None:
                     self._tell("the server is back")
                 return done

@@ -5,6 +5,7 @@ needs no torch. `remote.json` in the folder names the server; the token is read 
 """
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
@@ -15,10 +16,12 @@ from pathlib import Path
 
 from napari_medseg.core.decoded_size.limit import MAX_MEMORY_OPTION
 from napari_medseg.core.errors import MedSegError, translate_errors
+from napari_medseg.inference.remote.messages import LinkLost, RemoteRefused
 from napari_medseg.workflow.remote.mirror import RunMirror
 from napari_medseg.workflow.remote.remote_run import RemoteRun, read_remote
 from napari_medseg.workflow.remote.server_link import ServerLink
 from napari_medseg.workflow.remote.server_settings import read_server
+from napari_medseg.workflow.remote.untold import forget_untold, tell_untold
 from training.adapt.request import END_OPTION, REQUEST_FILE, AdaptResult, write_result
 from training.run_folder import (
     PAUSE_FILE,
@@ -85,6 +88,9 @@ def _mirror_training(folder: Path, remote: RemoteRun) -> int:
         (folder / PAUSE_FILE).unlink(missing_ok=True)  # what an earlier process left
         try:
             with translate_errors(), open_link(remote) as link:
+                forget_untold(remote)  # an earlier process noted a pause, and the run goes on
+                with contextlib.suppress(LinkLost, RemoteRefused):
+                    tell_untold(Path(remote.settings_folder), remote.address, link)
                 return RunMirror(folder, remote.job, link, ending=end_on_signals()).run()
         except MedSegError as error:
             append_event(folder, Failed(str(error)))

@@ -12,10 +12,12 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import CARD_FILE, ModelCard, read_card
 from napari_medseg.core.model_registry import ModelRegistry
 from napari_medseg.inference.events import PredictionEvent, PredictionOptions, get_result
+from napari_medseg.inference.remote.address import parse_address
 from napari_medseg.inference.remote.client import RemoteEngine
 from napari_medseg.inference.remote.connecting import require_websockets
 from napari_medseg.workflow.remote.server_link import get_address
 from napari_medseg.workflow.remote.server_settings import ServerSettings, read_server, read_token_variable
+from napari_medseg.workflow.remote.untold import tell_in_background
 
 REMOTE = "remote"
 """As a device: the server that was chosen in the window."""
@@ -73,10 +75,16 @@ def load_remote_predictor(models: ModelRegistry, model: str, device: str) -> Rem
         raise MedSegError(
             "no server was chosen. Choose one in the window (Remote in the menu of the device), or name it."
         )
-    settings = kept if device == REMOTE or (kept is not None and kept.address == device) else None
+    settings = kept if device == REMOTE or (kept is not None and _is_at(kept, device)) else None
     if device != REMOTE and (token := read_token_variable()):  # the variable belongs to the address beside it
         settings = (settings or ServerSettings(address=device)).model_copy(update={"token": SecretStr(token)})
     if settings is None or not settings.token.get_secret_value():
         raise MedSegError(f"a token is needed for {device}. Put it into the variable MEDSEG_TOKEN.")
+    tell_in_background(models.user_dir, settings)
     card = models.get_card(model)
     return RemotePredictor(models.get_folder(model), models.find_roi_folder(card), settings)
+
+
+def _is_at(settings: ServerSettings, device: str) -> bool:
+    """Whether a server is the one at an address, however that is written."""
+    return get_address(settings).uri == parse_address(device).uri

@@ -14,7 +14,8 @@ from napari_medseg.core.snapshot import SNAPSHOT_FILE, read_snapshot
 from napari_medseg.workflow.remote.link import JobLink, fetch_part
 from napari_medseg.workflow.serving.job_calls import RESULTS, JobFile, Purpose
 from training.recipe import read_recipe
-from training.run_folder import RECIPE_FILE
+from training.reports.run_page import read_page_data, write_page
+from training.run_folder import RECIPE_FILE, REPORT_DATA_FILE
 
 MAX_WEIGHT_BYTES, MAX_OTHER_BYTES = 4 * 10**9, 256 * 2**20
 
@@ -36,7 +37,8 @@ def fetch_results(link: JobLink, job: str, purpose: Purpose, files: Sequence[Job
     LinkLost
         If the server cannot be reached; the next call fetches all again.
     MedSegError
-        If a file is not what the server said, is no safetensors file, or the card is not of this run and its weights.
+        If a file is not what the server said, is no safetensors file, the card is not of this run and its weights, or
+        the report would show more than texts, numbers and pictures.
     """
     order = RESULTS[purpose]
     named = {file.name: file for file in files if file.name in order}
@@ -47,8 +49,11 @@ def fetch_results(link: JobLink, job: str, purpose: Purpose, files: Sequence[Job
                 fetched[name] = make_temporary_path(folder / name)
                 _fetch(link, job, named[name], fetched[name])
         _check_model(fetched, purpose, folder)
+        page = read_page_data(fetched[REPORT_DATA_FILE]) if REPORT_DATA_FILE in fetched else None
         for name, path in fetched.items():
             replace_file(path, folder / name)
+        if page is not None:
+            write_page(folder, page)
     finally:
         for path in fetched.values():
             with contextlib.suppress(OSError):

@@ -3,6 +3,9 @@
 Nothing of it says who an image shows: images and labels are those of the project, named by their content; cases and
 groups have the names that the project gives them. Older images from a user's own folders stay here, because their
 headers and names may hold an identity.
+
+A run folder may come from elsewhere and name any file of this computer. So only files of the project, of the user's
+and the bundled models, and of the bundled samples are sent, wherever links lead.
 """
 
 import hashlib
@@ -10,10 +13,14 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from napari_medseg.core.atomic_io import compute_file_sha256
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.model_card import CARD_FILE, OPTIONAL_FILES, WEIGHTS_FILE
+from napari_medseg.core.model_registry import BUNDLED_MODELS
 from napari_medseg.core.snapshot import SNAPSHOT_FILE, Role, Snapshot, SnapshotItem, read_snapshot
+from napari_medseg.workflow.remote.remote_run import read_remote
 from napari_medseg.workflow.serving.job_calls import LEARNT_CASES_FILE, JobFile, Purpose
 from napari_medseg.workflow.storage.deidentify import clean_card
 from training.adapt.request import REQUEST_FILE, read_request
@@ -27,15 +34,20 @@ from training.run_folder import (
 )
 from training.start_plan import read_start_plan
 
+BUNDLED_SAMPLES = BUNDLED_MODELS.parent / "samples"
 SENT_SOURCES = ("corrections", "bundled sample")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_@-][A-Za-z0-9._@-]{0,99}")
 
 
 @dataclass
 class RunFiles:
-    """The files of a run for a server: the content of each, or the file that holds it; `left_out` counts images."""
+    """The files of a run for a server: the content of each, or the file that holds it; `left_out` counts images.
+
+    Only files in one of the folders `roots` are taken.
+    """
 
     purpose: Purpose
+    roots: tuple[Path, ...] = ()
     files: list[JobFile] = field(default_factory=list)
     contents: dict[str, bytes | Path] = field(default_factory=dict)
     left_out: int = 0
@@ -46,7 +58,8 @@ class RunFiles:
         return self._add(name, len(content), hashlib.sha256(content).hexdigest(), content)
 
     def add_file(self, name: str, path: Path) -> str:
-        """Add a file of this computer, and return its name; raise `MedSegError` if it is missing."""
+        """Add a file of this computer, and return its name; raise `MedSegError` if it is missing, or elsewhere."""
+        self._refuse_foreign(path)
         if not path.is_file():
             raise MedSegError(f"{path} is missing, so the run cannot be sent to the server. Restore it from a backup.")
         return self._add(name, path.stat().st_size, compute_file_sha256(path), path)
@@ -63,11 +76,29 @@ class RunFiles:
     def add_version(self, name: str, folder: Path) -> str:
         """Add card, weights and statistics of a version, and return the name of its folder there."""
         target = f"versions/{name}"
+        self._refuse_foreign(folder / CARD_FILE)
         self.add_bytes(f"{target}/{CARD_FILE}", clean_card(folder / CARD_FILE))
         for file in (WEIGHTS_FILE, *OPTIONAL_FILES, LEARNT_CASES_FILE):
             if file == WEIGHTS_FILE or (folder / file).is_file():
                 self.add_file(f"{target}/{file}", folder / file)
         return target
+
+    def add_weights(self, name: str, path: Path) -> str:
+        """Add weights that the person named, wherever they are; raise `MedSegError` if they are no safetensors."""
+        try:
+            with safe_open(path, framework="numpy") as tensors:
+                tensors.keys()
+        except (SafetensorError, OSError) as error:
+            raise MedSegError(f"{path} holds no weights ({get_reason(error)}), so it is not sent.") from error
+        return self._add(name, path.stat().st_size, compute_file_sha256(path), path)
+
+    def _refuse_foreign(self, path: Path) -> None:
+        found = path.resolve()
+        if not any(found.is_relative_to(root) for root in self.roots):
+            raise MedSegError(
+                f"{path} is neither in the project nor one of your models, so it is not sent to the server. If the run "
+                "comes from another computer, start a new one."
+            )
 
     def _add(self, name: str, size: int, sha256: str, content: bytes | Path) -> str:
         self.files.append(JobFile(name=name, size=size, sha256=sha256))
@@ -81,9 +112,9 @@ def collect_training(run_dir: Path) -> RunFiles:
     Raises
     ------
     MedSegError
-        If a file is missing or damaged.
+        If a file is missing or damaged, or lies elsewhere than the files of the project and the models.
     """
-    found = RunFiles("train")
+    found = RunFiles("train", _list_roots(run_dir))
     recipe = read_recipe(run_dir / RECIPE_FILE)
     run = recipe.run
     changes = {
@@ -105,7 +136,7 @@ def collect_training(run_dir: Path) -> RunFiles:
 
 def collect_adaptation(folder: Path) -> RunFiles:
     """Collect what `python -P -m training.adapt` reads of the folder of an adaptation; errors as `collect_training`."""
-    found = RunFiles("adapt")
+    found = RunFiles("adapt", _list_roots(folder))
     request = read_request(folder)
     changes = {
         "base": found.add_version("base", folder / request.base),
@@ -117,13 +148,21 @@ def collect_adaptation(folder: Path) -> RunFiles:
     return found
 
 
+def _list_roots(folder: Path) -> tuple[Path, ...]:
+    """Return the folders of the project, which holds `runs/ID`, of the models, and of the bundled samples."""
+    own = Path(read_remote(folder).settings_folder)
+    return tuple(root.resolve() for root in (folder.absolute().parent.parent, own, BUNDLED_MODELS, BUNDLED_SAMPLES))
+
+
 def _collect_start(run_dir: Path, found: RunFiles) -> bytes:
     plan = read_start_plan(run_dir)
     weights = Path(plan.encoder_weights)
-    is_file = weights.suffix == ".safetensors"
+    encoder = plan.encoder_weights
+    if weights.suffix == ".safetensors":
+        encoder = found.add_weights("versions/encoder.safetensors", weights)
     changes = {
         "weights_from": plan.weights_from and found.add_version("donor", run_dir / plan.weights_from),
-        "encoder_weights": found.add_file("versions/encoder.safetensors", weights) if is_file else plan.encoder_weights,
+        "encoder_weights": encoder,
         "registry": "",
     }
     return plan.model_copy(update=changes).model_dump_json(indent=2).encode()

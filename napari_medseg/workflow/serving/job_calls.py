@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from napari_medseg.core.model_card import CARD_FILE, DOMAIN_FILE, WEIGHTS_FILE, WORST_CASE_FILE
 from training.adapt.request import RESULT_FILE
-from training.run_folder import COST_FILE, ENVIRONMENT_FILE, READ_IMAGES_FILE, REPORT_FILE, SPLIT_FILE
+from training.run_folder import COST_FILE, ENVIRONMENT_FILE, READ_IMAGES_FILE, REPORT_DATA_FILE, SPLIT_FILE
 
 MAX_CHUNK_BYTES = 2**20
 MAX_FILES = 50_000
@@ -28,12 +28,13 @@ Purpose = Literal["train", "adapt"]
 LEARNT_CASES_FILE = "learnt_cases.safetensors"
 RESULTS = {
     "train": (
-        *(REPORT_FILE, READ_IMAGES_FILE, ENVIRONMENT_FILE, SPLIT_FILE, COST_FILE),
+        *(REPORT_DATA_FILE, READ_IMAGES_FILE, ENVIRONMENT_FILE, SPLIT_FILE, COST_FILE),
         *(WORST_CASE_FILE, DOMAIN_FILE, WEIGHTS_FILE, CARD_FILE),
     ),
     "adapt": (LEARNT_CASES_FILE, DOMAIN_FILE, WEIGHTS_FILE, CARD_FILE, RESULT_FILE),
 }
-"""Files that a user gets back, the one that makes the others valid last. Checkpoints stay on the server."""
+"""Files that a user gets back, the one that makes the others valid last. Checkpoints stay on the server, and so does
+the page of the report: the user's computer makes its own of the data."""
 
 
 class _Message(BaseModel):

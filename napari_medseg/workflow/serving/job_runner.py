@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import psutil
+
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.workflow.learning.learner import start_process
-from napari_medseg.workflow.run_control import is_alive, read_log_tail, start_training
-from napari_medseg.workflow.run_outcome import find_final_event
+from napari_medseg.workflow.run_control import find_process, is_alive, start_training
+from napari_medseg.workflow.run_outcome import find_final_event, read_log_tail
 from napari_medseg.workflow.serving.job_calls import JobState, Purpose
 from napari_medseg.workflow.serving.job_files import JobRecord, UserFiles, get_device, remove_old_content, set_device
 from napari_medseg.workflow.serving.job_queue import QueuedJob, estimate_wait_s, order_fairly
@@ -216,7 +218,11 @@ class JobRunner:
     def _kill(self, key: JobKey) -> None:
         with self._lock:
             process = self._processes.pop(key, None)
-        if process is not None and process.poll() is None:
+        if process is None:  # an earlier server started it
+            if (left := find_process(self.open(key[0]).get_work_folder(key[1]))) is not None:
+                with contextlib.suppress(psutil.Error):
+                    left.kill()
+        elif process.poll() is None:
             process.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(EXIT_SECONDS)

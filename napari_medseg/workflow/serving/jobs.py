@@ -156,6 +156,8 @@ class JobDesk:
         if not call.present:
             path.unlink(missing_ok=True)
             return Done()
+        if record.state == "receiving" and call.file == "pause":  # nothing runs, and the rest of the files may come
+            return Done()
         is_early = record.state == "receiving" or self._runner.withdraw(key)
         if is_early and call.file == "cancel":
             files.write(call.job, record.model_copy(update={"state": "ended", "problem": "it was cancelled"}))

@@ -18,7 +18,7 @@ class ServerLimits:
     max_connections, max_connections_per_user
         At the same time; further ones are refused with HTTP 503.
     max_unproven
-        Connections that have not shown a token yet.
+        Connections that have not shown a token yet, also those that have not ended their TLS handshake.
     max_orders_per_minute
         Of one user, without those that were served to their end: they wait for their turn.
     max_image_bytes, max_version_bytes
@@ -95,6 +95,41 @@ class ConnectionCount:
         self._of_user[user] -= 1
         if not self._of_user[user]:
             del self._of_user[user]
+
+
+class UnprovenConnections:
+    """Connections that have not shown a token yet, from their first moment: before their TLS handshake.
+
+    If there are too many, the oldest one of the host that has most of them is closed. A window shows its token within
+    moments, so a flood does not keep it out.
+
+    Parameters
+    ----------
+    max_number
+        How many may wait at the same time.
+    """
+
+    def __init__(self, max_number: int) -> None:
+        self._max_number = max_number
+        self._lines: dict[object, asyncio.Transport] = {}  # oldest first
+
+    def enter(self, connection: object, line: asyncio.Transport) -> None:
+        """Count a connection, whose TCP transport is `line`; close another one if there are too many."""
+        self._lines[connection] = line
+        if len(self._lines) > self._max_number:
+            hosts = {one: get_host(its_line) for one, its_line in self._lines.items()}
+            host, _ = Counter(hosts.values()).most_common(1)[0]
+            self._lines.pop(next(one for one in hosts if hosts[one] == host)).abort()
+
+    def leave(self, connection: object) -> None:
+        """Count a connection no more: it has shown its token, or is closed."""
+        self._lines.pop(connection, None)
+
+
+def get_host(line: asyncio.BaseTransport) -> str:
+    """Return the address of the other end."""
+    address = line.get_extra_info("peername")
+    return str(address[0]) if address else "an unknown address"
 
 
 class MemoryBudget:

@@ -1,7 +1,6 @@
 """Serves a `PredictOrder`: receives what is missing, waits for the turn, and sends labels as they are made."""
 
 import asyncio
-import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from napari_medseg.inference.events import (
     PredictionResult,
 )
 from napari_medseg.inference.remote.messages import (
+    FileNotSent,
+    LinkLost,
     PartReply,
     PredictOrder,
     QueuedReply,
@@ -32,7 +33,6 @@ from napari_medseg.workflow.serving.running_prediction import RunningPrediction,
 from napari_medseg.workflow.serving.session import ServerResources, Session
 
 TELL_S = 1.0
-_numbers = itertools.count()
 
 
 async def serve_prediction(session: Session, order: PredictOrder) -> None:
@@ -46,10 +46,11 @@ async def serve_prediction(session: Session, order: PredictOrder) -> None:
             await session.run_until_cancelled(order.id, _wait_for_room(session, order, reservation))
             missing = server.versions.list_missing(versions)
             await conversation.send(SendReply(id=order.id, missing=tuple(one.card_sha256 for one in missing)))
-            for version in missing:
-                await server.versions.receive(conversation, version)
+            faults = [await server.versions.receive(conversation, version) for version in missing]
             server.versions.mark_used(versions)
             pixels = await conversation.receive_array("pixels", order.pixels)
+            for fault in filter(None, faults):
+                raise fault
             await session.run_until_cancelled(order.id, _predict(session, order, pixels))
     finally:
         reservation.release()
@@ -96,7 +97,7 @@ async def _predict(session: Session, order: PredictOrder, pixels: NDArray[Any]) 
     )
     file = None
     if order.with_probabilities:
-        file = session.server.work_folder / f"probabilities-{next(_numbers)}"
+        file = session.server.work_folder / f"probabilities-{next(session.server.numbers)}"
     running = RunningPrediction(session, order, image, file)
     try:
         async for event in running.events():
@@ -134,7 +135,10 @@ async def _send_result(session: Session, order: PredictOrder, result: Prediction
     for name, array in arrays.items():
         await session.conversation.send_array(name, array)
     if file is not None and n_bytes is not None:
-        await session.conversation.send_file("probabilities", file)
+        try:
+            await session.conversation.send_file("probabilities", file)
+        except FileNotSent as error:  # the window waits for the rest, so only a new connection helps
+            raise LinkLost(f"its result could not be sent: {error}") from error
     await session.conversation.send(
         ResultReply(
             id=order.id,

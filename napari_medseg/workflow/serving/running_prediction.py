@@ -19,8 +19,6 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 0.02
 Told = QueuedReply | PredictionEvent
-_ending: set["asyncio.Task[None]"] = set()
-"""Tasks that nobody waits for any more; asyncio itself keeps only weak references."""
 
 
 async def start_engines(engines: Sequence[Engine]) -> None:
@@ -76,8 +74,8 @@ class RunningPrediction:
         self._engine: Engine | None = None
         self._is_stopped = False
         self._task = self._loop.create_task(self._occupy_lane())
-        _ending.add(self._task)
-        self._task.add_done_callback(_ending.discard)
+        session.server.predicting.add(self._task)
+        self._task.add_done_callback(session.server.predicting.discard)
 
     async def events(self) -> AsyncIterator[Told]:
         """Yield the place in the queue and the events, last the result; progress that is overtaken is left out.

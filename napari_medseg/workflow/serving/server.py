@@ -4,13 +4,15 @@ Nothing that a connection sends is decoded before its token was found right: tha
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.inference.engine.client import Engine
@@ -28,7 +30,7 @@ from napari_medseg.inference.remote.messages import (
 )
 from napari_medseg.inference.remote.payload import MAX_FRAME_BYTES
 from napari_medseg.workflow.serving.handlers import HANDLERS
-from napari_medseg.workflow.serving.limits import ConnectionCount
+from napari_medseg.workflow.serving.limits import ConnectionCount, UnprovenConnections, get_host
 from napari_medseg.workflow.serving.running_prediction import refuse_for_own_faults, start_engines
 from napari_medseg.workflow.serving.session import ServerResources, ServerSettings, Session, lock_folder, make_resources
 from napari_medseg.workflow.serving.tokens import StoredToken
@@ -42,6 +44,8 @@ logger = logging.getLogger(__name__)
 HOUSEKEEPING_S = 1.0
 """How often places are told, and tokens are looked at that were revoked meanwhile."""
 POLICY_VIOLATION = 1008
+BACKLOG = 1024
+"""Connections that the system holds until they are accepted. If a flood fills that, a window tries again after 1 s."""
 
 
 class PredictionServer:
@@ -62,7 +66,7 @@ class PredictionServer:
         self._resources = resources
         self._counts = ConnectionCount(settings.limits)
         self._users: dict[ServerConnection, StoredToken] = {}
-        self._unproven: set[ServerConnection] = set()
+        self._unproven = UnprovenConnections(settings.limits.max_unproven)
         self.n_open_orders = 0
         self.port = settings.port
         self.engines = resources.engines
@@ -77,26 +81,23 @@ class PredictionServer:
         kind, _, text = request.headers.get("Authorization", "").partition(" ")
         token = self._settings.tokens.find_user(text) if kind == "Bearer" else None
         if token is None:
-            logger.warning("a connection from %s without a valid token was refused", _get_host(connection))
+            logger.warning("a connection from %s without a valid token was refused", get_host(connection.transport))
             return connection.respond(HTTPStatus.UNAUTHORIZED, "a valid token is needed\n")
         if not self._counts.may_enter(token.name):
             logger.warning("%s has too many connections, or all together", token.name)
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections\n")
         self._users[connection] = token
-        self._unproven.discard(connection)
+        self._unproven.leave(connection)
         self._counts.enter(token.name)
         return None
 
-    def admit(self, connection: "ServerConnection") -> None:
-        """Count a connection that has yet to show its token; it is closed if there are too many."""
-        if len(self._unproven) >= self._settings.limits.max_unproven:
-            connection.transport.abort()
-        else:
-            self._unproven.add(connection)
+    def admit(self, connection: "ServerConnection", line: asyncio.Transport) -> None:
+        """Count a connection that has read nothing yet; `line` is its TCP transport, below TLS."""
+        self._unproven.enter(connection, line)
 
     def forget(self, connection: "ServerConnection") -> None:
         """Count a connection that was closed no more."""
-        self._unproven.discard(connection)
+        self._unproven.leave(connection)
         if (token := self._users.pop(connection, None)) is not None:
             self._counts.leave(token.name)
 
@@ -213,10 +214,9 @@ def _bind(server: PredictionServer, settings: ServerSettings) -> "AbstractAsyncC
         settings.host,
         settings.port,
         start_serving=False,
-        ssl=settings.tls,
-        ssl_handshake_timeout=None if settings.tls is None else limits.handshake_timeout_s,
+        backlog=BACKLOG,
         process_request=server.check_token,
-        create_connection=make_connection_class(server),
+        create_connection=make_connection_class(server, settings.tls, limits.handshake_timeout_s),
         subprotocols=[Subprotocol(PROTOCOL)],
         origins=[None],  # no page in a browser
         compression=None,
@@ -231,22 +231,66 @@ def _bind(server: PredictionServer, settings: ServerSettings) -> "AbstractAsyncC
     )
 
 
-def make_connection_class(server: PredictionServer) -> "type[ServerConnection]":
-    """Return a class of connections that the server counts from their first byte to their last."""
+def make_connection_class(
+    server: PredictionServer, tls: ssl.SSLContext | None, handshake_timeout_s: float
+) -> "type[ServerConnection]":
+    """Return a class of connections that the server counts from their first moment to their last.
+
+    They encrypt themselves: if websockets did that, it would make a connection only after the TLS handshake, and who
+    never begins with that would be counted nowhere.
+    """
     from websockets.asyncio.server import ServerConnection
 
     class CountedConnection(ServerConnection):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            super().connection_made(transport)
-            server.admit(self)
+            line = cast(asyncio.Transport, transport)
+            server.admit(self, line)
+            if tls is None:
+                super().connection_made(line)
+                return
+            line.pause_reading()  # what the window sends is for TLS
+            line.set_protocol(door := TlsDoor())
+            self._encryption = self.loop.create_task(self._encrypt(line, door, tls))
 
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
             server.forget(self)
 
+        async def _encrypt(self, line: asyncio.Transport, door: TlsDoor, context: ssl.SSLContext) -> None:
+            transport = await door.encrypt(line, context, handshake_timeout_s)
+            if transport is None:
+                server.forget(self)
+                return
+            transport.set_protocol(self)
+            super().connection_made(transport)
+            if door.early:
+                self.data_received(door.early)
+
     return CountedConnection
 
 
-def _get_host(connection: "ServerConnection") -> str:
-    address = connection.remote_address
-    return str(address[0]) if address else "an unknown address"
+class TlsDoor(asyncio.Protocol):
+    """Stands for a connection until its TLS handshake is done; `early` is what came together with its last part."""
+
+    def __init__(self) -> None:
+        self.early = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what the connection is to receive."""
+        self.early += data
+
+    async def encrypt(
+        self, line: asyncio.Transport, tls: ssl.SSLContext, handshake_timeout_s: float
+    ) -> asyncio.Transport | None:
+        """Return the encrypted transport; `None` if the other end begins no TLS, another one, or is too slow."""
+        transport = None
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):
+            if not line.is_closing():
+                transport = await loop.start_tls(
+                    line, self, tls, server_side=True, ssl_handshake_timeout=handshake_timeout_s
+                )
+        if transport is None or transport.is_closing():
+            line.abort()
+            return None
+        return transport

@@ -1,10 +1,11 @@
 """What a handler of orders has to work with: one connection of a user, and what all connections of a server share."""
 
 import asyncio
+import itertools
 import shutil
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +75,10 @@ class ServerResources:
         One for each device; `queue` hands them out.
     jobs
         Training runs and adaptations; `None`: the server takes none, or has not begun.
+    predicting
+        Tasks of predictions, also of those that nobody waits for any more: asyncio itself keeps only weak references.
+    numbers
+        For names of files in `work_folder`.
     """
 
     folder: Path
@@ -84,6 +89,8 @@ class ServerResources:
     memory: MemoryBudget
     rate: OrderRate
     jobs: JobDesk | None = None
+    predicting: "set[asyncio.Task[None]]" = field(default_factory=set)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
     def work_folder(self) -> Path:

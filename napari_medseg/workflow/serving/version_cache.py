@@ -11,6 +11,7 @@ from pathlib import Path
 
 from napari_medseg.core.atomic_io import replace_file
 from napari_medseg.core.model_card import CARD_FILE
+from napari_medseg.inference.remote.best_effort_file import BestEffortFile
 from napari_medseg.inference.remote.conversation import Conversation
 from napari_medseg.inference.remote.messages import RemoteRefused, VersionSpec
 from napari_medseg.inference.remote.version_files import check_received
@@ -73,25 +74,37 @@ class VersionCache:
         finally:
             self._in_use.subtract(names)
 
-    async def receive(self, conversation: Conversation, version: VersionSpec) -> None:
+    async def receive(self, conversation: Conversation, version: VersionSpec) -> OSError | None:
         """Receive the files of a version; it is there when all of them have the hashes of its card.
+
+        Returns
+        -------
+        OSError or None
+            Why it could not be kept, such as a full disk; all of it was received even so, and what follows can be read.
 
         Raises
         ------
         WireError
-            If they have not.
+            If they have not these hashes.
         """
         self._n_received += 1
         beside = self._folder / f"{_UNFINISHED}{os.getpid()}-{self._n_received}"
+        fault = None
         try:
             for file in version.files:
-                await conversation.receive_file(file.path, beside / file.path, file.n_bytes, file.sha256)
+                with BestEffortFile(beside / file.path) as target:
+                    await conversation.receive_bytes(file.path, target, file.n_bytes, file.sha256)
+                    target.keep()
+                fault = fault or target.fault
+            if fault is not None:
+                return fault
             await asyncio.to_thread(check_received, version, beside)
             with contextlib.suppress(OSError):  # another window sent the same version meanwhile
                 replace_file(beside, self.find_folder(version))
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-        await asyncio.to_thread(self._evict)
+        await asyncio.to_thread(self._delete_oldest)
+        return None
 
     def mark_used(self, versions: Iterable[VersionSpec]) -> None:
         """Note that versions are used now: others are deleted first."""
@@ -99,7 +112,8 @@ class VersionCache:
             with contextlib.suppress(OSError):
                 os.utime(self.find_folder(version))
 
-    def _evict(self) -> None:
+    def _delete_oldest(self) -> None:
+        """Delete the versions that were used longest ago and are not in use, until the others fit."""
         found = []
         for folder in self._folder.iterdir():
             with contextlib.suppress(OSError):

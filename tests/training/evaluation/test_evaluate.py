@@ -208,6 +208,11 @@ def test_instances_have_figures_of_objects(tmp_path: Path) -> None:
     assert json.loads(data.read_text())["images"][0]["n_reference"] == 3
 
 
+def test_a_wildcard_is_no_regular_expression(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(MedSegError, match=r"'\*\.tif' is no regular expression .*\.\* where a wildcard has \*"):
+        find_cases(*folders, only="*.tif")
+
+
 def test_only_what_somebody_looked_at_is_judged(folders: tuple[Path, Path], tmp_path: Path) -> None:
     images, labels = folders
     whole = find_cases(images, labels)[0]

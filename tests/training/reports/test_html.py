@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from training_phantoms import small_card
 
+from napari_medseg.core.errors import MedSegError
 from training.benchmark.runner import PlannedRun
 from training.benchmark.suite import Suite, SuiteRow
 from training.benchmark.table import TableRow, write_tables
@@ -18,6 +19,7 @@ from training.from_folders.base_recipe import ModelRecipe
 from training.reports.case_figure import CaseFigure
 from training.reports.evaluation_report import write_evaluation
 from training.reports.html import Table, render_page
+from training.reports.run_page import read_page_data, write_page
 from training.reports.run_report import Reliability, RunOutcome, write_report
 from training.run_folder import Considered, EpochEnded, Event, Notice, Started, append_event
 
@@ -80,6 +82,31 @@ def test_hostile_names_in_the_report_of_a_run(run_report: str) -> None:
     # device, notice, weight's curve, way, label, calibration, baseline, name and source of the case, two pictures,
     # verdict
     assert_harmless(run_report, 12)
+
+
+def test_a_page_that_is_made_of_its_data_elsewhere_is_the_same(tmp_path: Path) -> None:
+    page = write_report(tmp_path, an_outcome(), EVENTS).read_text(encoding="utf-8")
+    data = read_page_data(tmp_path / "report.json")
+    assert write_page(tmp_path, data).read_text(encoding="utf-8") == page
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("data:image/png;base64,", "https://elsewhere.example.org/"),
+        ("data:image/png;base64,", "data:image/svg+xml;base64,"),
+        ('"#c2410c"', '"url(https://elsewhere.example.org/a.svg#b)"'),
+        ('"baseline"', '"script": "", "baseline"'),
+    ],
+)
+def test_data_that_could_reach_other_computers_are_refused(tmp_path: Path, old: str, new: str) -> None:
+    write_report(tmp_path, an_outcome(), EVENTS)
+    path = tmp_path / "report.json"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(MedSegError, match=r"report\.json is not the content of a report"):
+        read_page_data(path)
 
 
 def test_its_charts_are_valid_svg(run_report: str) -> None:

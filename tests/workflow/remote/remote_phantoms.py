@@ -1,12 +1,14 @@
 """A server in this process, reached by a link that a test can cut."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from workflow_phantoms import QUICK, accepted
+from workflow_phantoms import QUICK, accepted, write_version
 
 from napari_medseg.core.records import Run
 from napari_medseg.inference.remote.messages import LinkLost
@@ -14,6 +16,7 @@ from napari_medseg.workflow import retrain, run_control
 from napari_medseg.workflow.remote.mirror import RunMirror
 from napari_medseg.workflow.remote.remote_run import read_remote, send_to_server
 from napari_medseg.workflow.serving.job_calls import decode_call
+from napari_medseg.workflow.serving.job_files import UserFiles, name_user_folder
 from napari_medseg.workflow.serving.jobs import JobDesk
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import Event, read_events
@@ -82,3 +85,36 @@ def wait_for(what: Callable[[], object], at_most_s: float, why: Callable[[], obj
 
 def events_of(folder: Path) -> list[Event]:
     return [event for event, _ in read_events(folder)]
+
+
+def find_work(server: Path, folder: Path, user: str = USER) -> Path:
+    """The folder of a run at a server whose jobs are in `server`."""
+    files = UserFiles(server / name_user_folder(user), 0)
+    return files.get_work_folder(read_remote(folder).job)
+
+
+TRAINER = """
+import sys, time
+from pathlib import Path
+from training.run_folder import *
+work = Path(sys.argv[1])
+with hold_trainer_lock(work):
+    done = sum(isinstance(event, EpochEnded) for event, _ in read_events(work))
+    if not done:
+        append_event(work, Started(2, 0, 1, 0, "cpu", 600.0, time.time()))
+    for epoch in range(done + 1, 10_000):
+        append_event(work, EpochEnded(epoch, 10_000, 0.5, 0.5, True, 1.0, 1.0))
+        print("epoch", epoch, flush=True)
+        time.sleep(0.05)
+        if is_cancelled(work):
+            break
+    append_event(work, Finished(1, 0.9, True, 3.0))
+"""
+"""Writes what a training run writes, without torch: an epoch takes 50 ms, until it is cancelled."""
+
+
+def train_epochs(work: Path) -> subprocess.Popen[bytes]:
+    """Start a run at the server that trains until it is cancelled."""
+    write_version(work, version=2, weights=WEIGHTS, parent="lungs-unet@1")
+    log = (work / "log.txt").open("ab")
+    return subprocess.Popen([sys.executable, "-c", TRAINER, str(work)], stdout=log, stderr=log)

@@ -8,25 +8,37 @@ import time
 from pathlib import Path
 
 import pytest
-from remote_phantoms import WEIGHTS, DeskLink, MirrorThread, events_of, remote_run, wait_for
+from remote_phantoms import (
+    WEIGHTS,
+    DeskLink,
+    MirrorThread,
+    events_of,
+    find_work,
+    remote_run,
+    train_epochs,
+    wait_for,
+)
 from workflow_phantoms import write_version
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Run, RunState
+from napari_medseg.core.snapshot import SNAPSHOT_FILE, read_snapshot
 from napari_medseg.inference.remote.messages import RemoteRefused
 from napari_medseg.workflow import run_control
 from napari_medseg.workflow.remote.mirror import RunMirror
 from napari_medseg.workflow.remote.process import end_on_signals
 from napari_medseg.workflow.remote.remote_run import read_remote, send_to_server
 from napari_medseg.workflow.remote.run_files import collect_training
-from napari_medseg.workflow.serving.job_calls import Control, Discard, Fetch, Send, encode
-from napari_medseg.workflow.serving.job_files import UserFiles, name_user_folder
+from napari_medseg.workflow.serving.job_calls import Control, Discard, Fetch, Offer, Send, encode
+from napari_medseg.workflow.serving.job_files import name_user_folder
 from napari_medseg.workflow.serving.jobs import JobDesk
 from napari_medseg.workflow.workspace import Workspace
+from training.recipe import read_recipe, update_recipe, write_recipe
 from training.run_folder import (
     CANCEL_FILE,
     EXIT_PAUSED,
     PAUSE_FILE,
+    RECIPE_FILE,
     EpochEnded,
     Failed,
     Finished,
@@ -37,35 +49,10 @@ from training.run_folder import (
 )
 
 
-def find_work(tmp_path: Path, folder: Path, user: str = "vera") -> Path:
-    files = UserFiles(tmp_path / "server" / name_user_folder(user), 0)
-    return files.get_work_folder(read_remote(folder).job)
-
-
-TRAINER = """
-import sys, time
-from pathlib import Path
-from training.run_folder import *
-work = Path(sys.argv[1])
-with hold_trainer_lock(work):
-    done = sum(isinstance(event, EpochEnded) for event, _ in read_events(work))
-    if not done:
-        append_event(work, Started(2, 0, 1, 0, "cpu", 600.0, time.time()))
-    for epoch in range(done + 1, 10_000):
-        append_event(work, EpochEnded(epoch, 10_000, 0.5, 0.5, True, 1.0, 1.0))
-        print("epoch", epoch, flush=True)
-        time.sleep(0.05)
-        if is_cancelled(work):
-            break
-    append_event(work, Finished(1, 0.9, True, 3.0))
-"""
-"""Writes what a training run writes, without torch: an epoch takes 50 ms, until it is cancelled."""
-
-
 def test_a_run_survives_a_cut_link_and_a_new_server(
     ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", _train_epochs)
+    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", train_epochs)
     folder = remote_run(ws, monkeypatch)
     first = JobDesk(tmp_path / "server")
     link = DeskLink(first)
@@ -93,7 +80,7 @@ def test_a_run_survives_a_cut_link_and_a_new_server(
 def test_a_mirror_goes_on_where_an_earlier_one_was_killed(
     ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
 ) -> None:
-    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", _train_epochs)
+    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", train_epochs)
     folder, link = remote_run(ws, monkeypatch), DeskLink(desk)
     killed = MirrorThread(folder, link)
 
@@ -101,7 +88,7 @@ def test_a_mirror_goes_on_where_an_earlier_one_was_killed(
         return [event for event in events_of(folder) if isinstance(event, EpochEnded)]
 
     wait_for(lambda: len(epochs()) > 3, 30)
-    killed.mirror._write_log = killed.mirror._take_event = None  # it ends with a fault at its next answer
+    killed.mirror._take_event = None  # it ends with a fault at its next answer
     wait_for(lambda: not killed.is_alive(), 10)
     (folder / "events.jsonl").open("ab").write(b'{"event": "EpochEnded", "epo')  # a line that was not complete
     mirror = MirrorThread(folder, link)
@@ -115,13 +102,7 @@ def test_a_mirror_goes_on_where_an_earlier_one_was_killed(
     logged = [line for line in (folder / "log.txt").read_text().splitlines() if line.startswith("epoch")]
     assert logged == [f"epoch {number}" for number in range(1, len(logged) + 1)]
     assert mirror.exit_code == 0
-    assert not find_work(tmp_path, folder).exists(), "a job is deleted after it was fetched"
-
-
-def _train_epochs(work: Path) -> subprocess.Popen[bytes]:
-    write_version(work, version=2, weights=WEIGHTS, parent="lungs-unet@1")
-    log = (work / "log.txt").open("ab")
-    return subprocess.Popen([sys.executable, "-c", TRAINER, str(work)], stdout=log, stderr=log)
+    assert not find_work(tmp_path / "server", folder).exists(), "a job is deleted after it was fetched"
 
 
 def test_what_is_sent_names_no_one_and_no_folder_of_this_computer(
@@ -145,7 +126,7 @@ def lay_out_ended_job(
     """A run whose training at the server has ended; the process did nothing but what this function writes."""
     folder, link = remote_run(ws, monkeypatch), DeskLink(desk)
     monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", _train_at_once)
-    return folder, find_work(tmp_path, folder), link
+    return folder, find_work(tmp_path / "server", folder), link
 
 
 def _train_at_once(work: Path) -> subprocess.Popen[bytes]:
@@ -180,6 +161,44 @@ def test_a_result_with_another_hash_is_refused_and_nothing_of_it_is_used(
     assert not (folder / "model.safetensors").exists()
     assert not (folder / "card.json").exists()
     assert not any(isinstance(event, Finished) for event in events_of(folder))
+
+
+def test_no_page_of_a_server_is_taken_and_no_report_that_would_do_more_than_show(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    folder, work, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
+
+    def train(at: Path) -> subprocess.Popen[bytes]:
+        (at / "report.html").write_text("<script>alert(1)</script>")
+        (at / "report.json").write_text('{"model": "<script>"}')
+        return _train_at_once(at)
+
+    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", train)
+    with pytest.raises(MedSegError, match=r"report\.json is not the content of a report"):
+        RunMirror(folder, read_remote(folder).job, link).run()
+    assert not (folder / "model.safetensors").exists(), "nothing of it is used"
+    (work / "report.json").unlink()
+    assert RunMirror(folder, read_remote(folder).job, link).run() == 0
+    assert not (folder / "report.html").exists()
+
+
+def test_a_finished_run_whose_model_is_gone_has_failed_and_can_be_trained_again(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    folder, work, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
+
+    def train(at: Path) -> subprocess.Popen[bytes]:
+        process = _train_at_once(at)
+        for name in ("card.json", "model.safetensors"):
+            (at / name).unlink()
+        return process
+
+    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", train)
+    assert RunMirror(folder, read_remote(folder).job, link).run() == 1
+    last = events_of(folder)[-1]
+    assert isinstance(last, Failed)
+    assert "no model of the finished run" in last.message
+    assert not work.exists()
 
 
 def test_weights_that_are_no_safetensors_are_refused(
@@ -225,6 +244,36 @@ def test_a_second_run_sends_only_what_the_server_lacks(
     assert RunMirror(folder, read_remote(folder).job, link).run() == 0
     assert n_first > 5
     assert sum(isinstance(call, Send) for call in link.calls) == 0
+
+
+@pytest.mark.parametrize("way", ["an absolute path", "a path upwards", "a link in the project"])
+def test_a_run_folder_from_elsewhere_sends_no_file_of_this_computer(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk, way: str
+) -> None:
+    folder, _, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
+    secret = tmp_path / "secret.txt"
+    secret.write_text("the key of somebody")
+    named = {"an absolute path": str(secret), "a path upwards": "../../../secret.txt"}.get(way, "../../images/a.tif")
+    if way == "a link in the project":
+        (ws.project.folder / "images" / "a.tif").symlink_to(secret)
+    snapshot = read_snapshot(folder / SNAPSHOT_FILE)
+    items = (snapshot.items[0].model_copy(update={"labels": named}), *snapshot.items[1:])
+    (folder / SNAPSHOT_FILE).write_text(snapshot.model_copy(update={"items": items}).model_dump_json())
+    with pytest.raises(MedSegError, match="neither in the project nor one of your models"):
+        RunMirror(folder, read_remote(folder).job, link).run()
+    assert not any(isinstance(call, Offer | Send) for call in link.calls)
+
+
+@pytest.mark.parametrize("named", ["base", "compare_with"])
+def test_only_models_of_this_person_are_sent(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    folder = remote_run(ws, monkeypatch, n_cases=1)
+    write_version(tmp_path / "elsewhere" / "1", version=1, weights=WEIGHTS)
+    recipe = read_recipe(folder / RECIPE_FILE)
+    write_recipe(update_recipe(recipe, {"run": {named: str(tmp_path / "elsewhere" / "1")}}), folder / RECIPE_FILE)
+    with pytest.raises(MedSegError, match="neither in the project nor one of your models"):
+        collect_training(folder)
 
 
 def test_a_run_that_waits_says_its_place_and_can_be_cancelled_or_paused(
@@ -349,7 +398,7 @@ def test_a_refusal_before_the_run_was_sent_ends_it_and_it_can_be_resumed(
 def test_a_job_that_the_server_lost_ends_the_run(
     ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
 ) -> None:
-    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", _train_epochs)
+    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", train_epochs)
     folder, link = remote_run(ws, monkeypatch), DeskLink(desk)
     mirror = MirrorThread(folder, link)
     wait_for(lambda: any(isinstance(event, EpochEnded) for event in events_of(folder)), 30)

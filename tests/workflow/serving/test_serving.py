@@ -5,21 +5,24 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
 from served import RawWindow, Served, last, make_image, write_version
 
-from napari_medseg.core.model_card import CARD_FILE
+from napari_medseg.core.model_card import CARD_FILE, WEIGHTS_FILE
 from napari_medseg.inference.engine.client import Engine
 from napari_medseg.inference.engine.interface import PredictionCancelled
 from napari_medseg.inference.events import PredictionPart, PredictionProgress, PredictionResult
+from napari_medseg.inference.remote.best_effort_file import BestEffortFile
 from napari_medseg.inference.remote.client import RemoteEngine
-from napari_medseg.inference.remote.messages import RemoteRefused
-from napari_medseg.inference.remote.payload import make_array_header
+from napari_medseg.inference.remote.messages import FileNotSent, RemoteRefused, VersionSpec
+from napari_medseg.inference.remote.payload import iterate_file, make_array_header
+from napari_medseg.inference.remote.version_files import describe_version
 
 IMAGE = make_image(48, 40)
 SERIES = make_image(60, 32, 32)
@@ -130,7 +133,7 @@ def test_one_image_does_not_wait_for_the_many_of_another_user(served: Served, ve
     for engine, _ in engines:
         engine.close()
     assert order.index("few") <= 2, order
-    assert any(text.startswith("waiting for 127.0.0.1, ") for text in places)
+    assert any(text.startswith("waiting, ") for text in places)
 
 
 @pytest.mark.parametrize("moment", ["before the pixels", "amid the pixels", "while it waits for the result"])
@@ -196,3 +199,52 @@ def test_a_fault_of_the_server_is_no_fault_of_the_image(
     with pytest.raises(RemoteRefused, match="a fault of its own") as caught:  # then the window predicts itself
         list(window.predict(make_image(8, 8), version))
     assert "/srv" not in str(caught.value)
+
+
+def make_large_version(folder: Path) -> Path:
+    """A version that no server has; its weights take several frames."""
+    return write_version(folder, np.random.default_rng(time.time_ns()).bytes(3 * 2**20))
+
+
+@pytest.mark.parametrize("fault", ["vanishes", "is changed", "cannot be read"])
+def test_a_fault_amid_the_upload_of_a_model_ends_only_that_request(
+    window: RemoteEngine, version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    large, link = make_large_version(tmp_path / "large"), window._link.welcome
+    weights = large / WEIGHTS_FILE
+
+    def describe(folder: Path) -> VersionSpec:
+        described = describe_version(folder)
+        if fault == "vanishes":
+            weights.unlink()
+        elif fault == "is changed":
+            weights.write_bytes(bytes(weights.stat().st_size))
+        return described
+
+    def read(file: IO[bytes], n_bytes: int) -> Iterator[bytes]:
+        for number, piece in enumerate(iterate_file(file, n_bytes)):
+            if number:
+                raise OSError(errno.EIO, "Input/output error")
+            yield piece
+
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_medseg.inference.remote.ordering.describe_version", describe)
+        if fault == "cannot be read":
+            patch.setattr("napari_medseg.inference.remote.conversation.iterate_file", read)
+        with pytest.raises(FileNotSent, match=r"model\.safetensors (cannot be read|is damaged)"):
+            list(window.predict(IMAGE, large))
+    assert last(window.predict(IMAGE, version)).labels.any()
+    assert window._link.welcome is link, "the connection is the same"
+
+
+def test_a_full_disk_of_the_server_amid_the_upload_of_a_model_leaves_the_link(
+    window: RemoteEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large, link = make_large_version(tmp_path / "large"), window._link.welcome
+    with monkeypatch.context() as patch:
+        full = OSError(errno.ENOSPC, "No space left on device")
+        patch.setattr(BestEffortFile, "write", lambda self, _data: self._give_up(full))
+        with pytest.raises(RemoteRefused, match="No space left on device"):
+            list(window.predict(IMAGE, large))
+    assert last(window.predict(IMAGE, large)).labels.any(), "it is sent again"
+    assert window._link.welcome is link, "the connection is the same"

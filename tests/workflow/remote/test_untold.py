@@ -1,0 +1,152 @@
+"""What a person decides while the link is lost reaches the server when the link is back."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cable import Cable
+from remote_phantoms import (
+    DeskLink,
+    MirrorThread,
+    events_of,
+    find_work,
+    remote_run,
+    train_epochs,
+    wait_for,
+)
+from test_remote_training import running_server
+
+from napari_medseg.core.records import Run, RunState
+from napari_medseg.inference.remote.messages import LinkLost
+from napari_medseg.workflow import run_control
+from napari_medseg.workflow.remote import process
+from napari_medseg.workflow.remote.engine_choice import choose_engine
+from napari_medseg.workflow.remote.remote_run import read_remote, send_to_server
+from napari_medseg.workflow.remote.server_settings import write_server
+from napari_medseg.workflow.remote.untold import forget_untold, note_untold, tell_untold
+from napari_medseg.workflow.serving.jobs import JobDesk
+from napari_medseg.workflow.workspace import Workspace
+from training.run_folder import (
+    CANCEL_FILE,
+    EXIT_PAUSED,
+    PAUSE_FILE,
+    EpochEnded,
+    Failed,
+    Finished,
+    has_trainer,
+)
+
+ADDRESS = "ws://127.0.0.1:1"
+
+
+def has_trained(folder: Path) -> bool:
+    return any(isinstance(event, EpochEnded) for event in events_of(folder))
+
+
+@pytest.fixture
+def lost(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> Iterator[tuple[Path, DeskLink, MirrorThread]]:
+    """A run that trains at the server, whose link has just broken."""
+    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", train_epochs)
+    folder, link = remote_run(ws, monkeypatch), DeskLink(desk)
+    mirror = MirrorThread(folder, link)
+    wait_for(lambda: has_trained(folder), 30, lambda: events_of(folder))
+    link.is_cut = True
+    yield folder, link, mirror
+    if (work := find_work(tmp_path / "server", folder)).exists():
+        (work / CANCEL_FILE).touch()
+
+
+def test_a_cancel_ends_the_run_there_and_nothing_of_it_is_kept(
+    ws: Workspace, tmp_path: Path, lost: tuple[Path, DeskLink, MirrorThread]
+) -> None:
+    folder, link, mirror = lost
+    work, settings_folder = find_work(tmp_path / "server", folder), ws.registry.user_dir
+    (folder / CANCEL_FILE).touch()
+    wait_for(lambda: mirror.exit_code is not None, 5)
+    with pytest.raises(LinkLost):
+        tell_untold(settings_folder, ADDRESS, link)
+    assert has_trainer(work), "it goes on, because nobody can tell it"
+    link.is_cut = False
+    assert tell_untold(settings_folder, "ws://127.0.0.1:2", link) == 0, "another server knows nothing of it"
+    assert tell_untold(settings_folder, ADDRESS, link) == 1
+    assert not work.exists()
+    assert tell_untold(settings_folder, ADDRESS, link) == 0, "it is told once"
+
+
+def test_a_pause_reaches_the_server_and_the_run_can_be_resumed(
+    ws: Workspace, tmp_path: Path, lost: tuple[Path, DeskLink, MirrorThread]
+) -> None:
+    folder, link, mirror = lost
+    (folder / PAUSE_FILE).touch()
+    wait_for(lambda: mirror.exit_code is not None, 5)
+    assert mirror.exit_code == EXIT_PAUSED
+    link.is_cut = False
+    assert tell_untold(ws.registry.user_dir, ADDRESS, link) == 1
+    assert (find_work(tmp_path / "server", folder) / PAUSE_FILE).exists()
+    (folder / PAUSE_FILE).unlink()
+    again = MirrorThread(folder, link)
+    (folder / CANCEL_FILE).touch()
+    wait_for(lambda: again.exit_code is not None, 20, lambda: events_of(folder))
+    assert isinstance(events_of(folder)[-1], Finished)
+
+
+def test_a_run_that_goes_on_is_not_paused_later(ws: Workspace, monkeypatch: pytest.MonkeyPatch, desk: JobDesk) -> None:
+    folder = remote_run(ws, monkeypatch, n_cases=1)
+    note_untold(read_remote(folder), "pause")
+    forget_untold(read_remote(folder))
+    assert tell_untold(ws.registry.user_dir, ADDRESS, DeskLink(desk)) == 0
+
+
+@pytest.mark.parametrize("way", ["discard", "cancel"])
+def test_an_end_without_a_mirror_is_noted(ws: Workspace, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    folder = remote_run(ws, monkeypatch, n_cases=1)
+    (run,) = ws.project.read_records(Run)
+    ws.child_processes.clear()
+    if way == "discard":
+        ws.project.set_run_state(run, RunState.PAUSED)
+        run_control.discard(ws, run)
+    else:  # its mirror died before it saw the cancel
+        run_control.cancel(ws, run)
+        run_control.poll_run(ws, run)
+    told: list[bytes] = []
+
+    class Link:
+        def call(self, call: bytes, payload: bytes = b"") -> tuple[bytes, bytes]:
+            told.append(call)
+            return b'{"kind": "done"}', b""
+
+    assert tell_untold(ws.registry.user_dir, ADDRESS, Link()) == 1
+    assert b'"discard"' in told[0]
+    assert read_remote(folder).job.encode() in told[0]
+
+
+def test_a_window_that_was_opened_again_tells_a_real_server(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_medseg.inference.engine.client.Engine.start", lambda self: None)
+    monkeypatch.setattr("napari_medseg.workflow.serving.job_runner.start_training", train_epochs)
+    folder = remote_run(ws, monkeypatch)
+    with running_server(tmp_path / "serving") as direct:
+        cable = Cable(int(direct.address.rpartition(":")[2]))
+        settings = direct.model_copy(update={"address": f"ws://127.0.0.1:{cable.port}"})
+        write_server(ws.registry.user_dir, settings)
+        send_to_server(folder, settings.address, ws.registry.user_dir)
+        mirror = threading.Thread(target=process.main, args=([str(folder)],), daemon=True)
+        mirror.start()
+        wait_for(lambda: has_trained(folder), 30, lambda: events_of(folder))
+        work = find_work(tmp_path / "serving" / "server" / "jobs", folder)
+        cable.cut()
+        (folder / CANCEL_FILE).touch()
+        wait_for(lambda: not mirror.is_alive(), 10)
+        assert isinstance(events_of(folder)[-1], Failed)
+        assert has_trainer(work)
+        cable.mend()
+        engine = choose_engine(ws.registry)
+        engine.start()
+        wait_for(lambda: not work.exists(), 10)
+        wait_for(lambda: not list(ws.registry.user_dir.glob("untold/*")), 5)
+        engine.close()
+        cable.close()
