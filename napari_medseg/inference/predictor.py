@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from napari_medseg.core.decoded_size.freed_memory import keep_freed_memory
 from napari_medseg.core.errors import MedSegError, get_reason, is_out_of_memory
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard
@@ -120,6 +121,7 @@ class Predictor:
         MedSegError
             If files are missing or damaged.
         """
+        keep_freed_memory()
         network, card = load_version(folder)
         roi_predictor = load_roi_predictor(roi_folder, device, tuning) if card.field is not None else None
         domain, problem = load_statistics(folder, card)
