@@ -1,6 +1,6 @@
 """Throughput of `medseg predict --workers 2` against two independent runs on one core each, and times of one task.
 
-python -m benchmarks.cluster [--series 6] [--slices 10] [--rounds 1] [--seconds 200] [--out FILE.json]
+python -m benchmarks.cluster [--series 40] [--slices 20] [--rounds 1] [--seconds 200] [--out FILE.json]
 
 Both predict the same CT series, made from the sample of the program with other noise, whole pipeline: reading NIfTI,
 network, postprocessing, NIfTI labels, records. They take turns in one run, because the machine may have other work.
@@ -48,7 +48,7 @@ def make_series(folder: Path, n_series: int, n_slices: int) -> list[Path]:
     """Write series of `n_slices` planes (z, y, x), int16, as NIfTI."""
     slices = [formats.read(path) for path in sorted(SAMPLE.iterdir())]
     planes = np.stack([slices[number % len(slices)].pixels.squeeze() for number in range(n_slices)])
-    affine = np.diag([-0.7, -0.7, 5.0, 1.0])
+    affine = np.diag([5.0, -0.7, -0.7, 1.0])[[2, 1, 0, 3]]  # from (z, y, x) to right, anterior, superior
     paths = []
     for number in range(n_series):
         noise = np.random.default_rng(number).integers(-15, 15, planes.shape)
@@ -151,8 +151,8 @@ def measure_task(path: Path) -> dict[str, float]:
 def main() -> None:
     """Measure, and print JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--series", type=int, default=6)
-    parser.add_argument("--slices", type=int, default=10)
+    parser.add_argument("--series", type=int, default=40)
+    parser.add_argument("--slices", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=200.0, help="no round begins that would end later")
     parser.add_argument("--out", type=Path)

@@ -1,21 +1,25 @@
 """torch against OpenVINO for each bundled model: time and all that a prediction holds; which architectures convert.
 
     python benchmarks/runtimes.py --threads 1
-    python benchmarks/runtimes.py --architectures
+    python benchmarks/runtimes.py --architectures --limit 60
 
 Each image is predicted by both in turn, through the whole `Predictor`: region of interest, uncertainty, the check for
 unlike images, probabilities as the cache holds them. The last row is a part of a whole slide, in tiles. Times are of
 the forward passes of the model, without those of its region: medians of the processor (per thread) and of the clock, so
 that other work on the machine can be told apart. Dice is that of all labels as one, where `../shared` has a reference.
+
+Each architecture is converted in a process of its own, which is ended after `--limit` seconds: a few take many minutes.
 """
 
 import argparse
+import multiprocessing
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +59,7 @@ FALLBACK = {
     "instruments": SAMPLES / "laparoscopy/images",
 }
 TIMES = ("processor_ms", "clock_ms")
-SHAPES = ((1, 256, 320), (2, 192, 128), (1, 512, 512))
+SHAPES = ((1, 160, 224), (2, 192, 128), (1, 256, 256))
 
 
 CHUNK_PX = 1600
@@ -118,12 +122,15 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--images", type=int, default=4, help="of each model")
     parser.add_argument("--architectures", action="store_true", help="only say which architectures convert")
+    parser.add_argument("--limit", type=float, default=60.0, help="seconds for an architecture")
     parser.add_argument("--only", nargs="+", help="architectures or models")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.architectures:
         for name in sorted(options.only or ARCHITECTURES):
-            print(f"{name}: {check_architecture(name)}", flush=True)
+            began = time.perf_counter()
+            found = check_in_process(name, options.limit)
+            print(f"| {name} | {found} | {time.perf_counter() - began:.0f} |", flush=True)
         return 0
     columns = "torch ms", "OpenVINO ms", "times", "on the clock", "images", "equal labels", "lowest", "region"
     table = Table("model", *columns, "probability", "uncertainty", "unlike", "Dice")
@@ -221,6 +228,28 @@ def compute_dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     """Return the Dice coefficient; 1 if both are empty."""
     total = int(one.sum()) + int(other.sum())
     return 1.0 if total == 0 else 2.0 * int((one & other).sum()) / total
+
+
+def check_in_process(name: str, limit_s: float) -> str:
+    """Return what `check_architecture` returns, or that it took too long."""
+    can_fork = "fork" in multiprocessing.get_all_start_methods()  # torch is imported already
+    context = multiprocessing.get_context("fork" if can_fork else "spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=send_check, args=(name, sender))
+    process.start()
+    sender.close()
+    try:
+        return str(receiver.recv()) if receiver.poll(limit_s) else f"not within {limit_s:.0f} s"
+    except EOFError:
+        return "no: the process ended"
+    finally:
+        process.kill()
+        process.join()
+
+
+def send_check(name: str, sender: Connection) -> None:
+    """Check an architecture in a process of its own."""
+    sender.send(check_architecture(name))
 
 
 def check_architecture(name: str) -> str:

@@ -1,6 +1,5 @@
 """`medseg benchmark`: train every row of a suite on the same data and split, and compare them in one table."""
 
-import contextlib
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ from napari_medseg.cli.cluster.options import (
     choose_cluster,
     open_chosen_cluster,
 )
-from napari_medseg.cli.console import echo, make_progress_console
+from napari_medseg.cli.console import INTERRUPTED, echo, make_progress_console
 from napari_medseg.cli.options import DeviceOption, MaxMemoryOption, check_output_folder, split_words
 from napari_medseg.cli.train.run_options import check_device
 from napari_medseg.core.errors import MedSegError
@@ -27,6 +26,7 @@ from napari_medseg.workflow.cluster.connection import ClusterChoice
 
 if TYPE_CHECKING:
     from training.benchmark.runner import BenchmarkFolders, PlannedRun, RowEnded
+    from training.benchmark.suite import Suite
 
 OutOption = Annotated[
     Path,
@@ -82,11 +82,11 @@ def benchmark(
     """Train and compare the networks or settings of a suite.
 
     Each row of the suite is trained and scored on the same data; the results are in table.csv, table.md and table.html.
-    Finished rows are not trained again. The exit code is 1 if a row failed; the others are in the table.
+    Finished rows are not trained again. The exit code is 1 if a row failed; the others are in the table. Ctrl+C writes
+    the table of what is done.
     """
     from training.benchmark.runner import BenchmarkFolders, plan_suite_runs
     from training.benchmark.suite import parse_setting, read_suite
-    from training.benchmark.table import read_suite_figures, read_table_rows, write_tables
 
     choice = choose_cluster(workers, scheduler, memory, tls_ca, tls_cert, tls_key)
     whole = read_suite(_find_suite(suite))
@@ -102,16 +102,19 @@ def benchmark(
     where, console = BenchmarkFolders(data.absolute(), weights.absolute(), out), make_progress_console(quiet=False)
     console.print(f"{chosen.title}: {len(planned)} rows, {sum(one.is_done for one in planned)} done already")
     failures: dict[str, str] = {}
-    with contextlib.suppress(KeyboardInterrupt):
+    was_stopped = False
+    try:
         for ended in _run_rows(choice, planned, where, at_once, per_row, has_device=bool(checked)):
             if ended.message:
                 failures[ended.planned.row.name] = ended.message
             console.print(f"{ended.planned.row.name}: {ended.message or 'done'}", markup=False)
-    lines, pictures = read_table_rows(planned, failures), dict(read_suite_figures(planned))
-    for path in write_tables(chosen, lines, shlex.join(["medseg", *sys.argv[1:]]), out, pictures):
-        echo(str(path))
+    except KeyboardInterrupt:
+        was_stopped = True
+    _write_tables(chosen, planned, failures, out)
     if failures:
         raise MedSegError(f"{len(failures)} of {len(planned)} rows failed; the table gives the reasons.")
+    if was_stopped:
+        raise typer.Exit(INTERRUPTED)
 
 
 def _run_rows(
@@ -138,6 +141,14 @@ def _run_rows(
 
         assert cluster is not None
         yield from run_rows_on_cluster(cluster, planned, where, per_row)
+
+
+def _write_tables(chosen: "Suite", planned: "Sequence[PlannedRun]", failures: dict[str, str], out: Path) -> None:
+    from training.benchmark.table import read_suite_figures, read_table_rows, write_tables
+
+    lines, pictures = read_table_rows(planned, failures), dict(read_suite_figures(planned))
+    for path in write_tables(chosen, lines, shlex.join(["medseg", *sys.argv[1:]]), out, pictures):
+        echo(str(path))
 
 
 def _find_suite(suite: Path) -> Path:

@@ -195,9 +195,8 @@ def _load_source(scored: Scored) -> "LabelSource":
         encoding = MaskEncoding(scored.encoding.task, placement=scored.encoding.placement)
         return make_folder_source(scored.predictions, make_label_reader(encoding))
     assert scored.card is not None
-    return make_predictor_source(
-        load_predictor(scored.models, scored.card.id, scored.device, scored.runtime), echo_notice
-    )
+    predictor = load_predictor(scored.models, scored.card.id, scored.device, scored.runtime, is_constant=True)
+    return make_predictor_source(predictor, echo_notice)
 
 
 def _echo_json(evaluation: "Evaluation") -> None:

@@ -236,8 +236,12 @@ def choose_wish(models: ModelRegistry, runtime: str | None) -> RuntimeWish:
     return choose_runtime(read_preferences(models).runtime) if runtime is None else parse_runtime(runtime)
 
 
-def load_predictor(models: ModelRegistry, model: str, device: str | None, runtime: str | None = None) -> "Predictor":
+def load_predictor(
+    models: ModelRegistry, model: str, device: str | None, runtime: str | None = None, *, is_constant: bool = False
+) -> "Predictor":
     """Load a version, and the model that finds its region of interest if it needs one; or let a server predict.
+
+    With `is_constant` all images are predicted in one way, see `TuningSettings`.
 
     Raises
     ------
@@ -250,7 +254,7 @@ def load_predictor(models: ModelRegistry, model: str, device: str | None, runtim
         return cast("Predictor", load_remote_predictor(models, model, device))
     from napari_medseg.inference.predictor import Predictor
 
-    tuning = make_tuning_settings(choose_wish(models, runtime))
+    tuning = make_tuning_settings(choose_wish(models, runtime), is_constant=is_constant)
     roi_folder = models.find_roi_folder(models.get_card(model))
     return Predictor.load(models.get_folder(model), device, roi_folder, tuning)
 

@@ -210,7 +210,7 @@ def _end_image(
     predicted = finish()
     target = out.get_path(entry)
     remarks = describe_grid(predicted.grid, image, target.name)
-    out.record(entry, remarks, predicted.result.device)
+    out.record(entry, remarks, predicted.result.device, predicted.result.runtime)
     write_predicted_labels(predicted, target, source.paths, settings)
     about = {"image": [str(file) for file in source.paths], "labels": str(target)}
     return about | describe_prediction(predicted, settings.task) | {"remarks": remarks}

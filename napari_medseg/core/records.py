@@ -83,7 +83,8 @@ class Prediction:
     `domain_distance` is as in `PredictionResult`; `remark` says what is suspicious about the labels, or is empty.
 
     If an adapted state of `model` predicted them (learning at Accept), `adapted_sha256` is the hash of its weights and
-    `adapted_corrections` are the ids of the corrections that it had learnt from; else both are empty.
+    `adapted_corrections` are the ids of the corrections that it had learnt from; else both are empty. `device` and
+    `runtime` are as in `PredictionResult`, empty where an older version of the program predicted.
     """
 
     id: int
@@ -100,6 +101,8 @@ class Prediction:
     remark: str = ""
     adapted_sha256: str = ""
     adapted_corrections: tuple[int, ...] = ()
+    device: str = ""
+    runtime: str = ""
 
     @property
     def model_title(self) -> str:
@@ -141,8 +144,8 @@ class Correction:
 
     `reviewed_file` is a mask on the grid of the labels, non-zero in the review region; empty for the whole image.
     `imported` tells how the labels came from a mask of another program or person; empty if they did not. `who` and
-    `reading` are as in `Review`. `model` and the two fields of the adapted state are those of the prediction that the
-    person corrected, see `Prediction`.
+    `reading` are as in `Review`. `model`, `device`, `runtime` and the two fields of the adapted state are those of the
+    prediction that the person corrected, see `Prediction`.
     """
 
     id: int
@@ -162,6 +165,8 @@ class Correction:
     reading: int = 1
     adapted_sha256: str = ""
     adapted_corrections: tuple[int, ...] = ()
+    device: str = ""
+    runtime: str = ""
 
     @property
     def model_title(self) -> str:

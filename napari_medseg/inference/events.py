@@ -82,7 +82,7 @@ class PredictionResult:
     seconds
         Time from request to result.
     device
-        Name of the device, such as ``CPU`` or ``CUDA: ...``.
+        Name of the device, such as ``CPU`` or ``CUDA: ...``, with the runtime if that is not torch.
     roi
         uint8 labels of the region of interest on the same grid, such as the lungs for a model of lesions; `None` if the
         model predicts in the whole image.
@@ -91,6 +91,8 @@ class PredictionResult:
     is_like_training
         Of an adapted state (learning at Accept): the image is nearer to the training images of its version than to the
         cases learnt since, so that the version itself should predict it.
+    runtime
+        What computed the passes, its version and precision, such as ``torch 2.14.1, bf16``.
     """
 
     labels: NDArray[np.uint8 | np.uint16 | np.uint32]
@@ -101,6 +103,7 @@ class PredictionResult:
     roi: NDArray[np.uint8 | np.uint16 | np.uint32] | None = None
     domain_distance: float | None = None
     is_like_training: bool = False
+    runtime: str = ""
 
 
 PredictionEvent = PredictionProgress | PredictionNotice | PredictionPart | PredictionResult

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from napari_medseg.core.decoded_size.freed_memory import keep_freed_memory
 from napari_medseg.core.errors import MedSegError, get_reason, is_out_of_memory
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard
@@ -38,10 +39,10 @@ from napari_medseg.inference.events import (
 )
 from napari_medseg.inference.finishing.computed_planes import ComputedPlanes
 from napari_medseg.inference.out_of_domain.statistics import DomainStatistics, load_statistics
-from napari_medseg.inference.preprocess import PreparedImage, get_planes_shape, prepare
+from napari_medseg.inference.preprocess import PreparedImage, get_planes_shape
 from napari_medseg.inference.probabilities.recorder import record_probabilities
 from napari_medseg.inference.roi import Box, compute_roi_box, crop_image
-from napari_medseg.inference.runtimes.openvino_network import OpenVinoNetwork, PlaneNetwork
+from napari_medseg.inference.runtimes.openvino_network import OpenVinoNetwork, PlaneNetwork, describe_runtime
 from napari_medseg.inference.runtimes.plane_passes import PlanePasses
 from napari_medseg.inference.runtimes.prepared_batches import PreparedBatches
 from napari_medseg.inference.tuning.settings import TuningSettings
@@ -120,6 +121,7 @@ class Predictor:
         MedSegError
             If files are missing or damaged.
         """
+        keep_freed_memory()
         network, card = load_version(folder)
         roi_predictor = load_roi_predictor(roi_folder, device, tuning) if card.field is not None else None
         domain, problem = load_statistics(folder, card)
@@ -143,6 +145,11 @@ class Predictor:
         runtime = " (OpenVINO)" if isinstance(self._compiled_network, OpenVinoNetwork) else ""
         return describe_device(self.device) + runtime
 
+    @property
+    def runtime_title(self) -> str:
+        """Name of the runtime, with its version and precision, such as ``torch 2.14.1, bf16``."""
+        return describe_runtime(self._compiled_network)
+
     def tune(
         self,
         image: Image | None = None,
@@ -152,8 +159,7 @@ class Predictor:
     ) -> None:
         """Measure in about 1 s, if due or `at_once`; before the first `image` where a person asked for a runtime."""
         if self.tuner is not None and (at_once or self.tuner.is_due or self.tuner.must_decide_first):
-            middle = 0 if image is None else get_planes_shape(image)[0] // 2  # the first one often shows nothing
-            sample = None if image is None else prepare(image, self.card, middle, middle + 1).planes
+            sample = None if image is None else self.tuner.take_sample(image, self._torch_network)
             if text := self.tuner.decide(self._torch_network, self.limits.batch_px, sample, is_stopped):
                 self._notices.append(make_notice(text))
 
@@ -203,7 +209,8 @@ class Predictor:
         with record_probabilities(options.probabilities_file, image, self.card, box) as recorder:
             accumulator = yield from self._predict_all_planes(image, box, options, timer, observer or recorder)
         features = self._compiled_network.take_features()
-        return ComputedPlanes(image, self.card, accumulator, timer, self.device_title, roi, box, self.domain, features)
+        done_by = self.device_title, self.runtime_title
+        return ComputedPlanes(image, self.card, accumulator, timer, *done_by, roi, box, self.domain, features)
 
     def _predict_all_planes(
         self,

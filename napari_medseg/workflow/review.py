@@ -124,6 +124,8 @@ def record_prediction(ws: Workspace, case: Case, result: PredictionResult, model
             remark=written.remark,
             adapted_sha256="" if written.state is None else written.state.sha256,
             adapted_corrections=() if written.state is None else written.state.corrections,
+            device=result.device,
+            runtime=result.runtime,
         )
     )
 
@@ -191,6 +193,8 @@ def record_correction(
                 reading=review.reading,
                 adapted_sha256="" if proposed is None else proposed.adapted_sha256,
                 adapted_corrections=() if proposed is None else proposed.adapted_corrections,
+                device="" if proposed is None else proposed.device,
+                runtime="" if proposed is None else proposed.runtime,
             )
         )
         if (agreement := accepted.agreement) is not None:

@@ -357,6 +357,16 @@ def test_engine_predicts_in_a_worker_and_the_main_thread_only_writes_the_row(ws:
     np.testing.assert_array_equal(open_review(ws, case, prediction).labels, result.labels)
 
 
+def test_what_computed_a_draft_is_known_of_prediction_and_correction(ws: Workspace) -> None:
+    image = phantom(5)
+    case = add_cases(ws, [image], "lungs")[0]
+    result = PredictionResult(phantom_labels(), 0.1, None, 1.0, "CPU", runtime="torch 2.14.1, bf16")
+    prediction = record_prediction(ws, case, result, "lungs-unet@1")
+    correction = accept(ws, open_review(ws, case, prediction), phantom_labels(), image)
+    for record in (prediction, ws.project.get_record(Correction, correction.id)):
+        assert (record.device, record.runtime) == ("CPU", "torch 2.14.1, bf16")
+
+
 def test_version_two_is_known_to_the_registry(ws: Workspace, tmp_path: Path) -> None:
     card = ws.registry.add(write_version(tmp_path / "run"))
     ws.registry.promote(card.id)

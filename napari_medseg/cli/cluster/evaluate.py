@@ -53,7 +53,8 @@ def evaluate_on_cluster(
 def _request_model(scored: "Scored") -> ModelRequest | None:
     if scored.card is None:
         return None
-    return make_model_request(scored.models, scored.card, scored.device, choose_wish(scored.models, scored.runtime))
+    wish = choose_wish(scored.models, scored.runtime)
+    return make_model_request(scored.models, scored.card, scored.device, wish, is_constant=True)
 
 
 def _make_choices(scored: "Scored") -> EvaluationChoices:

@@ -142,7 +142,7 @@ class _Call:
     @cached_property
     def predictor(self) -> "Predictor":
         """The network of this process."""
-        return load_predictor(self.models, self.card.id, self.device, self.runtime)
+        return load_predictor(self.models, self.card.id, self.device, self.runtime, is_constant=True)
 
     @cached_property
     def cluster(self) -> Cluster | None:
@@ -199,7 +199,9 @@ def _predict_chunks(call: _Call, whole: WholeSlide, opened: Slide, slide: Path) 
         return
     from napari_medseg.cli.cluster.slide import predict_slide_on_cluster
 
-    requested = make_model_request(call.models, call.card, call.device, choose_wish(call.models, call.runtime))
+    requested = make_model_request(
+        call.models, call.card, call.device, choose_wish(call.models, call.runtime), is_constant=True
+    )
     predict_slide_on_cluster(call.cluster, whole, slide, requested, quiet=call.as_json)
 
 

@@ -142,7 +142,7 @@ def predict(
     models = open_registry(registry)
     wanted = models.read_task_catalog().get_task(task)
     card = choose_model_card(models, task, model)
-    predictor = load_predictor(models, card.id, device, runtime)
+    predictor = load_predictor(models, card.id, device, runtime, is_constant=True)
     quiet = make_progress_console(quiet=as_json)
     with VideoReader(video) as reader:
         _tell_remarks(reader.index)

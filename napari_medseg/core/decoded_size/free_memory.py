@@ -5,6 +5,8 @@ from pathlib import Path
 
 import psutil
 
+from napari_medseg.core.decoded_size.freed_memory import return_freed_memory
+
 _CGROUPS = Path("/sys/fs/cgroup")
 # Version 2 and 1 of Linux control groups, by which Docker and Kubernetes limit a container: limit, usage, and the part
 # of the usage that is only a cache of files.
@@ -25,7 +27,21 @@ def bound_process_memory(n_bytes: int | None) -> None:
 
 def measure_left_of_bound() -> int | None:
     """Return what is left of the bound of this process; `None` if it has none."""
-    return None if _process_limit is None else max(0, _process_limit - int(psutil.Process().memory_info().rss))
+    return None if _process_limit is None else max(0, _process_limit - _measure_bounded_use(_process_limit))
+
+
+def relieve_bounded_process() -> None:
+    """Give back what was freed if this process takes more than half of its bound: Dask gives it no case otherwise."""
+    if _process_limit is not None:
+        _measure_bounded_use(_process_limit)
+
+
+def _measure_bounded_use(limit: int) -> int:
+    """Return what this process takes; if that is more than half, without what it freed and kept."""
+    process = psutil.Process()
+    if 2 * process.memory_info().rss > limit:
+        return_freed_memory()
+    return int(process.memory_info().rss)
 
 
 def measure_free_bytes() -> int:

@@ -38,6 +38,7 @@ MAX_VALUE_BYTES = 8
 """Of the largest type of images."""
 MAX_MEMORY_OPTION = "--max-memory"
 """Of the commands that read images, and of the processes that they start; there it is in bytes."""
+_OF_WORKER = "of the --memory of this worker"
 _AS_EXPECTED = "what the image that it belongs to needs"
 _UNITS = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", re.IGNORECASE)
@@ -112,9 +113,9 @@ def compute_limit(disk_bytes: int, expected_bytes: int | None = None) -> SizeLim
     if _allowed_bytes is not None and (left is None or _allowed_bytes <= left):
         return SizeLimit(_allowed_bytes, "as you set it")
     if _allowed_bytes is not None and left is not None:
-        return SizeLimit(left, "which is left of the --memory of this worker")
+        return SizeLimit(left, f"which is left {_OF_WORKER}")
     free = measure_free_bytes()
-    where = "of free memory" if left is None else "that are left of the --memory of this worker"
+    where = "of free memory" if left is None else f"that are left {_OF_WORKER}"
     by_memory = SizeLimit(int(free * FREE_SHARE), f"{FREE_SHARE:.0%} of the {format_bytes(free)} {where}")
     by_ratio = SizeLimit(
         max(ALWAYS_PLAUSIBLE_BYTES, MAX_RATIO * disk_bytes), f"{MAX_RATIO} times its {format_bytes(disk_bytes)} on disk"
@@ -154,6 +155,11 @@ def refuse_above_limit(
     found = f"{name} would take {amount} of memory; {format_bytes(limit.n_bytes)} are allowed ({limit.reason}). "
     if expected_bytes is not None:
         raise MedSegError(found + "It is damaged, or belongs to another image. Restore it from a backup.")
+    if limit.reason.endswith(_OF_WORKER):
+        raise MedSegError(
+            f"{found}Give each worker more with --memory, or start fewer workers. If the image is not that large, it "
+            "is damaged: export it again."
+        )
     raise MedSegError(
         f"{found}"
         f"It is damaged, or larger than usual. If you trust it, allow more: {MAX_MEMORY_OPTION} "

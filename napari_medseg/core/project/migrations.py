@@ -200,6 +200,14 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
             id INTEGER PRIMARY KEY, run_id TEXT NOT NULL REFERENCES runs(id),
             correction_id INTEGER NOT NULL REFERENCES corrections(id), UNIQUE (run_id, correction_id))""",
     ),
+    (
+        # What computed a draft, and with which runtime and precision; unknown of older ones.
+        *(
+            f"ALTER TABLE {table} ADD COLUMN {column} TEXT NOT NULL DEFAULT ''"
+            for table in ("predictions", "corrections")
+            for column in ("device", "runtime")
+        ),
+    ),
 )
 
 

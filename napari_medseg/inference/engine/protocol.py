@@ -101,6 +101,7 @@ class ResultReply(_Message):
     device: str
     domain_distance: float | None = None
     is_like_training: bool = False
+    runtime: str = ""
 
 
 class CancelledReply(_Message):

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
+from napari_medseg.core.decoded_size.freed_memory import return_freed_memory
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import CARD_FILE, read_card
@@ -57,7 +58,7 @@ NICENESS = 10
 GPU_RETRY_S = 60.0
 
 IDLE_S = 1.0
-"""Pause after which the engine measures what is fastest: nobody waits then."""
+"""Pause after which the engine measures what is fastest and gives memory back: nobody waits then."""
 
 MAX_WARM_VERSIONS = 2
 """The live version and one version for comparison."""
@@ -79,10 +80,13 @@ def main(device_name: str = "", runtime: str = "auto") -> None:
 
     predictors = PredictorCache(device, make_tuning_settings(choose_runtime(runtime)))
     reply(ReadyReply(device=describe_device(device), devices=tuple(name_devices()), cpu_reason=cpu_reason))
+    is_rested = True
     while True:
-        request = request_queue.wait_for_request(IDLE_S if predictors.may_tune else None)
+        request = request_queue.wait_for_request(IDLE_S if predictors.may_tune or not is_rested else None)
+        is_rested = request is None
         if request is None:
             predictors.tune(lambda: not request_queue.is_empty)
+            return_freed_memory()
             continue
         handle_request(request, request_queue, predictors, reply)
         if request_queue.is_empty:

@@ -165,6 +165,7 @@ class SharedResult:
             roi=None if self.roi is None else self.roi.read(),
             domain_distance=reply.domain_distance,
             is_like_training=reply.is_like_training,
+            runtime=reply.runtime,
         )
 
 
@@ -196,6 +197,7 @@ def write_result(request: PredictRequest, result: PredictionResult) -> ResultRep
         device=result.device,
         domain_distance=result.domain_distance,
         is_like_training=result.is_like_training,
+        runtime=result.runtime,
     )
 
 

@@ -27,8 +27,8 @@ class ComputedPlanes:
         Of the prediction.
     accumulator
         Labels and uncertainty of the planes, of the box where there is one.
-    device_title
-        What computed them.
+    device_title, runtime
+        What computed them, as in `PredictionResult`.
     roi, box
         Labels (y, x) or (z, y, x) of the region of interest and the box around it; `None` without one.
     domain, features
@@ -40,6 +40,7 @@ class ComputedPlanes:
     accumulator: PredictionAccumulator
     timer: PredictionTimer
     device_title: str
+    runtime: str
     roi: NDArray[np.uint8 | np.uint16 | np.uint32] | None
     box: Box | None
     domain: DomainStatistics | None
@@ -68,4 +69,5 @@ class ComputedPlanes:
             roi=self.roi,
             domain_distance=None if self.domain is None else self.domain.measure_image(self.features),
             is_like_training=self.domain is not None and self.domain.is_like_training(self.features),
+            runtime=self.runtime,
         )

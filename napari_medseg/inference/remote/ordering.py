@@ -196,6 +196,7 @@ class RemotePrediction:
             roi=self._payloads.get("roi"),
             domain_distance=reply.domain_distance,
             is_like_training=reply.is_like_training,
+            runtime=reply.runtime,
         )
 
     async def _cancel(self, conversation: Conversation) -> None:

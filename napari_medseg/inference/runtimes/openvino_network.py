@@ -9,6 +9,7 @@ from torch import Tensor
 
 from napari_medseg.inference.compiled_network import CompiledNetwork
 from napari_medseg.inference.runtimes.openvino_model import SMALLEST_SIDE_PX
+from napari_medseg.inference.runtimes.runtime_names import get_openvino_version
 from napari_medseg.networks.padding import ALIGNMENT_PX
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 SETTINGS = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
 """One batch after the other. Threads are not tied to cores, because window, engine and training share the machine."""
+
+_PRECISIONS = {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 class PlaneNetwork(Protocol):
@@ -56,6 +59,7 @@ class OpenVinoNetwork:
             "INFERENCE_NUM_THREADS": n_threads or torch.get_num_threads(),
             "INFERENCE_PRECISION_HINT": "bf16" if dtype is torch.bfloat16 else "f32",
         }
+        self.dtype = dtype
         self._torch_network = torch_network
         self._request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
 
@@ -72,6 +76,14 @@ class OpenVinoNetwork:
     def take_features(self) -> NDArray[np.float32]:
         """As `CompiledNetwork.take_features`."""
         return self._torch_network.take_features()
+
+
+def describe_runtime(network: PlaneNetwork) -> str:
+    """Return what computes, with its version and precision, such as ``torch 2.14.1, bf16``."""
+    is_openvino = isinstance(network, OpenVinoNetwork)
+    dtype = network.dtype if isinstance(network, CompiledNetwork | OpenVinoNetwork) else None
+    name = f"OpenVINO {get_openvino_version()}" if is_openvino else f"torch {torch.__version__}"
+    return f"{name}, {_PRECISIONS[dtype]}"
 
 
 def accepts(height: int, width: int) -> bool:

@@ -27,15 +27,29 @@ def get_cache_dir() -> Path:
 
 @dataclass(frozen=True)
 class TuningSettings:
-    """How versions are tuned; `wish` is the runtime that a person asks for."""
+    """How versions are tuned.
+
+    Parameters
+    ----------
+    wish
+        The runtime that a person asks for.
+    folder
+        The cache.
+    work_before_s, budget_s
+        See `WORK_BEFORE_TUNING_S` and `BUDGET_S`.
+    is_constant
+        Whether all images are predicted in one way, because they belong together, as the chunks of a slide: on a CPU
+        it is measured before the first one, or not at all.
+    """
 
     wish: RuntimeWish = "auto"
     folder: Path = field(default_factory=get_cache_dir)
     work_before_s: float = WORK_BEFORE_TUNING_S
     budget_s: float = BUDGET_S
+    is_constant: bool = False
 
 
-def make_tuning_settings(wish: RuntimeWish) -> TuningSettings | None:
+def make_tuning_settings(wish: RuntimeWish, *, is_constant: bool = False) -> TuningSettings | None:
     """Return how versions are tuned; `None`, torch as usual, if OpenVINO is not asked for and nothing is measured."""
     is_off = os.environ.get(MEASURE_VARIABLE) == "0"
-    return None if is_off and wish != "openvino" else TuningSettings(wish)
+    return None if is_off and wish != "openvino" else TuningSettings(wish, is_constant=is_constant)

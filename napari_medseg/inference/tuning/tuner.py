@@ -1,8 +1,9 @@
 """Chooses runtime, precision and batch of one version on one device, and remembers the choice.
 
 A version that is used little is not measured: a runtime is prepared only after as much work as that costs, and a
-measurement takes a second. One image is predicted in one way; the next one may be predicted in another. Where a person
-asked for torch, precision is that of the card, so that labels do not depend on a measurement.
+measurement takes a second. One image is predicted in one way; the next one may be predicted in another, except where
+images belong together (`TuningSettings.is_constant`). Where a person asked for torch, precision is that of the card, so
+that labels do not depend on a measurement.
 """
 
 import logging
@@ -15,10 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_medseg.core.errors import MedSegError, get_reason
+from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.inference.compiled_network import FAILURES, CompiledNetwork
 from napari_medseg.inference.device import describe_device, free_cached_memory
 from napari_medseg.inference.device_status import query_nvidia_driver
+from napari_medseg.inference.preprocess import get_planes_shape, prepare
 from napari_medseg.inference.runtimes.openvino_network import PlaneNetwork, accepts
 from napari_medseg.inference.runtimes.preparation import OpenVinoPreparation
 from napari_medseg.inference.runtimes.runtime_names import (
@@ -43,6 +46,8 @@ LONGEST_COMPARED_PX = 320
 """Side of the part of a plane on which runtimes are compared."""
 LONGEST_SAMPLE_PX = 768
 """Side of the planes that batches are measured with; at most a tile."""
+MAX_SAMPLED_PLANES = 8
+"""Of a volume, where the fastest way is measured before it is predicted."""
 MIDDLE = (0.5, 0.5)
 """Of a plane, in parts of its height and width."""
 
@@ -79,18 +84,26 @@ class Tuner:
         self._foreground_px, self._focus = -1, MIDDLE
         self._worked_s = 0.0
         self._exact: CompiledNetwork | None = None
+        self._is_constant = settings.is_constant and device.type == "cpu"  # on a GPU only batches are measured
+        self._has_begun = False
         self.choice: TunedChoice | None = self._cache.read(self._key)
 
     @property
     def must_decide_first(self) -> bool:
-        """Whether a person asked for OpenVINO, and it is not compared with torch yet."""
+        """Whether nothing was measured, and it must be before the next image.
+
+        Either a person asked for OpenVINO, and it is not compared with torch yet, or no image was predicted of those
+        that are predicted in one way.
+        """
+        if self._is_constant:
+            return self.choice is None and not self._has_begun
         return self.settings.wish == "openvino" and self.choice is None and not self._explain_torch()
 
     @property
     def is_due(self) -> bool:
         """Whether enough was predicted to measure, and nothing was; a runtime is prepared meanwhile."""
         is_worth_it = self._worked_s >= self.settings.work_before_s or self._device.type != "cpu"
-        if self.choice is not None or self._sample is None or not is_worth_it:
+        if self._is_constant or self.choice is not None or self._sample is None or not is_worth_it:
             return False
         return bool(self._explain_torch()) or self._openvino.is_done()
 
@@ -99,7 +112,7 @@ class Tuner:
 
         On background alone, a runtime that lost all lesions would be equal to torch.
         """
-        self._worked_s += seconds
+        self._worked_s, self._has_begun = self._worked_s + seconds, True
         if self.choice is not None or not accepts(planes.shape[-2], planes.shape[-1]):
             return
         if self._explain_torch():  # no labels are compared
@@ -111,6 +124,20 @@ class Tuner:
         if int(counts[index]) > self._foreground_px:
             self._sample, self._foreground_px = planes[index : index + 1].copy(), int(counts[index])
             self._focus = _find_middle(labels[index])
+
+    def take_sample(self, image: Image, torch_network: CompiledNetwork) -> NDArray[np.float32]:
+        """Return the plane (1, c, h, w) in the middle of an image that was not predicted yet.
+
+        Where all images are predicted in one way, some more of its planes are observed first, to find labels.
+        """
+        n_planes = get_planes_shape(image)[0]
+        if self._is_constant:
+            for index in range(0, n_planes, -(-n_planes // MAX_SAMPLED_PLANES)):
+                planes = crop_sample(prepare(image, self._card, index, index + 1).planes, LONGEST_SAMPLE_PX)
+                self.observe(planes, torch_network.compute_logits(planes), 0.0)
+            torch_network.take_features()
+        middle = n_planes // 2  # the first one often shows nothing
+        return prepare(image, self._card, middle, middle + 1).planes
 
     def make_network(self, torch_network: CompiledNetwork) -> PlaneNetwork:
         """Return the network of the choice; the given one if nothing else was chosen or can be opened."""
@@ -158,7 +185,9 @@ class Tuner:
         if sample is None or not (self._explain_torch() or accepts(sample.shape[-2], sample.shape[-1])):
             return ""
         try:
-            self.choice = self._measure(torch_network, usual_batch_px, sample, is_stopped)
+            measured = self._measure(torch_network, usual_batch_px, sample, is_stopped)
+            others = self._cache.read(self._key) if self.choice is None else None  # another process was faster
+            self.choice = others or measured
         except MeasurementStopped:
             return ""
         except FAILURES as error:  # the next prediction meets it, too, and knows what to do
@@ -169,7 +198,7 @@ class Tuner:
         self._sample = None
         if self.choice.precision != "fp32":
             self._exact = None
-        if self._card.weights_sha256:
+        if self._card.weights_sha256 and self.choice is measured:
             self._cache.write(self.choice)
         logger.info("%s on %s: %s", self._card.id, self._key.device, self.choice)
         return f"{self._card.id} stays with torch: {self.choice.reason}." if self._must_tell(self.choice) else ""

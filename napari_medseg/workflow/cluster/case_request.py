@@ -25,6 +25,8 @@ class ModelRequest:
         As of `choose_device`; `None`: a GPU of the worker if it has one.
     runtime
         What a person asks for; each worker measures for itself, because their processors may differ.
+    is_constant
+        Whether the cases belong together, as in `TuningSettings`.
     """
 
     registry: str = field(repr=False)
@@ -34,6 +36,7 @@ class ModelRequest:
     roi_sha256: str = ""
     device: str | None = None
     runtime: RuntimeWish = "auto"
+    is_constant: bool = False
 
     def find_folders(self) -> tuple[Path, Path | None]:
         """Return the folders of the version and of the model of its region, as this computer has them.
@@ -49,7 +52,12 @@ class ModelRequest:
 
 
 def make_model_request(
-    models: ModelRegistry, card: ModelCard, device: str | None, runtime: RuntimeWish = "auto"
+    models: ModelRegistry,
+    card: ModelCard,
+    device: str | None,
+    runtime: RuntimeWish = "auto",
+    *,
+    is_constant: bool = False,
 ) -> ModelRequest:
     """Return the request for a version, and for the live model of its region if it needs one.
 
@@ -72,6 +80,7 @@ def make_model_request(
         roi_sha256="" if roi is None else roi.weights_sha256,
         device=device,
         runtime=runtime,
+        is_constant=is_constant,
     )
 
 

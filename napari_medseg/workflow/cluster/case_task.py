@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_medseg.core.containers.part_paths import exists
+from napari_medseg.core.decoded_size.free_memory import relieve_bounded_process
 from napari_medseg.core.decoded_size.limit import allow_memory
 from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.workflow.cluster.case_records import MAX_STARTS, CaseRecord, CaseRecords
@@ -60,6 +61,7 @@ def run_case(request: CaseRequest, compute: Compute) -> dict[str, Any]:
     else:
         record = _compute_record(request, compute, models, before)
     _keep(record, request, records)
+    relieve_bounded_process()
     return record.model_dump(mode="json")
 
 

@@ -32,6 +32,14 @@ LOCAL_SETTINGS = {
     "distributed.admin.tick.interval": "1s",  # Dask's clocks took 3 % of two cores while nothing was done
     "distributed.admin.system-monitor.interval": "2s",
     "distributed.worker.memory.monitor-interval": "400ms",
+    # A worker above 80 % would get no case any more, and keeps none that it could free: it waited for ever.
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.target": False,
+    # Dask lets glibc give back each freed array, which took a tenth of the processor: see `freed_memory`, which needs
+    # one heap, because only that of the main thread may be larger than 64 MB.
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
+    "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1,
 }
 INSTALL = 'pip install "napari-medseg[cluster]"'
 

@@ -132,4 +132,5 @@ def _describe(record: CaseRecord) -> Row:
     score = record.result.get("score", {})
     dice = {f"dice_{name}": value for name, value in score.get("dice", {}).items()}
     objects = {f"objects_{name}": value for name, value in (score.get("objects") or {}).items()}
-    return {"swapped": score.get("swapped"), **dice, **objects}
+    done_by = {name: record.result.get(name) for name in ("device", "runtime")}
+    return {**done_by, "swapped": score.get("swapped"), **dice, **objects}

@@ -52,20 +52,21 @@ def _evaluate(request: CaseRequest, models: WarmModels) -> CaseOutcome:
 
     chosen = EvaluationChoices(**request.options["choices"])
     task = read_task(chosen.registry, chosen.task, request.token)
-    notes: list[str] = []
-    scored = add_full_metrics(_score(request, chosen, task, models, notes), task)
+    outcome = CaseOutcome({})
+    scored = add_full_metrics(_score(request, chosen, task, models, outcome), task)
     figure = CaseRecords(Path(request.output)).get_staged_file(request.key, request.fingerprint, FIGURE_END)
     with atomic_write(figure) as beside:
         write_case_figures([draw_case_figure(scored, task)], beside)
     group = compute_group_digest(scored.score.group, bytes.fromhex(chosen.groups_key)) if scored.score.group else ""
-    result = {"score": asdict(replace(scored.score, group=group))}
-    return CaseOutcome(result, scored.image.content_hash, notes)
+    outcome.result["score"] = asdict(replace(scored.score, group=group))
+    outcome.content_sha256 = scored.image.content_hash
+    return outcome
 
 
 def _score(
-    request: CaseRequest, chosen: EvaluationChoices, task: Task, models: WarmModels, notes: list[str]
+    request: CaseRequest, chosen: EvaluationChoices, task: Task, models: WarmModels, outcome: CaseOutcome
 ) -> "EvaluatedCase":
-    """Read the case, predict it or read its labels, and compare."""
+    """Read the case, predict it or read its labels, and compare; `outcome` gets notices and what predicted."""
     import time
 
     from training.data.ignore_regions import ReviewedPart
@@ -84,7 +85,8 @@ def _score(
     else:
         with models.lend(request.model) as predictor:
             began = time.monotonic()
-            predicted = make_predictor_source(predictor, notes.append)(loaded.image, case.name)
+            predicted = make_predictor_source(predictor, outcome.notes.append)(loaded.image, case.name)
+            outcome.result.update(device=predictor.device_title, runtime=predictor.runtime_title)
     return score_labels(loaded, predicted, task, chosen.n_classes, time.monotonic() - began)
 
 

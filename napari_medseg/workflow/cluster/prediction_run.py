@@ -114,7 +114,8 @@ class _Naming:
         if not record.labels_file:
             files, out = self._job.sources[index].paths, self._job.out
             entry = out.claim(record.content_sha256, files, record.result["stem"])
-            out.record(entry, record.result["remarks"], record.result["device"])
+            runtime = record.result["entry"].get("runtime", "")
+            out.record(entry, record.result["remarks"], record.result["device"], runtime)
             record = record.model_copy(update={"labels_file": entry.labels_file})
             self._records.write(record)
         if staged.exists():
@@ -131,4 +132,5 @@ class _Naming:
 def _describe(record: CaseRecord) -> Row:
     entry = record.result.get("entry", {})
     sizes = {f"{name} ({size['unit']})": size["value"] for name, size in entry.get("sizes", {}).items()}
-    return {"uncertainty": entry.get("uncertainty"), "domain_distance": entry.get("domain_distance"), **sizes}
+    names = ("device", "runtime", "uncertainty", "domain_distance")
+    return {**{name: entry.get(name) for name in names}, **sizes}

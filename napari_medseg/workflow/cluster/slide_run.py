@@ -122,7 +122,7 @@ class _Merging:
 
 
 def _describe(record: CaseRecord) -> Row:
-    return {"chunk": record.result.get("number")}
+    return {"chunk": record.result.get("number")} | {name: record.result.get(name) for name in ("device", "runtime")}
 
 
 def predict_chunk_on_worker(request: CaseRequest) -> dict[str, Any]:
@@ -148,11 +148,11 @@ def _predict_chunk(request: CaseRequest, models: WarmModels) -> CaseOutcome:
     except DamagedPartError as error:  # the folder of a prediction names no one
         return CaseOutcome({"number": number, "damage": str(error).replace(slide.name, "the slide")})
     with models.lend(request.model) as predictor:
-        found = get_result(predictor.predict(image), notes.append).labels
+        found = get_result(predictor.predict(image), notes.append)
     file = CaseRecords(Path(request.output)).get_staged_file(request.key, request.fingerprint, CHUNK_END)
     with atomic_write(file) as beside:
-        np.savez_compressed(beside, labels=found)
-    return CaseOutcome({"number": number}, notes=notes)
+        np.savez_compressed(beside, labels=found.labels)
+    return CaseOutcome({"number": number, "device": found.device, "runtime": found.runtime}, notes=notes)
 
 
 @lru_cache(maxsize=4)

@@ -18,6 +18,8 @@ AHEAD_PER_THREAD = 2
 """Tasks that wait on each worker, so that none is idle until the client has answered."""
 BATCH_S, MAX_BATCH = 1.0, 16
 """Calls shorter than this go out several at a time, because each message takes some milliseconds on both ends."""
+UNREADABLE = "Error during deserialization of the task graph"
+"""Begins what a scheduler says that cannot import the functions of the tasks."""
 SHARES_LEFT = 6
 """A batch is at most the calls that are left, by the threads and by this, so that all threads end together."""
 
@@ -149,6 +151,11 @@ class _Spreading:
                 "scheduler and its workers again, then give the same command: it goes on."
             )
         error = future.exception()
+        if isinstance(error, RuntimeError) and str(error).startswith(UNREADABLE):
+            raise MedSegError(
+                f"the scheduler {self._cluster.address} cannot read the tasks: it lacks this program. Install "
+                "napari-medseg[cluster] where the scheduler runs, too, in the same version as here."
+            ) from error
         if isinstance(error, UnfitWorkerError):
             address, reason = error.args
             self._unfit[address] = reason

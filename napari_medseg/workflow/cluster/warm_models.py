@@ -39,7 +39,7 @@ def load_requested_predictor(request: ModelRequest, device: str | None) -> "Pred
     from napari_medseg.inference.predictor import Predictor
 
     folder, roi_folder = request.find_folders()
-    tuning = make_tuning_settings(choose_runtime(request.runtime))
+    tuning = make_tuning_settings(choose_runtime(request.runtime), is_constant=request.is_constant)
     return Predictor.load(folder, device, roi_folder, tuning)
 
 

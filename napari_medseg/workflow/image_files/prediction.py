@@ -118,6 +118,7 @@ def describe_prediction(predicted: PredictedImage, task: Task) -> dict[str, Any]
     return {
         "seconds": round(result.seconds, 3),
         "device": result.device,
+        "runtime": result.runtime,
         "uncertainty": round(result.uncertainty, 5),
         "domain_distance": None if result.domain_distance is None else round(result.domain_distance, 3),
         "unlike": is_unlike(result.domain_distance),

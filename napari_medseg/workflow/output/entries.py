@@ -31,6 +31,8 @@ def make_entry(item: ExportItem, plan: ExportPlan, source: Image) -> Entry:
         "content_sha256": item.case.content_hash,
         "model": correction.model,
         "adapted": _describe_adapted(correction),
+        "predicted_on": correction.device or None,
+        "predicted_with": correction.runtime or None,
         "imported_from_mask": correction.imported or None,
         "who": correction.who,
         "accepted": correction.created,

@@ -25,7 +25,7 @@ PREDICTIONS_FILE = "predictions.jsonl"
 
 
 class PredictionEntry(BaseModel):
-    """One line: a label file, the image that it belongs to, the model, and what computed it: ``CPU (OpenVINO)``.
+    """One line: a label file, the image that it belongs to, the model, and what computed it, see `PredictionResult`.
 
     `wanted` is the name before a number was added for another image of this name. `source` is a hash of the paths of
     the image's files: a changed file keeps its label file, and a moved file is found by its content.
@@ -43,6 +43,7 @@ class PredictionEntry(BaseModel):
     source_files: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     device: str = ""
+    runtime: str = ""
 
 
 class PredictionFolder:
@@ -142,17 +143,17 @@ class PredictionFolder:
         """Return the path of a label file."""
         return self._folder / entry.labels_file
 
-    def record(self, entry: PredictionEntry, remarks: Sequence[str] = (), device: str = "") -> None:
+    def record(self, entry: PredictionEntry, remarks: Sequence[str] = (), device: str = "", runtime: str = "") -> None:
         """Append an entry, with remarks on how its pixels lie; call it before its label file is written.
 
-        `device` is what computed it, with the runtime, as of `PredictionResult`.
+        `device` and `runtime` are what computed it, as of `PredictionResult`.
 
         Raises
         ------
         MedSegError
             If the folder cannot be written to.
         """
-        known = {"remarks": tuple(remarks), "device": device}
+        known = {"remarks": tuple(remarks), "device": device, "runtime": runtime}
         append_json_line(self._folder / PREDICTIONS_FILE, entry.model_copy(update=known))
         self._entries.append(entry)
 

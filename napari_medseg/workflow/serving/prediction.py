@@ -147,5 +147,6 @@ async def _send_result(session: Session, order: PredictOrder, result: Prediction
             device=result.device,
             domain_distance=result.domain_distance,
             is_like_training=result.is_like_training,
+            runtime=result.runtime,
         )
     )

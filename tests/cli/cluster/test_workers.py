@@ -86,6 +86,8 @@ def test_scores_on_workers_are_those_of_one_process(
                 [{name: text for name, text in row.items() if name != "seconds"} for row in csv.DictReader(file)]
             )
     assert rows[0] == rows[1]
+    with (two / "manifest.csv").open(newline="", encoding="utf-8") as file:
+        assert {row["runtime"].partition(" ")[0] for row in csv.DictReader(file)} == {"torch"}
     assert (one / "evaluation.html").read_text().count("<img") == (two / "evaluation.html").read_text().count("<img")
     assert "several workers need a folder" in medseg(*call, "--workers", 2)[2]
 

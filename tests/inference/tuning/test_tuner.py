@@ -140,6 +140,31 @@ def test_a_choice_is_kept_for_the_next_start_and_not_for_other_weights(
 
 
 @needs_openvino
+def test_images_that_belong_together_are_predicted_in_one_way(tmp_path: Path, speeds: dict[str, float]) -> None:
+    settings = TuningSettings(folder=tmp_path / "one", is_constant=True)
+    measured = make_predictor(Small(), settings)
+    first = run(measured, picture())[0]
+    assert (first.device, first.runtime.partition(" ")[0]) == ("CPU (OpenVINO)", "OpenVINO"), "before the first image"
+    card = CARD.model_copy(update={"preprocessing": Preprocessing(min_side_px=64, max_side_px=256)})
+    another = make_predictor(Small(), replace(settings, folder=tmp_path / "two", work_before_s=0), card)
+    too_small = Image(np.zeros((96, 96), np.float32), "YX")  # OpenVINO takes no such planes
+    assert run(another, too_small)[0].runtime == f"torch {torch.__version__}, fp32"
+    for seed in range(3):
+        assert run(another, picture(seed))[0].device == "CPU", "not in the midst of them"
+    assert another.tuner is not None
+    assert not another.tuner.is_due
+
+
+@needs_openvino
+def test_a_choice_that_another_process_made_meanwhile_counts(tmp_path: Path, speeds: dict[str, float]) -> None:
+    settings = TuningSettings(folder=tmp_path, is_constant=True)
+    one, other = make_predictor(Small(), settings), make_predictor(Small(), settings)
+    run(one, picture())
+    speeds["openvino fp32"] = 3.0
+    assert run(other, picture())[0].device == "CPU (OpenVINO)"
+
+
+@needs_openvino
 def test_a_damaged_cache_file_is_measured_again(tmp_path: Path, speeds: dict[str, float]) -> None:
     settings = TuningSettings(folder=tmp_path, work_before_s=0)
     tune_fully(make_predictor(Small(), settings))

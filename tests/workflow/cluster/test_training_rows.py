@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from training_phantoms import small_card, small_recipe
+import pytest
+import tifffile
+from training_phantoms import phantom, small_card, small_recipe
 
 from napari_medseg.core.model_card import Lineage
 from napari_medseg.workflow.cluster.connection import Cluster
@@ -31,3 +33,26 @@ def test_a_row_that_fails_on_a_worker_says_why_and_done_ones_are_kept(cluster: C
     assert ended["Done"] == ""
     assert "no-images is not a folder" in ended["Fails"]
     assert (planned[1].run_dir / SUITE_LOG_FILE).exists()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("n_per_row", [1, 2], ids=["one process", "torchrun"])
+def test_a_row_is_trained_and_scored_on_a_worker(cluster: Cluster, tmp_path: Path, n_per_row: int) -> None:
+    data = tmp_path / "data"
+    for folder in ("images", "labels"):
+        (data / folder).mkdir(parents=True)
+    for seed in range(6):
+        for folder, pixels in zip(("images", "labels"), phantom(seed), strict=True):
+            tifffile.imwrite(data / folder / f"p{seed}.tif", pixels)
+    source = FolderSource(name="phantoms", images="images", labels="labels", group="^(.*)$", hold_out=("p4", "p5"))
+    base = ModelRecipe(
+        card=small_card().model_copy(update={"lineage": Lineage()}),
+        sources=(source,),
+        recipe=small_recipe(n_epochs=1, steps_per_epoch=2, replay_share=0.0),
+    )
+    suite = Suite(title="t", about="a", base=base.model_dump(mode="json"), rows=(SuiteRow(name="Row", set={}),))
+    planned = plan_suite_runs(suite, [{"recipe": {"run": {"device": "cpu"}}}], tmp_path / "out")
+    places = BenchmarkFolders(data, tmp_path, tmp_path / "out")
+    assert [one.message for one in run_rows_on_cluster(cluster, planned, places, n_per_row)] == [""]
+    assert planned[0].is_done
+    assert [one.message for one in run_rows_on_cluster(cluster, planned, places, n_per_row)] == [""], "it is kept"

@@ -81,6 +81,8 @@ def item(image: Image, number: int = 1, labels: np.ndarray | None = None) -> Exp
         changed_voxels=1204,
         who="mara",
         created="2026-11-20T10:05:00.000+00:00",
+        device="CPU (OpenVINO)",
+        runtime="OpenVINO 2026.4.1, fp32",
     )
     return ExportItem(case, get_task(case.task), correction, labels, image)
 
@@ -134,6 +136,8 @@ def test_provenance_says_where_labels_come_from(tmp_path: Path) -> None:
         ],
         "content_sha256": one.image.content_hash,
         "model": "lungs-unet@3",
+        "predicted_on": "CPU (OpenVINO)",
+        "predicted_with": "OpenVINO 2026.4.1, fp32",
         "who": "mara",
         "accepted": "2026-11-20T10:05:00.000+00:00",
         "seconds": 252.3,
