@@ -12,6 +12,7 @@ from qtpy.QtCore import QEvent, QObject, QSize, QTimer
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import (
     QApplication,
+    QDockWidget,
     QFileDialog,
     QLabel,
     QMainWindow,
@@ -31,6 +32,7 @@ from napari_medseg.plugin.reader_preference import prefer_our_reader
 from napari_medseg.plugin.views.load_ahead import load_for_first_layers
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
+from napari_medseg.plugin.widgets.kept_width import KeptWidth
 from napari_medseg.plugin.widgets.key_forwarder import KeyForwarder
 from napari_medseg.plugin.widgets.message_line import MessageLine
 from napari_medseg.plugin.widgets.notifications import DamageNotifier, show_notice, show_problem
@@ -225,6 +227,8 @@ class MedSegWidget(QWidget):
     def _attach_to_window(self, window: QMainWindow) -> None:
         self._window = window
         window.installEventFilter(self)
+        if isinstance(dock := self.parent(), QDockWidget):
+            KeptWidth(window, dock, WIDTH_PX)
         self._canvas_context = CanvasContext(self._viewer, window)
         self._key_forwarder = KeyForwarder(window, self._find_canvas)
         self._watch_window(window)
