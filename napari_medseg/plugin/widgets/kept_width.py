@@ -56,3 +56,9 @@ class KeptWidth(QObject):
             self._window.resizeDocks([self._dock], [self.width_px], Qt.Orientation.Horizontal)
         elif self._dock.width() >= self.width_px:
             self._asked = None
+
+
+def keep_width(window: QMainWindow, dock: QObject | None, width_px: int) -> None:
+    """Keep the width of what a widget lies in, if that is a dock."""
+    if isinstance(dock, QDockWidget):
+        KeptWidth(window, dock, width_px)

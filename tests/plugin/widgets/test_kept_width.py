@@ -49,6 +49,7 @@ def test_the_width_that_a_person_drags_is_kept(qtbot: QtBot) -> None:
     qtbot.waitUntil(lambda: side.width() < dragged)
     below.widget().setMinimumWidth(0)
     qtbot.waitUntil(lambda: side.width() == dragged)
+    assert dragged == 280
 
 
 def test_the_row_of_a_video_is_never_wider_for_a_moment(qtbot: QtBot) -> None:
