@@ -3,7 +3,7 @@
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -50,16 +50,14 @@ class LabelBlocks:
         self._wanted: dict[Block, None] = {}
         self._thread: threading.Thread | None = None
         self._change = threading.Condition()
-        self._want(
-            [(len(pyramid.levels) - 1, *place) for place in np.ndindex(*_count_blocks(pyramid.levels[-1].shape))]
-        )
+        height, width = pyramid.levels[-1].shape
+        self._want(list(_list_blocks((slice(0, int(height)), slice(0, int(width))), len(pyramid.levels) - 1)))
 
     def read(self, box: Box, level: int) -> NDArray[Any]:
         """Return a part of a level as far as it is read, as an array of its own; the rest is read next."""
         labels = np.empty((box[0].stop - box[0].start, box[1].stop - box[1].start), self.pyramid.dtype)
-        rows, columns = (range(side.start // STORED_CHUNK_PX, -(-side.stop // STORED_CHUNK_PX)) for side in box)
         missing: list[Block] = []
-        for block in product((level,), rows, columns):
+        for block in _list_blocks(box, level):
             place = self._get_place(block)
             common = _find_common(place, box)
             with self._change:
@@ -127,18 +125,20 @@ class LabelBlocks:
 
     def _enlarge(self, box: Box, level: int) -> NDArray[Any]:
         """Return a part of a level from the coarsest one: 0 where that is not read yet."""
-        labels = np.zeros([side.stop - side.start for side in box], self.pyramid.dtype)
         coarsest = len(self.pyramid.levels) - 1
         step = 2 ** (coarsest - level)
-        ways = [np.arange(side.start, side.stop) // step for side in box]
-        for row, column in product(*(np.unique(way // STORED_CHUNK_PX).tolist() for way in ways)):
+        rows, columns = (np.arange(side.start, side.stop) // step for side in box)
+        piece = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+        coarse = np.zeros([side.stop - side.start for side in piece], self.pyramid.dtype)
+        for block in _list_blocks(piece, coarsest):
             with self._change:
-                known = self._cache.get((coarsest, row, column))
+                known = self._cache.get(block)
             if known is not None:
-                here = [way // STORED_CHUNK_PX == at for way, at in zip(ways, (row, column), strict=True)]
-                inside = [way[those] % STORED_CHUNK_PX for way, those in zip(ways, here, strict=True)]
-                labels[np.ix_(*here)] = known[np.ix_(*inside)]
-        return labels
+                place = self._get_place(block)
+                common = _find_common(place, piece)
+                coarse[shift(common, piece)] = known[shift(common, place)]
+        enlarged: NDArray[Any] = coarse[rows - rows[0]][:, columns - columns[0]]
+        return enlarged
 
     def _get_place(self, block: Block) -> Box:
         level, row, column = block
@@ -272,9 +272,10 @@ def _paste(field: PackedField, labels: NDArray[Any], piece: Box, step: int, unpa
     labels[tuple(targets)][reviewed] = drawn[reviewed]
 
 
-def _count_blocks(shape: Sequence[int]) -> tuple[int, int]:
-    height, width = (-(-int(side) // STORED_CHUNK_PX) for side in shape)
-    return height, width
+def _list_blocks(box: Box, level: int) -> Iterator[Block]:
+    """Yield the stored blocks of a level in which a box lies."""
+    rows, columns = (range(side.start // STORED_CHUNK_PX, -(-side.stop // STORED_CHUNK_PX)) for side in box)
+    return product((level,), rows, columns)
 
 
 def _find_common(one: Box, other: Box) -> Box:
