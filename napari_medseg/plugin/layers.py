@@ -23,6 +23,7 @@ from napari_medseg.plugin.label_colours import (
     make_uncertainty_colormap,
 )
 from napari_medseg.plugin.views.contours import use_fast_contours
+from napari_medseg.plugin.views.stack_axis import name_axes
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -281,7 +282,7 @@ def _make_grid_arguments(image: Image) -> dict[str, Any]:
     return {
         "scale": spacing or (1.0,) * len(image.spatial_axes),
         "units": (get_display_unit(image),) * len(image.spatial_axes),
-        "axis_labels": tuple(image.spatial_axes.lower()),
+        "axis_labels": name_axes(image),
     }
 
 

@@ -31,6 +31,7 @@ from napari_medseg.plugin.reader_preference import prefer_our_reader
 from napari_medseg.plugin.views.load_ahead import load_for_first_layers
 from napari_medseg.plugin.widgets import theme
 from napari_medseg.plugin.widgets.collapsible_section import make_row
+from napari_medseg.plugin.widgets.kept_width import keep_width
 from napari_medseg.plugin.widgets.key_forwarder import KeyForwarder
 from napari_medseg.plugin.widgets.message_line import MessageLine
 from napari_medseg.plugin.widgets.notifications import DamageNotifier, show_notice, show_problem
@@ -90,8 +91,7 @@ class MedSegWidget(QWidget):
         # napari passes a proxy that returns new layer objects on each access. Only public names are used.
         self._viewer: napari.viewer.Viewer = getattr(viewer, "__wrapped__", viewer)
         self._ask = ask
-        self._is_closing = False
-        self._is_closed = False
+        self._is_closing = self._is_closed = False
         self._window: QMainWindow | None = None
         self._canvas_context: CanvasContext | None = None
         self._key_forwarder: KeyForwarder | None = None
@@ -163,8 +163,7 @@ class MedSegWidget(QWidget):
             return True
         self._is_closing = True  # so that this filter lets the event through
         QApplication.instance().notify(watched, event)  # unlike `sendEvent`, it keeps what napari's question depends on
-        self._is_closing = False
-        self._is_closed = False
+        self._is_closing = self._is_closed = False
         if event.isAccepted():
             if monitor is not None and choice is CloseChoice.PAUSE_RUN:
                 monitor.pause()
@@ -225,6 +224,7 @@ class MedSegWidget(QWidget):
     def _attach_to_window(self, window: QMainWindow) -> None:
         self._window = window
         window.installEventFilter(self)
+        keep_width(window, self.parent(), WIDTH_PX)
         self._canvas_context = CanvasContext(self._viewer, window)
         self._key_forwarder = KeyForwarder(window, self._find_canvas)
         self._watch_window(window)

@@ -1,4 +1,5 @@
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.project.strokes import Spans
 from napari_medseg.core.records import Case
 from napari_medseg.core.tasks.bundled_tasks import TASKS
+from napari_medseg.core.video.frame_paths import make_series
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.controllers import labels_tools
 from napari_medseg.plugin.label_colours import LABEL_OPACITY, get_first_contour_px, make_uncertainty_colormap
@@ -33,6 +35,28 @@ def test_a_ct_gets_its_millimetres_and_a_lung_window() -> None:
     assert arguments["axis_labels"] == ("z", "y", "x")
     assert arguments["contrast_limits"] == (centre - width / 2, centre + width / 2)
     assert arguments["metadata"]["medseg"]["image"] is image
+
+
+@pytest.mark.parametrize(
+    ("image", "names"),
+    [
+        (Image(np.zeros((3, 4, 5), np.uint8), "ZYX"), ("z", "y", "x")),
+        (Image(np.zeros((3, 4, 5, 3), np.uint8), "ZYXC", units="rgb"), ("image", "y", "x")),
+        (Image(np.zeros((3, 4, 5, 3), np.uint8), "ZYXC", (2.0, 1.0, 1.0), units="rgb"), ("z", "y", "x")),
+        (
+            Image(
+                np.zeros((3, 4, 5, 3), np.uint8),
+                "ZYXC",
+                units="rgb",
+                sources=(make_series(Path("op.mp4"), 0, 2).path,),
+            ),
+            ("t", "y", "x"),
+        ),
+        (Image(np.zeros((4, 5, 3), np.uint8), "YXC", units="rgb"), ("y", "x")),
+    ],
+)
+def test_the_slider_is_called_after_what_the_slices_lie_along(image: Image, names: tuple[str, ...]) -> None:
+    assert layers.make_image_arguments(image)["axis_labels"] == names
 
 
 def test_a_picture_without_spacing_is_in_pixels_and_colour_has_no_contrast() -> None:

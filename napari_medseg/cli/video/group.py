@@ -194,8 +194,8 @@ def export(
     from napari_medseg.workflow.video.write_frames import choose_video_rows, write_frames
 
     with open_workspace(project, registry) as ws:
-        rows = choose_video_rows(list_rows_to_write(ws, task, with_blind=with_blind), video)
-        written = write_frames(rows, partial(read_export_item, ws), output)
+        rows = choose_video_rows(list_rows_to_write(ws, task, with_blind=with_blind), video, ws.project.folder)
+        written = write_frames(rows, partial(read_export_item, ws), output, project=ws.project.folder)
     if as_json:
         echo_json({"files": [str(path) for path in written.files], "refused": list(written.refused)})
     else:

@@ -30,16 +30,21 @@ class BlockCache:
 
     def put(self, block: Block, pixels: NDArray[Any]) -> None:
         """Keep a block, and forget those that were not used for longest."""
+        before = self._blocks.pop(block, None)
         self._blocks[block] = pixels
-        self.n_bytes += pixels.nbytes
+        self.n_bytes += pixels.nbytes - (0 if before is None else before.nbytes)
         while self.n_bytes > self._max_bytes and len(self._blocks) > 1:
             _, oldest = self._blocks.popitem(last=False)
             self.n_bytes -= oldest.nbytes
 
     def drop(self, is_stale: Callable[[Block], bool]) -> None:
         """Forget some blocks."""
-        for block in [block for block in self._blocks if is_stale(block)]:
+        for block in self.find(is_stale):
             self.n_bytes -= self._blocks.pop(block).nbytes
+
+    def find(self, matches: Callable[[Block], bool]) -> list[Block]:
+        """Return which blocks are kept, of those that match."""
+        return [block for block in self._blocks if matches(block)]
 
     def clear(self) -> None:
         """Forget all blocks."""

@@ -69,7 +69,7 @@ class ReviewRegionController(QObject):
     def summary(self) -> str:
         """Short description of the review region."""
         if self.is_whole_image or self._case is None:
-            return "the whole image" if self._layer is None else "the whole image, until you draw"
+            return "the whole image" if self._layer is None else "all, until you draw"
         if not self._share:
             return "nothing, the region is empty"
         if not self.is_volume:

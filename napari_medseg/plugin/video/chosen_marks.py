@@ -20,6 +20,7 @@ from napari_medseg.workflow.video.chosen_frames import (
     list_chosen_frames,
     list_frame_cases,
     list_frames_of,
+    record_content,
 )
 from napari_medseg.workflow.video.moved_videos import (
     describe_cases_of_another_file,
@@ -63,6 +64,7 @@ class ChosenMarks(QObject):
         self._find(listed)
         if video is not None:
             with show_errors():
+                record_content(self._workspace, listed, video)
                 others = list_cases_of_another_file(listed, video, self._workspace.project.folder)
                 if text := describe_cases_of_another_file(others, video.path):
                     show_notice(text)

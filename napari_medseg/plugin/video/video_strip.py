@@ -117,8 +117,9 @@ class VideoStrip(QWidget):
 
     def show_mode(self, *, on_video: bool) -> None:
         """Show the button that takes a frame, or the way back to the video from a case."""
-        self.take_button.setVisible(on_video)
-        self.back_button.setVisible(not on_video)
+        shown, hidden = (self.take_button, self.back_button) if on_video else (self.back_button, self.take_button)
+        hidden.hide()  # first: with both, the row would be wider for a moment, and Qt would make room at once
+        shown.show()
 
     def set_enabled(self, *, enabled: bool) -> None:
         """Enable what needs an open video."""

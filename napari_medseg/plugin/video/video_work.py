@@ -159,7 +159,7 @@ class VideoWork(QObject):
         """
         rows = self._list_rows(task.name)
         if kind == "coco":
-            wanted = choose_video_rows(rows, path)
+            wanted = choose_video_rows(rows, self._reader or path, self._workspace.project.folder)
             read = partial(read_export_item, self._workspace)
             self._run_writer(lambda report: self._write_frames(wanted, read, folder, report), "frames")
             return
@@ -184,7 +184,7 @@ class VideoWork(QObject):
     def _write_frames(
         self, rows: list[Row], read: Callable[[Row], ExportItem], folder: Path, report: Callable[[int, int], None]
     ) -> str:
-        written = write_frames(rows, read, folder, report)
+        written = write_frames(rows, read, folder, report, self._workspace.project.folder)
         left_out = "".join(f"\n{reason}" for reason in written.refused[:3])
         return f"{written.n_frames} frames with masks and annotations.json are in {folder}{left_out}"
 

@@ -20,7 +20,7 @@ from napari_medseg.plugin.views.plane_slices import (
     draw_plane,
 )
 from napari_medseg.plugin.views.plane_view import PlaneView
-from napari_medseg.workflow.video.moved_videos import get_frames
+from napari_medseg.plugin.views.stack_axis import find_stack_axis
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -82,11 +82,9 @@ class PlanesStrip(QWidget):
 
     @property
     def has_series(self) -> bool:
-        """Whether the open image has planes across its slices; frames of a video have times there, not places."""
+        """Whether the open image has planes across its slices, and not times or photographs there."""
         current = self._case_controller.current
-        if current is None or len(current.image.spatial_axes) != len("ZYX"):
-            return False
-        return get_frames(current.case) is None
+        return current is not None and find_stack_axis(current.image) == "z"
 
     def close_down(self) -> None:
         """Disconnect from the viewer."""

@@ -1,13 +1,16 @@
 """Labels of a whole slide and its density map as layers of napari; they are shown, not edited."""
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from qtpy.QtCore import QTimer
 
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.label_colours import get_opacity, make_colormap
+from napari_medseg.plugin.slides.slide_layer import LOOK_EVERY_MS, MAX_SHARE_OF_TIME
 from napari_medseg.workflow.whole_slide.chunks import Box
 from napari_medseg.workflow.whole_slide.density import DensityMap
 from napari_medseg.workflow.whole_slide.grid import ModelGrid
@@ -46,6 +49,11 @@ class SlideLabels:
         self._blocks: LabelBlocks | None = None
         self._has_news = False
         self._density: Any = None
+        self._drawn_version = 0
+        self._draw_after = 0.0
+        self._timer = QTimer()
+        self._timer.setInterval(LOOK_EVERY_MS)
+        self._timer.timeout.connect(self.draw_what_was_read)
 
     @property
     def is_shown(self) -> bool:
@@ -71,8 +79,9 @@ class SlideLabels:
         fields
             Corrected fields, which are shown in place of the prediction.
         """
-        self._remove(self._labels)
+        self._remove_labels()
         self._blocks = LabelBlocks(pyramid)
+        self._drawn_version = 0
         active = self._viewer.layers.selection.active
         self._labels = self._viewer.add_labels(
             make_shown_levels(self._blocks, fields),
@@ -84,6 +93,7 @@ class SlideLabels:
         )
         self._labels.editable = False
         self._lay_above_slide(self._labels, active)
+        self._timer.start()
 
     def forget(self, box: Box) -> None:
         """Note that a part of the grid has changed; `draw_what_changed` reads it again."""
@@ -94,8 +104,19 @@ class SlideLabels:
     def draw_what_changed(self) -> None:
         """Draw the labels again if what changed is in view."""
         if self._has_news and self.is_shown:
-            self._labels.refresh(extent=False)
+            self._labels.refresh(extent=False)  # the blocks that changed are read, and drawn when they are
         self._has_news = False
+
+    def draw_what_was_read(self) -> None:
+        """Draw again if blocks were read since, and the last drawing is long enough ago."""
+        now = time.perf_counter()
+        if not self.is_shown or self._blocks is None or now < self._draw_after:
+            return
+        if self._blocks.version != self._drawn_version:
+            self._drawn_version = self._blocks.version
+            self._labels.refresh(extent=False, thumbnail=False, highlight=False)
+            took = time.perf_counter() - now
+            self._draw_after = time.perf_counter() + took / MAX_SHARE_OF_TIME
 
     def show_density(self, density: DensityMap, place: LayerPlace) -> None:
         """Show a density map; one that is shown is replaced."""
@@ -123,8 +144,14 @@ class SlideLabels:
     def remove(self) -> None:
         """Remove both layers."""
         self.remove_density()
+        self._remove_labels()
+
+    def _remove_labels(self) -> None:
+        self._timer.stop()
         self._remove(self._labels)
         self._labels = None
+        if self._blocks is not None:
+            self._blocks.close()
 
     def _lay_above_slide(self, layer: Any, active: Any) -> None:  # noqa: ANN401 - layers of napari
         """Put a layer under the outlines of fields, and leave the active layer active."""

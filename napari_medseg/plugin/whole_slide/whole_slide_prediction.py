@@ -1,9 +1,8 @@
 """The row "Predict slide": plans, starts, stops and continues the prediction of a whole slide in the background."""
 
-import contextlib
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,12 +29,10 @@ from napari_medseg.plugin.whole_slide.whole_slide_work import (
 from napari_medseg.plugin.widgets.notifications import show_errors, show_notice, show_problem
 from napari_medseg.plugin.widgets.worker import SingleWork, Worker
 from napari_medseg.workflow.whole_slide.density import DensityMap
-from napari_medseg.workflow.whole_slide.export import open_to_read
 from napari_medseg.workflow.whole_slide.manifest import MANIFEST_FILE
 from napari_medseg.workflow.whole_slide.plan import SlidePlan, refuse_unsuitable
 from napari_medseg.workflow.whole_slide.prediction import SlideProgress, find_manifest
 from napari_medseg.workflow.whole_slide.project_slides import find_resolution, list_corrected_fields
-from napari_medseg.workflow.whole_slide.shown_labels import PackedField
 from napari_medseg.workflow.whole_slide.texts import describe_progress
 from napari_medseg.workflow.workspace import Workspace
 
@@ -254,17 +251,12 @@ class WholeSlidePrediction(QObject):
     def _on_looked(self, found: FoundLabels) -> None:
         self._folder, progress = found.folder, found.progress
         self._is_complete = progress is not None and progress.done == progress.total
-        if progress is not None:
-            if not self.is_running:
-                self.row.tell(describe_progress(progress))
-            self._show_labels(self._folder, found.fields)
+        if progress is not None and not self.is_running:
+            self.row.tell(describe_progress(progress))
+        if found.labels is not None and found.manifest is not None and self._place is not None:
+            manifest = found.manifest
+            self.layers.show(found.labels, manifest.grid, manifest.definition, self._place, found.fields)
         self._show_state()
-
-    def _show_labels(self, folder: Path, fields: Sequence[PackedField]) -> None:
-        if self._place is None:
-            return
-        with contextlib.suppress(MedSegError), open_to_read(folder) as whole:  # not written yet
-            self.layers.show(whole.labels, whole.manifest.grid, whole.manifest.definition, self._place, fields)
 
     def _show_density(self, shown: bool) -> None:
         if not shown:

@@ -11,7 +11,8 @@ from napari_medseg.core.slides.open_slide import open_slide
 from napari_medseg.core.slides.tissue import find_tissue
 from napari_medseg.workflow.whole_slide.density import DensityMap, compute_density
 from napari_medseg.workflow.whole_slide.export import open_to_read
-from napari_medseg.workflow.whole_slide.manifest import SlideIdentity, get_prediction_folder
+from napari_medseg.workflow.whole_slide.label_pyramid import LabelPyramid
+from napari_medseg.workflow.whole_slide.manifest import Manifest, SlideIdentity, get_prediction_folder
 from napari_medseg.workflow.whole_slide.plan import SlidePlan, make_plan
 from napari_medseg.workflow.whole_slide.prediction import (
     SlideProgress,
@@ -27,10 +28,12 @@ from napari_medseg.workflow.workspace import Workspace
 
 @dataclass(frozen=True, eq=False)
 class FoundLabels:
-    """The folder of a prediction, how far it is (`None`: not begun), and the corrected fields."""
+    """The folder of a prediction, how far it is and its labels (`None`: not begun), and the corrected fields."""
 
     folder: Path
     progress: SlideProgress | None = None
+    labels: LabelPyramid | None = None
+    manifest: Manifest | None = None
     fields: tuple[PackedField, ...] = ()
 
 
@@ -57,7 +60,7 @@ def find_labels(
             progress = SlideProgress(table.count("done"), table.n_chunks, table.n_objects)
             fields = iter_corrected_fields(workspace, opened, rows)
             packed = pack_fields(fields, manifest.grid, whole.labels.dtype, are_objects=manifest.definition.instances)
-    yield FoundLabels(folder, progress, tuple(packed))
+    yield FoundLabels(folder, progress, whole.labels, manifest, tuple(packed))
 
 
 def predict_slide(

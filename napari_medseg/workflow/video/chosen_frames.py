@@ -1,13 +1,15 @@
 """Frames of a video that are to be corrected: every n-th, or those that look different; and which are cases already."""
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from napari_medseg.core.containers.addresses import format_source
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import use_slashes
 from napari_medseg.core.records import Case
 from napari_medseg.core.video.appearance import choose_different, choose_samples, measure_appearance
+from napari_medseg.core.video.content_hash import SHORT_DIGITS
 from napari_medseg.core.video.frame_index import FrameIndex
 from napari_medseg.core.video.frame_paths import PART_OF_EVERY_PATH, parse_frame_path
 from napari_medseg.core.video.video_reader import VideoReader
@@ -119,6 +121,20 @@ def list_frame_cases(ws: Workspace) -> list[Case]:
     else:
         found = [ws.project.get_record(Case, case_id) for case_id in ids]
     return [case for case in found if get_frames(case) is not None]
+
+
+def record_content(ws: Workspace, listed: Sequence[Case], video: VideoReader) -> None:
+    """Write the content of an open video into its cases that do not say it, as those of earlier versions.
+
+    From then on the video is known by its content, whatever its place and name.
+    """
+    silent = [case for case in listed if (frames := get_frames(case)) is not None and not frames.content]
+    place, content = video.path.absolute(), video.index.content[:SHORT_DIGITS]
+    sources = {
+        case_id: (format_source(replace(frames, video=place, content=content).path),)
+        for case_id, frames in find_frames_of(silent, video, ws.project.folder).items()
+    }
+    ws.project.identities.move_sources(sources)
 
 
 def list_project_videos(ws: Workspace) -> list[Path]:

@@ -25,6 +25,7 @@ from napari_medseg.core.label_files.coco_writer import list_annotations, list_ca
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.video.frame_index import read_index
+from napari_medseg.core.video.video_reader import VideoReader
 from napari_medseg.workflow.output.export_plan import ExportItem
 from napari_medseg.workflow.video.moved_videos import find_frames_of, get_frames, name_videos
 
@@ -53,8 +54,10 @@ class _Frame:
     reviewed: NDArray[np.bool_] | None
 
 
-def choose_video_rows(rows: Sequence[Row], video: Path | None = None) -> list[Row]:
-    """Return the rows whose cases are frames of a video, or of any video.
+def choose_video_rows(
+    rows: Sequence[Row], video: Path | VideoReader | None = None, project: Path | None = None
+) -> list[Row]:
+    """Return the rows whose cases are frames of a video, or of any video; parameters are those of `find_frames_of`.
 
     Raises
     ------
@@ -63,7 +66,7 @@ def choose_video_rows(rows: Sequence[Row], video: Path | None = None) -> list[Ro
     """
     chosen = [row for row in rows if get_frames(row[0]) is not None]
     if video is not None:
-        shown = find_frames_of((row[0] for row in chosen), video)
+        shown = find_frames_of((row[0] for row in chosen), video, project)
         chosen = [row for row in chosen if row[0].id in shown]
     if not chosen:
         raise MedSegError("no frame of a video is accepted yet. Accept a frame first, then export.")
@@ -71,7 +74,11 @@ def choose_video_rows(rows: Sequence[Row], video: Path | None = None) -> list[Ro
 
 
 def write_frames(
-    rows: Sequence[Row], read: Reader, folder: Path, report: Callable[[int, int], None] = lambda _done, _of: None
+    rows: Sequence[Row],
+    read: Reader,
+    folder: Path,
+    report: Callable[[int, int], None] = lambda _done, _of: None,
+    project: Path | None = None,
 ) -> WrittenFrames:
     """Write accepted frames with their masks and ``annotations.json``.
 
@@ -85,6 +92,8 @@ def write_frames(
         Created if it does not exist; files of an earlier call are replaced.
     report
         Called with how many cases are written, and of how many; it may raise to stop.
+    project
+        Folder of the project, whose copies tell one video from another, see `find_frames_of`.
 
     Raises
     ------
@@ -92,7 +101,7 @@ def write_frames(
         If nothing can be written.
     """
     videos: dict[tuple[str, str], list[Row]] = {}
-    names = name_videos(row[0] for row in rows)
+    names = name_videos((row[0] for row in rows), project)
     for row in sorted(rows, key=lambda row: (row[0].group, get_frames(row[0]).path)):  # type: ignore[union-attr]
         videos.setdefault((row[0].group, names[row[0].id]), []).append(row)
     content = _Content(folder)

@@ -1,15 +1,19 @@
 """Labels of a slide as arrays of which a viewer takes pieces, with the corrected fields in place."""
 
+import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_medseg.core.slides.block_cache import BlockCache
+from napari_medseg.core.errors import get_reason, report_damage
+from napari_medseg.core.formats.decode_errors import DECODE_ERRORS
+from napari_medseg.core.slides.block_cache import Block, BlockCache
 from napari_medseg.core.slides.lazy_level import take_piece
 from napari_medseg.workflow.whole_slide.chunks import Box, shift
 from napari_medseg.workflow.whole_slide.corrections import CorrectedField, place_on_grid
@@ -25,7 +29,10 @@ FIRST_SHOWN_ID = 3_000_000_000
 
 
 class LabelBlocks:
-    """Parts of a pyramid that were read last, so that a viewer that pans reads only what is new.
+    """Parts of a pyramid as far as they are read: a viewer never waits for the disk.
+
+    `read` returns at once. What is not read yet is shown from the coarsest level meanwhile, and read in a thread; what
+    has changed is shown as it was. `version` grows with each block, so that a window knows when to draw again.
 
     Parameters
     ----------
@@ -37,46 +44,107 @@ class LabelBlocks:
 
     def __init__(self, pyramid: LabelPyramid, max_bytes: int = MAX_CACHE_BYTES) -> None:
         self.pyramid = pyramid
+        self.version = 0
         self._cache = BlockCache(max_bytes)
+        self._stale: set[Block] = set()
+        self._wanted: dict[Block, None] = {}
+        self._thread: threading.Thread | None = None
+        self._change = threading.Condition()
+        height, width = pyramid.levels[-1].shape
+        self._want(list(_list_blocks((slice(0, int(height)), slice(0, int(width))), len(pyramid.levels) - 1)))
 
     def read(self, box: Box, level: int) -> NDArray[Any]:
-        """Return a part of a level, as an array of its own."""
-        height, width = self.pyramid.levels[level].shape
+        """Return a part of a level as far as it is read, as an array of its own; the rest is read next."""
         labels = np.empty((box[0].stop - box[0].start, box[1].stop - box[1].start), self.pyramid.dtype)
-        rows, columns = (range(side.start // STORED_CHUNK_PX, -(-side.stop // STORED_CHUNK_PX)) for side in box)
-        for row in rows:
-            for column in columns:
-                top, left = row * STORED_CHUNK_PX, column * STORED_CHUNK_PX
-                place = (
-                    slice(top, min(top + STORED_CHUNK_PX, int(height))),
-                    slice(left, min(left + STORED_CHUNK_PX, int(width))),
-                )
-                block = self._cache.get((level, row, column))
-                if block is None:
-                    block = self.pyramid.read(place, level)
-                    self._cache.put((level, row, column), block)
-                common = (
-                    slice(max(place[0].start, box[0].start), min(place[0].stop, box[0].stop)),
-                    slice(max(place[1].start, box[1].start), min(place[1].stop, box[1].stop)),
-                )
-                labels[shift(common, box)] = block[shift(common, place)]
+        missing: list[Block] = []
+        for block in _list_blocks(box, level):
+            place = self._get_place(block)
+            common = _find_common(place, box)
+            with self._change:
+                known = self._cache.get(block)
+                if known is None or block in self._stale:
+                    missing.append(block)
+            labels[shift(common, box)] = self._enlarge(common, level) if known is None else known[shift(common, place)]
+        if missing:
+            self._want(missing)
         return labels
+
+    def wait(self) -> None:
+        """Return when all that was asked for is read."""
+        with self._change:
+            self._change.wait_for(lambda: self._thread is None)
+
+    def close(self) -> None:
+        """Read no more; the thread ends after its block."""
+        with self._change:
+            self._wanted.clear()
 
     def forget(self, box: Box | None) -> None:
         """Read a part of level 0, and what of other levels lies there, again; all of it if it is `None`."""
-        if box is None:
-            self._cache.clear()
-            return
 
-        def lies_there(block: tuple[int, int, int]) -> bool:
+        def lies_there(block: Block) -> bool:
             level, *places = block
             side_px = STORED_CHUNK_PX * 2**level
-            return all(
+            return box is None or all(
                 place * side_px < side.stop and (place + 1) * side_px > side.start
                 for place, side in zip(places, box, strict=True)
             )
 
-        self._cache.drop(lies_there)
+        with self._change:
+            self._stale |= set(self._cache.find(lies_there))
+
+    def _want(self, missing: list[Block]) -> None:
+        """Read these blocks next, coarse ones first; those that were wanted before and are not seen any more, never."""
+        with self._change:
+            coarse = [block for block in self._wanted if block[0] == len(self.pyramid.levels) - 1]
+            self._wanted = dict.fromkeys([*coarse, *missing])
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._read_blocks, daemon=True, name="labels of a slide")
+                self._thread.start()
+
+    def _read_blocks(self) -> None:
+        """Read what is wanted, and end when nothing is."""
+        while True:
+            with self._change:
+                if not self._wanted:
+                    self._thread = None
+                    self._change.notify_all()
+                    return
+                block = next(iter(self._wanted))
+                del self._wanted[block]
+                self._stale.discard(block)  # before it is read: what changes meanwhile makes it stale again
+            place = self._get_place(block)
+            try:
+                labels = self.pyramid.read(place, block[0])
+            except DECODE_ERRORS as error:
+                labels = np.zeros([side.stop - side.start for side in place], self.pyramid.dtype)
+                report_damage(f"a part of the labels of the slide cannot be read: {get_reason(error)}.")
+            with self._change:
+                self._cache.put(block, labels)
+                self.version += 1
+
+    def _enlarge(self, box: Box, level: int) -> NDArray[Any]:
+        """Return a part of a level from the coarsest one: 0 where that is not read yet."""
+        coarsest = len(self.pyramid.levels) - 1
+        step = 2 ** (coarsest - level)
+        rows, columns = (np.arange(side.start, side.stop) // step for side in box)
+        piece = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+        coarse = np.zeros([side.stop - side.start for side in piece], self.pyramid.dtype)
+        for block in _list_blocks(piece, coarsest):
+            with self._change:
+                known = self._cache.get(block)
+            if known is not None:
+                place = self._get_place(block)
+                common = _find_common(place, piece)
+                coarse[shift(common, piece)] = known[shift(common, place)]
+        enlarged: NDArray[Any] = coarse[rows - rows[0]][:, columns - columns[0]]
+        return enlarged
+
+    def _get_place(self, block: Block) -> Box:
+        level, row, column = block
+        height, width = (int(side) for side in self.pyramid.levels[level].shape)
+        top, left = row * STORED_CHUNK_PX, column * STORED_CHUNK_PX
+        return slice(top, min(top + STORED_CHUNK_PX, height)), slice(left, min(left + STORED_CHUNK_PX, width))
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,3 +270,14 @@ def _paste(field: PackedField, labels: NDArray[Any], piece: Box, step: int, unpa
     arrays = unpacked.get(field) if kept == 1 else field.small
     drawn, reviewed = (values[tuple(sources)] for values in arrays)
     labels[tuple(targets)][reviewed] = drawn[reviewed]
+
+
+def _list_blocks(box: Box, level: int) -> Iterator[Block]:
+    """Yield the stored blocks of a level in which a box lies."""
+    rows, columns = (range(side.start // STORED_CHUNK_PX, -(-side.stop // STORED_CHUNK_PX)) for side in box)
+    return product((level,), rows, columns)
+
+
+def _find_common(one: Box, other: Box) -> Box:
+    rows, columns = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
+    return rows, columns

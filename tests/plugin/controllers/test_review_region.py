@@ -86,7 +86,7 @@ def test_a_rectangle_says_its_share_and_gives_the_brush_back(dock: Dock, qtbot: 
     layer = area_layer(dock)
     assert viewer.layers.selection.active is layer
     assert layer.mode == "add_rectangle"
-    assert button(dock).text() == "reviewed: the whole image, until you draw ▾"
+    assert button(dock).text() == "reviewed: all, until you draw ▾"
     layer.add(LEFT_HALF, shape_type="rectangle")
     assert button(dock).text() == "reviewed: 50 % of the image ▾"
     assert "50 % of the image" in dock.review_panel._accept.toolTip()

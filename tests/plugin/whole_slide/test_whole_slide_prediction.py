@@ -97,7 +97,7 @@ def test_a_slide_is_planned_predicted_and_shown(desk: SimpleNamespace, slide: Pa
     assert labels.multiscale
     assert not labels.editable
     assert labels.scale.tolist() == [0.00025, 0.00025]
-    assert len(np.unique(np.asarray(labels.data[0][100:1400, 100:2300]))) == N_DISCS + 1
+    qtbot.waitUntil(lambda: len(np.unique(labels.data[0][100:1400, 100:2300])) == N_DISCS + 1)
     row.row.density.trigger()
     qtbot.waitUntil(lambda: DENSITY_NAME in viewer.layers)
     assert viewer.layers[DENSITY_NAME].data.max() > 0

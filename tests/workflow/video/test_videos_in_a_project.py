@@ -29,7 +29,13 @@ from napari_medseg.workflow.output.export import list_accepted_rows, read_export
 from napari_medseg.workflow.output.export_plan import ExportItem
 from napari_medseg.workflow.storage.file_kinds import CACHES, find_file_kind
 from napari_medseg.workflow.video import moved_videos
-from napari_medseg.workflow.video.chosen_frames import choose_every, list_chosen_frames, list_project_videos
+from napari_medseg.workflow.video.chosen_frames import (
+    choose_every,
+    list_chosen_frames,
+    list_frame_cases,
+    list_project_videos,
+    record_content,
+)
 from napari_medseg.workflow.video.moved_videos import (
     describe_cases_of_another_file,
     get_frames,
@@ -174,6 +180,18 @@ def test_cases_of_older_projects_are_compared_once(ws: Workspace, video: Path, m
     assert read == []
 
 
+def test_an_opened_video_of_an_older_project_is_known_wherever_it_is_moved_to(ws: Workspace, video: Path) -> None:
+    older = add_of_older_project(ws, make_frames(video, [3, 30]))
+    with VideoReader(video) as reader:
+        record_content(ws, list_frame_cases(ws), reader)
+    moved = video.rename(video.with_name("renamed.mp4"))
+    assert [frame.case.id for frame in list_chosen_frames(ws, moved)] == [case.id for case in older]
+    other = write_video(video, first=200)
+    with VideoReader(other) as reader:
+        record_content(ws, list_frame_cases(ws), reader)
+    assert list_chosen_frames(ws, other) == []
+
+
 def test_another_grey_level_of_another_decoder_is_the_same_video(ws: Workspace, video: Path) -> None:
     image = formats.read(make_frames(video, [3])[0].path)
     darker = replace(image, pixels=image.pixels - (image.pixels > 100), sources=(make_frames(video, [3])[0].path,))
@@ -181,6 +199,10 @@ def test_another_grey_level_of_another_decoder_is_the_same_video(ws: Workspace, 
     write_image_copy(ws.project.folder, darker)
     assert [frame.case for frame in list_chosen_frames(ws, video)] == [case]
     assert list_cases_of_another_file([case], video, ws.project.folder) == []
+    accept(ws, case)
+    rows = list_accepted_rows(ws, TASK)
+    moved_videos._get_comparison.cache_clear()  # as for a command
+    assert choose_video_rows(rows, video, ws.project.folder) == rows
 
 
 def test_a_frame_that_cannot_be_read_now_is_not_said_to_be_of_another_file(ws: Workspace, video: Path) -> None:

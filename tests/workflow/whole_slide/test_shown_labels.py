@@ -1,16 +1,22 @@
 """Labels of a slide as a viewer takes them: with corrected fields in place, at every level."""
 
+import threading
+import time
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from napari_medseg.core.errors import collect_damage
 from napari_medseg.core.tasks.bundled_tasks import get_task
 from napari_medseg.workflow.whole_slide import label_pyramid
+from napari_medseg.workflow.whole_slide.chunks import Box
 from napari_medseg.workflow.whole_slide.corrections import CorrectedField
 from napari_medseg.workflow.whole_slide.grid import ModelGrid
-from napari_medseg.workflow.whole_slide.label_pyramid import choose_dtype, create_pyramid
+from napari_medseg.workflow.whole_slide.label_pyramid import LabelPyramid, choose_dtype, create_pyramid
 from napari_medseg.workflow.whole_slide.shown_labels import (
     FIRST_SHOWN_ID,
     LabelBlocks,
@@ -20,6 +26,25 @@ from napari_medseg.workflow.whole_slide.shown_labels import (
 )
 
 GRID = ModelGrid(0, 1.0, 2100, 1500, 1.0, 0.25)
+
+
+class ReadBlocks(LabelBlocks):
+    """Blocks that are all read, so that a piece is as it will be in the end."""
+
+    def read(self, box: Box, level: int) -> NDArray[Any]:
+        super().read(box, level)
+        self.wait()
+        return super().read(box, level)
+
+
+class SlowPyramid(LabelPyramid):
+    """Labels of a slow disk: it reads as many blocks as are allowed."""
+
+    n_allowed = threading.Semaphore(0)
+
+    def read(self, box: Box, level: int = 0) -> NDArray[Any]:
+        self.n_allowed.acquire()
+        return super().read(box, level)
 
 
 @pytest.fixture
@@ -32,7 +57,7 @@ def levels(tmp_path: Path) -> list[ShownLabels]:
     reviewed = np.ones((90, 70), bool)
     reviewed[:, 60:] = False
     fields = pack_fields([CorrectedField(151, 211, 1.0, drawn, reviewed)], GRID, pyramid.dtype, are_objects=True)
-    return make_shown_levels(LabelBlocks(pyramid), fields)
+    return make_shown_levels(ReadBlocks(pyramid), fields)
 
 
 def test_every_level_shows_the_field_in_place(levels: list[ShownLabels]) -> None:
@@ -63,7 +88,7 @@ def test_pieces_are_as_of_numpy(levels: list[ShownLabels]) -> None:
 def test_what_changed_is_read_again_and_the_rest_is_kept(tmp_path: Path) -> None:
     task = get_task("nuclei")
     pyramid = create_pyramid(tmp_path / "l.zarr", GRID, choose_dtype(task), task, "nuclei")
-    blocks = LabelBlocks(pyramid)
+    blocks = ReadBlocks(pyramid)
     levels = make_shown_levels(blocks, [])
     assert not levels[0][:].any()
     box = (slice(600, 700), slice(600, 700))
@@ -76,6 +101,41 @@ def test_what_changed_is_read_again_and_the_rest_is_kept(tmp_path: Path) -> None
     assert not levels[0][:10, :10].any()
     blocks.forget(None)
     assert (levels[0][:10, :10] == 6).all()
+
+
+def test_a_piece_is_never_waited_for(tmp_path: Path) -> None:
+    task = get_task("nuclei")
+    pyramid = create_pyramid(tmp_path / "l.zarr", GRID, choose_dtype(task), task, "nuclei")
+    box = (slice(0, 200), slice(300, 500))
+    pyramid.write(np.full((200, 200), 7, np.uint32), box)
+    reader = SlowPyramid(pyramid.path, pyramid.levels)
+    blocks = LabelBlocks(reader)
+    assert not blocks.read(box, 0).any(), "nothing is read yet"
+    reader.n_allowed.release(2)  # the blocks of the coarsest level
+    while blocks.version < 2:
+        time.sleep(0.001)
+    assert (blocks.read((slice(4, 196), slice(304, 496)), 0) == 7).all(), "as the coarsest level shows it"
+    reader.n_allowed.release(99)
+    blocks.wait()
+    pyramid.write(np.full((200, 200), 9, np.uint32), box)
+    blocks.forget(box)
+    assert (blocks.read(box, 0) == 7).all(), "what changed is shown as it was until it is read"
+    blocks.wait()
+    assert (blocks.read(box, 0) == 9).all()
+
+
+def test_a_damaged_part_is_empty_and_told_once(tmp_path: Path) -> None:
+    task = get_task("nuclei")
+    pyramid = create_pyramid(tmp_path / "l.zarr", GRID, choose_dtype(task), task, "nuclei")
+    pyramid.write(np.full((2100, 1500), 7, np.uint32), (slice(0, 2100), slice(0, 1500)))
+    (tmp_path / "l.zarr" / "0" / "1" / "1").write_bytes(b"no chunk")
+    (level, *_) = make_shown_levels(ReadBlocks(pyramid), [])
+    with collect_damage() as damages:
+        shown = level[:]
+        assert np.array_equal(level[:], shown)
+    assert not shown[512:1024, 512:1024].any()
+    assert (shown[:512] == 7).all()
+    assert len(damages) == 1
 
 
 def test_many_fields_take_little_memory_and_coarse_levels_unpack_none(tmp_path: Path) -> None:
@@ -94,7 +154,7 @@ def test_many_fields_take_little_memory_and_coarse_levels_unpack_none(tmp_path: 
     packed = pack_fields(fields, grid, pyramid.dtype, are_objects=True)
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    levels = make_shown_levels(LabelBlocks(pyramid), packed)
+    levels = make_shown_levels(ReadBlocks(pyramid), packed)
     assert kept < len(fields) * 200_000, "of 5 MB that each field has unpacked"
     assert np.array_equal(np.asarray(levels[4]), expected)
     assert not levels[4]._unpacked._kept
