@@ -7,8 +7,9 @@ files are those of ``/proc/self/fd``, the mapped ones those of ``/proc/self/maps
 
 import errno
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from unittest import mock
 
@@ -30,27 +31,32 @@ _refusing: list[bool] = []
 PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
-def find_holder(path: PathLike, folder: int | None = None) -> str:
-    """Say how this process holds a file, or a file in a folder of this name; empty if it does not.
+def find_holder(paths: Sequence[PathLike], folders: Sequence[int | None] = ()) -> str:
+    """Say how this process holds one of some files, or a file in a folder of such a name; empty if it does not.
 
     Parameters
     ----------
-    path
-        A file or folder; a link is not followed, because it can be replaced.
-    folder
-        Descriptor of the folder that `path` is relative to, as in `os.unlink`.
+    paths
+        Files or folders; a link is not followed, because it can be replaced.
+    folders
+        Descriptors of the folders that the paths are relative to, as in `os.unlink`; `None` for this process's own.
     """
+    wanted = [place for path, folder in zip_longest(paths, folders) if (place := _find_place(path, folder))]
+    if not wanted:
+        return ""
+    for kind, names in (("open", _list_open_files()), ("mapped", _list_mapped_files(wanted))):
+        for name in names:
+            if any(name == place or name.startswith(place + os.sep) for place in wanted) and not os.path.isdir(name):
+                return f"{name} is {kind}"
+    return ""
+
+
+def _find_place(path: PathLike, folder: int | None) -> str:
+    """Return where a file or folder lies, as the system names it; empty if it is a link or is missing."""
     start = Path.cwd() if folder is None else Path(os.readlink(OPEN_FILES / str(folder)))
     place = start / os.fsdecode(path)
     whole = str(Path(os.path.realpath(place.parent)) / place.name)
-    if os.path.islink(whole) or not os.path.exists(whole):
-        return ""
-    inside = whole + os.sep if os.path.isdir(whole) else whole
-    for kind, names in (("open", _list_open_files()), ("mapped", _list_mapped_files())):
-        for name in names:
-            if name == whole or (name.startswith(inside) and inside.endswith(os.sep)):
-                return f"{name} is {kind}"
-    return ""
+    return "" if os.path.islink(whole) or not os.path.exists(whole) else whole
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -87,9 +93,9 @@ def _refuse(action: Callable[..., None], folders: tuple[str, ...]) -> Callable[.
     """Return `os.replace` or another of its kind, which first looks whether one of its files is held."""
 
     def call(*paths: PathLike, **options: int | None) -> None:
-        for path, folder in zip(paths, folders, strict=False) if _refusing else ():
-            if holder := find_holder(path, options.get(folder)):
-                raise PermissionError(errno.EACCES, f"{REFUSED}: {holder}", os.fsdecode(path))
+        given = [options.get(folder) for folder in folders[: len(paths)]]
+        if _refusing and (holder := find_holder(paths, given)):
+            raise PermissionError(errno.EACCES, f"{REFUSED}: {holder}", os.fsdecode(paths[0]))
         action(*paths, **options)
 
     return call
@@ -98,15 +104,15 @@ def _refuse(action: Callable[..., None], folders: tuple[str, ...]) -> Callable[.
 def _list_open_files() -> Iterator[str]:
     for descriptor in os.listdir(OPEN_FILES):
         try:
-            name = os.readlink(OPEN_FILES / descriptor)
+            yield os.readlink(OPEN_FILES / descriptor)
         except OSError:  # the descriptor of this very listing is gone
             continue
-        if name.startswith("/") and not os.path.isdir(name):
-            yield name
 
 
-def _list_mapped_files() -> Iterator[str]:
-    for line in MAPPED_FILES.read_text(errors="surrogateescape").splitlines():
-        name = line[line.index("/") :] if "/" in line else ""
-        if name:
-            yield name
+def _list_mapped_files(wanted: Sequence[str]) -> Iterator[str]:
+    """List the files among the thousands of mappings, unless none of the places is named there at all."""
+    mappings = MAPPED_FILES.read_bytes()
+    if any(os.fsencode(place) in mappings for place in wanted):
+        for line in os.fsdecode(mappings).split("\n"):
+            if "/" in line:
+                yield line[line.index("/") :]
