@@ -66,3 +66,21 @@ def test_a_link_that_breaks_amid_the_upload_loses_nothing(
     send_all(Upload(link, JOB, run))
     assert get_content(tmp_path) == {hashlib.sha256(data).hexdigest(): data for data in run.contents.values()}
     assert any(isinstance(one, Send) for one in link.calls)
+
+
+def test_a_file_that_vanishes_amid_the_upload_is_sent_when_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    monkeypatch.setattr(link_module, "MAX_CHUNK_BYTES", 4)
+    image, run = tmp_path / "a.tif", RunFiles("train", (tmp_path,))
+    image.write_bytes(b"0123456789")
+    run.add_file("images/a.tif", image)
+    upload = Upload(DeskLink(desk), JOB, run)
+    assert not upload.is_complete()
+    upload.send_part()
+    image.unlink()
+    with pytest.raises(FileNotFoundError, match=r"a\.tif"):
+        upload.send_part()
+    image.write_bytes(b"0123456789")
+    send_all(upload)
+    assert get_content(tmp_path) == {hashlib.sha256(b"0123456789").hexdigest(): b"0123456789"}
