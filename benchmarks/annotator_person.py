@@ -187,6 +187,8 @@ class Annotator:
         while false and self.score() < goal:
             number = min(false, key=lambda n: self._measure_way(find_centre(false[n])))
             region = false.pop(number)
+            if not (self.draft.labels == number).any():  # erased with another one
+                continue
             listed = list(list_deletions(self._canvas(), number, self.hand, has_tools=self.has_tools))
             if listed:
                 best = max(listed, key=lambda action: (self._foresee(action), -self._price_hand(action)))
