@@ -136,13 +136,17 @@ def correct_case(
 ) -> Row:
     """Correct one case in one way, by each boldness; return the quickest that reached the goal.
 
-    So a person chooses how to work on a case. The errors that are overlooked are the same in all ways.
+    So a person chooses how to work on a case, also to leave the tools aside; those who have none try as often. The
+    errors that are overlooked are the same in all ways.
     """
-    tried = boldnesses[:1] if work.task.instances else boldnesses
+    has_tools = WAYS[way][1]
+    bold = boldnesses[:1] if work.task.instances else boldnesses
+    tries = [(one, takes_tools) for takes_tools in (has_tools, False) for one in bold]
     best: Row | None = None
-    for boldness in tried:
+    for number, (boldness, takes_tools) in enumerate(tries):
         limit_s = price(best, TimeModel()) if best is not None and best["reached"] else math.inf
-        row = _correct_by(work, way, boldness, (seed, zlib.crc32(name.encode())), folder, limit_s)
+        seeds = (seed, zlib.crc32(name.encode()), number)
+        row = _correct_by(work, (WAYS[way][0], takes_tools), boldness, seeds, folder / f"{way}.journal", limit_s)
         if best is None or _rate(row) < _rate(best):
             best = row
     assert best is not None
@@ -153,12 +157,15 @@ def _rate(row: Row) -> tuple[bool, float]:
     return not row["reached"], price(row, TimeModel())
 
 
-def _correct_by(work: Work, way: str, boldness: float, seeds: tuple[int, int], folder: Path, limit_s: float) -> Row:
-    has_draft, has_tools = WAYS[way]
+def _correct_by(
+    work: Work, way: tuple[bool, bool], boldness: float, seeds: tuple[int, int, int], file: Path, limit_s: float
+) -> Row:
+    has_draft, has_tools = way
     start = work.draft.copy() if has_draft else np.zeros_like(work.draft)
+    believed = overlook(work.draft, work.truth, work.task, np.random.default_rng(seeds[:2]))
     rng = np.random.default_rng(seeds)
-    believed = overlook(work.draft, work.truth, work.task, rng)
-    journal = StrokeJournal(folder / f"{seeds[0]}-{way}-{boldness}.journal")
+    file.unlink(missing_ok=True)
+    journal = StrokeJournal(file)
     case = Case(1, work.task.name, "case", "group", "hash", "YX", start.shape, None, (), False, "2026")
     draft = Draft(Review(1, 1, None, ReviewState.OPEN, 0.0, 0, "", "2026", None), case, journal, start, "")
     zoom = choose_zoom(start.shape)
@@ -172,6 +179,7 @@ def _correct_by(work: Work, way: str, boldness: float, seeds: tuple[int, int], f
         "last": round(last, 4),
         "reached": last >= goal,
         "boldness": boldness,
+        "with_tools": has_tools,
         "zoom": round(zoom, 3),
         "effort": asdict(effort),
         "actions": dict(annotator.diary.actions),

@@ -1,46 +1,54 @@
 """Actions of a simulated annotator: each is an `Edit` of the program, with the effort that it takes.
 
 For one wrong place they list what a person could do there: the brush alone, or all tools. Nothing is applied here.
+Tools are those of the window (`plugin.correction.tools`), with the sizes and steps that it offers. A tool of the mouse
+stays in the hand until another one is taken, so that only the change costs its key.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
-from annotator_hand import Effort, Hand, Mask, Strokes, plan_strokes
+from annotator_hand import Effort, Hand, Mask, Strokes, plan_outlines, plan_strokes
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_medseg.core.editing import border, cut, model_threshold, objects, piece_tools, pieces, whole_label
+from napari_medseg.core.editing import model_threshold, pieces, whole_label
 from napari_medseg.core.editing.canvas import Canvas, Change
 from napari_medseg.core.editing.edit import Edit
-from napari_medseg.core.editing.smart_brush import SmartBrush, paint_similar
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.plugin.correction.tools import PIECE_ACTIONS, TOOLS, Gesture, PieceAction, make_rename_action
 
 Labels = NDArray[Any]
-POINT_AND_KEY = Effort(clicks=1, keys=1)
-"""A key acts on the piece under the mouse."""
-KEY_AND_DRAG = Effort(strokes=1, keys=1)
+MENU = Effort(clicks=2)
+SLIDER = Effort(clicks=1, strokes=1)
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9)
-THRESHOLD_STEP = 0.05
 MAX_SMART_PX = 30.0
 """Wider smart brushes are not tried: they follow no edge better than a border drag, and take the computer long."""
-OUTLINE_STEPS_MM = (1.0, 2.0)
-SPECKS_MM2 = (10.0, 50.0)
-TOUCHES_PX = 2
-"""Objects of the truth that are this close touch each other."""
+MAX_PRESSES = 2
+"""Grow and shrink are tried with one press and with two."""
+THRESHOLD_STEP = 0.1
+"""Of a press of . or , over a piece."""
+SPECK_SIZES = (10.0, 30.0, 100.0)
+"""Of those that the menu offers."""
+MOUSE_TOOLS = {tool.name: tool for tool in TOOLS}
+PIECE_TOOLS = {action.name: action for action in PIECE_ACTIONS}
 
 
 @dataclass(frozen=True, eq=False)
 class Action:
-    """What a person does, its effort, and how the brush is set afterwards: radius and label; `None` if as before."""
+    """What a person does, its effort, and what is in the hand afterwards; `None` if as before.
+
+    `brush` are radius and label, `tool` is that of the mouse.
+    """
 
     name: str
     effort: Effort
     edit: Edit
     brush: tuple[float, int] | None = None
+    tool: str | None = None
 
 
 def list_label_actions(canvas: Canvas, region: Mask, value: int, hand: Hand, *, has_tools: bool) -> Iterator[Action]:
@@ -65,228 +73,177 @@ def list_label_actions(canvas: Canvas, region: Mask, value: int, hand: Hand, *, 
         yield from _drag_border(canvas, region, hand)
 
 
+def list_outlines(canvas: Canvas, whole: Mask, wrong: Mask, value: int, hand: Hand) -> Iterator[Action]:
+    """Yield lines along the border of a region (y, x) that should have a label, and along what of it is wrong."""
+    for path, effort in plan_outlines(whole, wrong, hand.zoom):
+        yield from drag(canvas, "outline", (hand.shake(path), effort), hand, value=value)
+
+
+def drag(
+    canvas: Canvas,
+    name: str,
+    way: tuple[NDArray[Any], Effort],
+    hand: Hand,
+    *,
+    radius_px: float | None = None,
+    value: int | None = None,
+    with_shift: bool = False,
+) -> Iterator[Action]:
+    """Yield a drag of a tool of the mouse along a way that has its effort.
+
+    What the tool needs of the brush is set before. Shift costs a key.
+    """
+    path, effort = way
+    setting = hand.radius_px if radius_px is None else radius_px, hand.value if value is None else value
+    effort += hand.count_preparation(*setting) + hand.count_key(name) + Effort(keys=int(with_shift))
+    inside = np.clip(path, 0, np.array(canvas.shape) - 1.0)
+    gesture = Gesture(inside, None, setting[0], max(setting[1], 0), with_shift)
+    yield from attempt(name, effort, lambda: MOUSE_TOOLS[name].make_edit(canvas, gesture), setting, name)
+
+
 def list_strokes(canvas: Canvas, region: Mask, value: int, hand: Hand, *, has_tools: bool) -> Iterator[Action]:
     """Yield strokes of the brush that cover a region (y, x), and with tools those of the smart brush."""
     for strokes in plan_strokes(region):
-        yield from _brush(canvas, strokes, value, hand)
+        yield from brush(canvas, strokes, value, hand)
         if has_tools and value:
-            yield from _smart_brush(canvas, strokes, value, hand)
+            yield from smart_brush(canvas, strokes, value, hand)
 
 
 def list_whole_label_actions(canvas: Canvas) -> Iterator[Action]:
     """Yield actions on whole labels, which need no place: the threshold by the model, and the removal of specks."""
     for label in canvas.task.labels:
-        if canvas.probability is not None:
-            for threshold in THRESHOLDS:
-                n_keys = round(abs(threshold - model_threshold.NEUTRAL) / THRESHOLD_STEP)
-                yield from _attempt(
-                    "threshold",
-                    Effort(keys=1 + n_keys),
-                    lambda at=threshold, of=label.value: model_threshold.threshold_label_in_plane(canvas, of, at),
-                )
-        for area in SPECKS_MM2:
-            yield from _attempt(
-                "specks",
-                Effort(keys=1),
-                lambda of=label.value, below=area: whole_label.remove_specks_in_plane(canvas, below, (of,)),
+        for threshold in THRESHOLDS if canvas.probability is not None else ():
+            yield from attempt(
+                "threshold",
+                SLIDER + Effort(keys=1),
+                lambda at=threshold, of=label.value: model_threshold.threshold_label_in_plane(canvas, of, at),
             )
+    yield from list_specks(canvas)
     for one, other in combinations([label.value for label in canvas.task.labels], 2):
-        yield from _attempt(
-            "swap", Effort(clicks=2), lambda a=one, b=other: whole_label.swap_labels_in_plane(canvas, a, b)
-        )
+        yield from attempt("swap", MENU, lambda a=one, b=other: whole_label.swap_labels_in_plane(canvas, a, b))
 
 
-def list_object_actions(canvas: Canvas, truth: Labels, number: int, hand: Hand, *, has_tools: bool) -> Iterator[Action]:
-    """Yield actions that could make an object of the truth one object of the draft."""
-    wanted, drawn = truth == number, canvas.labels
-    found, areas = np.unique(drawn[wanted], return_counts=True)
-    inside = {int(v): int(n) for v, n in zip(found, areas, strict=True) if v and n > 0.15 * wanted.sum()}
-    free = objects.find_free_numbers(drawn)[0]
-    for strokes in plan_strokes(wanted):
-        yield from _brush(canvas, strokes, free, hand, name="new object")
-        if has_tools:
-            yield from _paint_object(canvas, strokes, hand)
-            yield from _smart_brush(canvas, strokes, free, hand)
-    if inside:
-        best = max(inside, key=lambda v: inside[v])
-        yield from _complete(canvas, wanted, best, hand, has_tools=has_tools)
-        if has_tools:
-            yield from _cut(canvas, truth, number, best, hand)
-        if has_tools and len(inside) > 1:
-            ends = [np.array(ndimage.center_of_mass(wanted & (drawn == v))) for v in sorted(inside)]
-            length = float(np.linalg.norm(np.diff(ends, axis=0), axis=1).sum())
-            line = hand.shake(np.array(ends))
-            effort = KEY_AND_DRAG + Effort(stroke_px=length)
-            yield from _attempt("join", effort, lambda: objects.join_objects(canvas, line))
-        elif len(inside) > 1:  # pick the number, then fill each of the other pieces
-            others = np.isin(drawn, [v for v in inside if v != best])
-            effort = Effort(clicks=len(inside), keys=2)
-            yield from _attempt("fill", effort, lambda: _make_edit(canvas, others, best, "fill"))
+def list_specks(canvas: Canvas) -> Iterator[Action]:
+    """Yield removals of all pieces below a size."""
+    for area in SPECK_SIZES:
+        yield from attempt("specks", MENU, lambda below=area: whole_label.remove_specks_in_plane(canvas, below))
 
 
-def list_deletions(canvas: Canvas, number: int, hand: Hand, *, has_tools: bool) -> Iterator[Action]:
-    """Yield actions that delete an object of the draft."""
-    region = canvas.labels == number
-    if has_tools:
-        yield from _on_piece(canvas, region, "delete", piece_tools.delete_piece)
-        return
-    for strokes in plan_strokes(region):
-        yield from _brush(canvas, strokes, 0, hand, name="erase")
-    yield from _attempt("fill", Effort(clicks=2, keys=2), lambda: _make_edit(canvas, region, 0, "fill"))
-
-
-def _brush(canvas: Canvas, strokes: Strokes, value: int, hand: Hand, name: str = "brush") -> Iterator[Action]:
+def brush(canvas: Canvas, strokes: Strokes, value: int, hand: Hand, name: str = "brush") -> Iterator[Action]:
+    """Yield strokes of the plain brush."""
     covered = strokes.rasterise(hand, canvas.shape[-2:])
-    effort = strokes.effort + hand.count_preparation(strokes.radius_px, value)
-    yield from _attempt(
-        name, effort, lambda: _make_edit(canvas, covered, value, "brush"), brush=(strokes.radius_px, value)
-    )
+    setting = strokes.radius_px, value
+    effort = strokes.effort + hand.count_preparation(*setting) + hand.count_key("brush")
+    yield from attempt(name, effort, lambda: make_edit(canvas, covered, value, "brush"), setting, "brush")
 
 
-def _smart_brush(canvas: Canvas, strokes: Strokes, value: int, hand: Hand) -> Iterator[Action]:
-    """One stroke along the first path with a wider brush: the grey values end it."""
-    if canvas.image is None:
-        return
+def smart_brush(canvas: Canvas, strokes: Strokes, value: int, hand: Hand) -> Iterator[Action]:
+    """Yield one stroke along the longest path with a wider brush: the grey values end it."""
     path = max(strokes.paths, key=len)
     length = Strokes(strokes.radius_px, (path,)).effort
-    for factor in (1.5, 2.5):
-        radius, shaken = strokes.radius_px * factor, hand.shake(path)
-        if radius > MAX_SMART_PX:
-            continue
-        effort = length + Effort(keys=1) + hand.count_preparation(radius, value)
-        yield from _attempt(
-            "smart brush",
-            effort,
-            lambda at=shaken, px=radius: paint_similar(canvas, at, SmartBrush(px, value)),
-            brush=(radius, value),
-        )
+    for radius in (strokes.radius_px * factor for factor in (1.5, 2.5)):
+        if radius <= MAX_SMART_PX:
+            yield from drag(canvas, "smart", (hand.shake(path), length), hand, radius_px=radius, value=value)
 
 
 def _act_on_pieces(canvas: Canvas, region: Mask, value: int) -> Iterator[Action]:
     wrong = region & (canvas.labels != 0)
     if wrong.any():
         if value:
-            yield from _on_piece(canvas, wrong, "name", lambda c, p: piece_tools.relabel_piece(c, p, value))
+            yield from on_piece(canvas, wrong, make_rename_action(value, value))
         else:
-            yield from _on_piece(canvas, wrong, "delete", piece_tools.delete_piece)
-            yield from _change_outline(canvas, wrong, piece_tools.shrink_piece, "shrink", is_growing=False)
-            yield from _on_piece(canvas, wrong, "keep", piece_tools.keep_only_piece)
+            yield from on_piece(canvas, wrong, PIECE_TOOLS["delete"])
+            yield from on_piece(canvas, wrong, PIECE_TOOLS["keep"])
+            yield from on_piece(canvas, wrong, PIECE_TOOLS["smooth"])
+            yield from change_size(canvas, wrong, is_growing=False)
     elif (beside := _find_neighbour(canvas.labels, region, value)) is not None:
-        yield from _on_piece(canvas, beside, "fill holes", piece_tools.fill_piece_holes)
-        yield from _change_outline(canvas, beside, piece_tools.grow_piece, "grow", is_growing=True)
+        yield from on_piece(canvas, beside, PIECE_TOOLS["holes"])
+        yield from on_piece(canvas, beside, PIECE_TOOLS["smooth"])
+        yield from change_size(canvas, beside, is_growing=True)
 
 
-def _change_outline(
-    canvas: Canvas, seed: Mask, tool: Callable[[Canvas, pieces.Piece, float], Edit], name: str, *, is_growing: bool
-) -> Iterator[Action]:
-    for n, radius in enumerate(OUTLINE_STEPS_MM, start=1):
-        effort = Effort(clicks=1, keys=n)
-        yield from _on_piece(canvas, seed, name, lambda c, p, mm=radius: tool(c, p, mm), effort)
-    if canvas.probability is None:
-        return
-    for threshold in (t for t in THRESHOLDS if (t < model_threshold.NEUTRAL) == is_growing):
-        n_keys = round(abs(threshold - model_threshold.NEUTRAL) / THRESHOLD_STEP)
-        effort = Effort(clicks=1, keys=1 + n_keys)
-        at = threshold
-        yield from _on_piece(
-            canvas, seed, "threshold", lambda c, p, at=at: model_threshold.threshold_piece(c, p, at), effort
-        )
+def change_size(canvas: Canvas, seed: Mask, *, is_growing: bool) -> Iterator[Action]:
+    """Yield presses that grow or shrink a piece: by a millimetre, or along the probability of the model."""
+    yield from on_piece(canvas, seed, PIECE_TOOLS["grow" if is_growing else "shrink"], MAX_PRESSES)
+    for threshold in THRESHOLDS if canvas.probability is not None else ():
+        if (threshold < model_threshold.NEUTRAL) == is_growing:
+            n_keys = round(abs(threshold - model_threshold.NEUTRAL) / THRESHOLD_STEP)
+            piece = _find_piece(canvas, seed)
+            yield from attempt(
+                "threshold",
+                Effort(clicks=1, keys=n_keys),
+                lambda at=threshold, p=piece: model_threshold.threshold_piece(canvas, p, at),
+            )
 
 
 def _drag_border(canvas: Canvas, region: Mask, hand: Hand) -> Iterator[Action]:
     """Drag the border of the draft to the far side of the region."""
-    labels = canvas.labels
-    outside = ndimage.binary_dilation(region) & ~region
-    if not outside.any():
-        return
-    depth = ndimage.distance_transform_edt(region)
-    rows, columns = np.nonzero(region)
-    edge_of_draft = _find_edges(labels) & ndimage.binary_dilation(region)
+    edge_of_draft = _find_edges(canvas.labels) & ndimage.binary_dilation(region)
     if not edge_of_draft.any():
         return
-    places = np.argwhere(edge_of_draft).astype(float)
+    depth = ndimage.distance_transform_edt(region)
+    points, places = np.argwhere(region).astype(float), np.argwhere(edge_of_draft).astype(float)
     deepest = np.array(np.unravel_index(int(depth.argmax()), depth.shape), float)
     start = places[np.linalg.norm(places - deepest, axis=1).argmin()]
-    points = np.stack([rows, columns], axis=1).astype(float)
     way = deepest - start if np.any(deepest != start) else np.array([1.0, 0.0])
     direction = way / np.linalg.norm(way)
     along = points[np.abs((points - start) @ np.array([-direction[1], direction[0]])) < 1.5]
     far = along[((along - start) @ direction).argmax()] if along.size else deepest
-    start, end = hand.shake(np.stack([start, far]))
-    length = float(np.linalg.norm(end - start))
+    path = hand.shake(np.stack([start, far]))
+    effort = Effort(strokes=1, stroke_px=float(np.linalg.norm(path[1] - path[0])))
     radius = max(float(np.ptp(points, axis=0).max()) / 2, 4.0)
-    for factor in (1.0, 2.0):
-        drag = border.BorderDrag(tuple(start), tuple(end), radius * factor)
-        yield from _attempt(
-            "border",
-            KEY_AND_DRAG + Effort(stroke_px=length),
-            lambda by=drag: border.drag_border(canvas, by, may_overwrite=True),
-        )
+    for size in {hand.radius_px, radius, 2 * radius}:
+        for with_shift in (False, True):
+            yield from drag(canvas, "border", (path, effort), hand, radius_px=size, with_shift=with_shift)
 
 
-def _paint_object(canvas: Canvas, strokes: Strokes, hand: Hand) -> Iterator[Action]:
-    """One stroke that begins on the background is a new nucleus; one that begins inside a nucleus extends it."""
-    path = hand.shake(max(strokes.paths, key=len))
-    effort = Strokes(strokes.radius_px, (path,)).effort
-    effort += Effort(clicks=int(abs(strokes.radius_px - hand.radius_px) > 0.3 * hand.radius_px))
-    yield from _attempt(
-        "object stroke",
-        effort,
-        lambda: objects.paint_object(canvas, path, strokes.radius_px),
-        brush=(strokes.radius_px, hand.value),
-    )
+def on_piece(canvas: Canvas, seed: Mask, action: PieceAction, max_presses: int = 1) -> Iterator[Action]:
+    """Yield presses of a key over the piece at the first pixel of a mask."""
+    name = "name" if action.name.startswith("rename") else action.name
+    labels = canvas.labels
+    edit: Edit | None = None
+    for n in range(1, max_presses + 1):
+        still = seed & (labels == canvas.labels)
+        if not still.any():
+            return
+        piece = pieces.find_piece(labels, _find_first(still))
+        try:
+            step = action.make_edit(replace(canvas, labels=labels), piece)
+        except MedSegError:
+            return
+        labels = labels.copy()
+        step.apply(labels)
+        if edit is not None:
+            whole = tuple(slice(0, length) for length in labels.shape)
+            step = canvas.make_edit(step.message, [Change(whole, labels != canvas.labels, labels)])
+        edit = step
+        yield Action(name, Effort(clicks=1, keys=n), edit)
 
 
-def _complete(canvas: Canvas, wanted: Mask, number: int, hand: Hand, *, has_tools: bool) -> Iterator[Action]:
-    """Add what an object lacks: one stroke that starts inside, or the brush after the number was picked."""
-    missing = _largest(wanted & (canvas.labels != number))
-    if missing is None:
-        return
-    for strokes in plan_strokes(missing):
-        covered = strokes.rasterise(hand, canvas.shape[-2:])
-        effort = strokes.effort + (Effort() if has_tools else Effort(clicks=1, keys=2))
-        yield from _attempt("extend", effort, lambda at=covered: _make_edit(canvas, at, number, "extend"))
+def _find_piece(canvas: Canvas, seed: Mask) -> pieces.Piece:
+    return pieces.find_piece(canvas.labels, _find_first(seed))
 
 
-def _cut(canvas: Canvas, truth: Labels, number: int, drawn_number: int, hand: Hand) -> Iterator[Action]:
-    """Cut by a line along the border to the neighbours that share one object of the draft."""
-    own = truth == number
-    near = ndimage.binary_dilation(own, iterations=TOUCHES_PX) & (truth != number) & (truth > 0)
-    places = np.argwhere(near & (canvas.labels == drawn_number)).astype(float)
-    if len(places) < 2:
-        return
-    centre = places.mean(axis=0)
-    direction = np.linalg.svd(places - centre, full_matrices=False)[2][0]
-    along = (places - centre) @ direction
-    line = np.stack([centre + direction * (along.min() - 6.0), centre + direction * (along.max() + 6.0)])
-    line = np.clip(hand.shake(line), 0, np.array(truth.shape) - 1.0)
-    effort = KEY_AND_DRAG + Effort(stroke_px=float(np.linalg.norm(line[1] - line[0])))
-    yield from _attempt("cut", effort, lambda: cut.cut_objects(canvas, line))
+def _find_first(seed: Mask) -> list[int]:
+    return [int(n) for n in np.unravel_index(int(seed.argmax()), seed.shape)]
 
 
-def _on_piece(
-    canvas: Canvas,
-    seed: Mask,
+def attempt(
     name: str,
-    tool: Callable[[Canvas, pieces.Piece], Edit],
-    effort: Effort = POINT_AND_KEY,
-) -> Iterator[Action]:
-    place = np.unravel_index(int(seed.argmax()), seed.shape)
-    piece = pieces.find_piece(canvas.labels, [int(n) for n in place])
-    yield from _attempt(name, effort, lambda: tool(canvas, piece))
-
-
-def _attempt(
-    name: str, effort: Effort, make_edit: Callable[[], Edit], brush: tuple[float, int] | None = None
+    effort: Effort,
+    make: Callable[[], Edit],
+    setting: tuple[float, int] | None = None,
+    tool: str | None = None,
 ) -> Iterator[Action]:
     """Yield the action, unless the tool refuses: a person reads the reason and does something else."""
     try:
-        yield Action(name, effort, make_edit(), brush)
+        yield Action(name, effort, make(), setting, tool)
     except MedSegError:
         return
 
 
-def _make_edit(canvas: Canvas, mask: Mask, value: int, message: str) -> Edit:
+def make_edit(canvas: Canvas, mask: Mask, value: int, message: str) -> Edit:
+    """Return the edit that gives all pixels of a mask a value."""
     return canvas.make_edit(message, [Change(tuple(slice(0, n) for n in mask.shape), mask, value)])
 
 
@@ -307,6 +264,7 @@ def _find_neighbour(labels: Labels, region: Mask, value: int) -> Mask | None:
     return beside if beside.any() else None
 
 
-def _largest(region: Mask) -> Mask | None:
+def largest(region: Mask) -> Mask | None:
+    """Return the largest part of a region; `None` if it is empty."""
     parts, n = ndimage.label(region)
     return parts == 1 + int(np.bincount(parts.ravel())[1:].argmax()) if n else None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.measure import find_contours
 
 from napari_medseg.core.editing.geometry import rasterise_stroke
 
@@ -21,6 +22,10 @@ ROW_STEP = 1.5
 RADIUS_SHARES = (1.0, 0.5)
 """Radii that are tried, relative to the largest disc that fits into the region."""
 MIN_RADIUS_PX = 1.5
+VERTEX_PX = 10.0
+"""Pixels of the screen between the points of a border at which the hand is unsteady."""
+OVERLAP_PX = 12.0
+"""Pixels of the screen by which a person draws on where the border is right already."""
 CANVAS_PX = 700
 """Side of the canvas in a window of 1280x720 pixels."""
 
@@ -37,6 +42,9 @@ class TimeModel:
     click_s: float = 0.9
     key_s: float = 0.3
     look_s: float = 1.5
+    tracing: float = 1.0
+    """Seconds of a line that follows a border, relative to those of another stroke: the narrower the way, the slower is
+    the hand (steering law: Accot and Zhai, CHI 1997)."""
 
     def list_variants(self) -> Iterator[tuple[str, "TimeModel"]]:
         """Yield this model, and it with each constant halved and doubled."""
@@ -49,10 +57,14 @@ class TimeModel:
 
 @dataclass(frozen=True)
 class Effort:
-    """What an action costs, before a time model gives it seconds. `stroke_px` are pixels of the image."""
+    """What an action costs, before a time model gives it seconds.
+
+    `stroke_px` are pixels of the image; `traced_px` are those of lines that follow a border.
+    """
 
     strokes: int = 0
     stroke_px: float = 0.0
+    traced_px: float = 0.0
     clicks: int = 0
     keys: int = 0
     looks: int = 0
@@ -64,7 +76,7 @@ class Effort:
         """Seconds under a time model, for an image that is shown with so many pixels of the screen per pixel."""
         return (
             self.strokes * model.stroke_s
-            + self.stroke_px * zoom * model.stroke_s_per_px
+            + (self.stroke_px + self.traced_px * model.tracing) * zoom * model.stroke_s_per_px
             + self.clicks * model.click_s
             + self.keys * model.key_s
             + self.looks * model.look_s
@@ -80,7 +92,7 @@ def choose_zoom(shape: tuple[int, ...]) -> float:
 class Hand:
     """A hand that misses by `jitter_px` (standard deviation) pixels of the screen.
 
-    It remembers the radius and label of its brush. `zoom` is that of the image, see `choose_zoom`.
+    It remembers the radius and label of its brush, and its tool. `zoom` is that of the image, see `choose_zoom`.
     """
 
     rng: np.random.Generator
@@ -88,6 +100,7 @@ class Hand:
     zoom: float = 1.0
     radius_px: float = 5.0
     value: int = field(default=-1)
+    tool: str = "brush"
 
     def shake(self, path: Path2D) -> Path2D:
         """Return the points where the hand really goes.
@@ -100,6 +113,10 @@ class Hand:
     def count_preparation(self, radius_px: float, value: int) -> Effort:
         """Effort to set radius (a click on the slider) and label (a key), where they differ from the last ones."""
         return Effort(clicks=int(abs(radius_px - self.radius_px) > 0.3 * self.radius_px), keys=int(value != self.value))
+
+    def count_key(self, tool: str) -> Effort:
+        """Effort to take up a tool of the mouse: a key, unless it is in the hand; it stays there."""
+        return Effort(keys=int(tool != self.tool))
 
     def remember(self, radius_px: float, value: int) -> None:
         """Leave the brush as it was set."""
@@ -141,6 +158,33 @@ def plan_strokes(region: Mask) -> Iterator[Strokes]:
         if radius not in seen:
             seen.add(radius)
             yield Strokes(radius, tuple(path + origin for path in _cover(region, depth, radius)))
+
+
+def plan_outlines(region: Mask, wrong: Mask, zoom: float) -> Iterator[tuple[Path2D, Effort]]:
+    """Yield lines around a region (y, x): all of its border, and the stretch of it that is near what is wrong."""
+    contours = find_contours(np.pad(region, 1).astype(np.float32), 0.5)
+    if not contours:
+        return
+    contour = max(contours, key=len) - 1.0
+    step = max(1, round(VERTEX_PX / zoom))
+    around = np.concatenate((contour[:-1:step], contour[:1]))
+    yield around, _trace(around)
+    near = ndimage.distance_transform_edt(~wrong)
+    places = tuple(np.clip(contour[:-1].round().astype(int), 0, np.array(region.shape) - 1).T)
+    is_near = near[places] <= OVERLAP_PX / zoom
+    if is_near.all() or not is_near.any():
+        return
+    first = int(np.flatnonzero(~is_near)[0])
+    run = max(_find_runs(np.roll(is_near, -first)), key=lambda ends: ends[1] - ends[0])
+    stretch = np.roll(contour[:-1], -first, axis=0)[run[0] : run[1] + 1]
+    stretch = np.concatenate((stretch[:-1:step], stretch[-1:]))
+    if len(stretch) > 1:
+        yield stretch, _trace(stretch)
+
+
+def _trace(path: Path2D) -> Effort:
+    length = float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
+    return Effort(strokes=1, traced_px=length)
 
 
 def _cover(region: Mask, depth: NDArray[np.float64], radius: float) -> Iterator[Path2D]:

@@ -16,10 +16,11 @@ from napari.layers import Labels
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.draw import line as draw_line
+from skimage.measure import find_contours
 
 from napari_medseg.core import formats
 from napari_medseg.core.editing import objects, piece_tools, whole_label
-from napari_medseg.core.editing.border import BorderDrag, drag_border
+from napari_medseg.core.editing.border import BorderDrag, drag_border, draw_outline
 from napari_medseg.core.editing.canvas import Canvas, Change
 from napari_medseg.core.editing.cut import cut_objects
 from napari_medseg.core.editing.edit import Edit
@@ -108,6 +109,11 @@ def list_lung_examples() -> Iterator[Example]:
     yield Example("smart", bitten, paint_similar(bitten, stroke, SmartBrush(30, value)), stroke)
     drag = BorderDrag((row, inside[0] + 40.0), (row, inside[0] + 1.0), 40.0, 6.0)
     yield Example("border", bitten, drag_border(bitten, drag), [drag.start, drag.end])
+    wanted = find_contours(np.pad(canvas.labels == value, 1), 0.5)
+    edge = max(wanted, key=len) - 1.0
+    near = edge[(np.abs(edge[:, 0] - row) < 44) & (edge[:, 1] < inside[0] + 60)]
+    line: Line = [(float(y), float(x)) for y, x in near[np.argsort(near[:, 0])][::6]]
+    yield Example("outline", bitten, draw_outline(bitten, line, value), line)
     other = 3 - value
     yield Example("rename", canvas, piece_tools.relabel_piece(canvas, lung, other))
     middle = int(np.median(inside))

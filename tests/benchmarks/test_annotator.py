@@ -1,6 +1,7 @@
 """The simulated annotator: it reaches its goal, by cheaper actions where it has tools, and its times are counted."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -39,7 +40,7 @@ def test_an_effort_gets_its_seconds_from_the_time_model() -> None:
     assert effort.compute_seconds(TimeModel(), 1.0) == pytest.approx(0.8 + 1.0 + 0.9 + 0.9 + 1.5)
     assert effort.compute_seconds(TimeModel(), 2.0) == pytest.approx(0.8 + 2.0 + 0.9 + 0.9 + 1.5)
     names = [name for name, _ in TimeModel().list_variants()]
-    assert len(names) == len(set(names)) == 11
+    assert len(names) == len(set(names)) == 13
 
 
 def test_an_image_is_shown_as_large_as_the_canvas_but_never_smaller_than_it_is() -> None:
@@ -108,6 +109,37 @@ def test_what_is_left_of_a_split_object_is_false_too() -> None:
     draft[40, 30:36] = 8  # a rest on a nucleus that another object matches
     draft[2:5, 2:5] = 9  # on the background
     assert find_false_objects(draft, truth) == [8, 9]
+
+
+def test_one_line_is_the_new_border_of_a_lesion_that_is_too_large_and_too_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = draw_disc(np.zeros((128, 128), np.uint8), 64, 58, 24, 1)
+    draft = draw_disc(np.zeros((128, 128), np.uint8), 64, 74, 24, 1)
+    work = make_work("covid", draft, truth)
+    tools = correct(
+        replace(work, image=replace(work.image, pixels=np.zeros_like(draft))), "all tools", tmp_path, monkeypatch
+    )
+    assert tools["reached"]
+    assert tools["actions"] == {"outline": 1}
+    assert tools["effort"]["traced_px"] > 50
+
+
+def test_what_is_in_sight_needs_no_other_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    for column in (90, 300):  # pixels of the screen: the image is not zoomed
+        truth = draw_disc(draw_disc(np.zeros((700, 700), np.uint32), 40, 40, 14, 1), 40, column, 14, 2)
+        row = correct(make_work("nuclei", np.zeros_like(truth), truth), "brush", tmp_path, monkeypatch)
+        assert row["reached"]
+        looks.append(row["effort"]["looks"])
+    assert looks == [1, 2]
+
+
+def test_a_tool_stays_in_the_hand() -> None:
+    hand = Hand(np.random.default_rng(0))
+    assert (hand.count_key("brush"), hand.count_key("cut")) == (Effort(), Effort(keys=1))
+    hand.tool = "cut"
+    assert hand.count_key("cut") == Effort()
 
 
 def test_a_case_that_is_good_enough_costs_one_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

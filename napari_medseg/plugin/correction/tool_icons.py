@@ -25,6 +25,8 @@ _SHAPES = {
     '.3 5.8-2.3 0-.6-.3-1.1-1-1.4z" fill="{colour}"/><path d="M5.5 2v6M2.5 5h6M14 2.5v3M12.5 4h3"/>',
     "border": '<path d="M4 16c-1-8 5-13 12-11"/><path d="M9.5 9.5l6 6M15.5 12v3.5h-3.5" />'
     '<circle cx="8" cy="8" r="1.6" fill="{colour}"/>',
+    "outline": '<path d="M16.5 8.5c1 4-3 8.5-7.5 8-5-.5-7.5-5-5.5-9 1.8-3.6 6-5 9-3.5" stroke-dasharray="2.5 2.5"/>'
+    '<path d="M17.5 2.5l-4 5M13.5 7.5l-.5 1.8 1.6-1z" fill="{colour}"/>',
     "cut": '<circle cx="5" cy="5.5" r="2.3"/><circle cx="5" cy="14.5" r="2.3"/><path d="M7 7l10 8M7 13l10-8"/>',
     "join": '<path d="M9 5.5a4.5 4.5 0 1 0 0 9M11 5.5a4.5 4.5 0 1 1 0 9"/><path d="M6 10h8M12 8l2 2-2 2M8 8'
     'l-2 2 2 2"/>',

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core.editing import objects, piece_tools
-from napari_medseg.core.editing.border import BorderDrag, drag_border
+from napari_medseg.core.editing.border import BorderDrag, drag_border, draw_outline
 from napari_medseg.core.editing.canvas import Canvas
 from napari_medseg.core.editing.cut import cut_objects, cut_objects_in_volume
 from napari_medseg.core.editing.edit import Edit
@@ -180,11 +180,18 @@ def _drag_border(canvas: Canvas, gesture: Gesture) -> Edit:
     return drag_border(canvas, drag, gesture.plane, may_overwrite=gesture.with_shift)
 
 
+def _draw_outline(canvas: Canvas, gesture: Gesture) -> Edit:
+    overwrites = True if gesture.with_shift else None
+    return draw_outline(canvas, gesture.path, gesture.value, gesture.plane, may_overwrite=overwrites)
+
+
 TOOLS = (
     Tool("smart", "smart brush", "Y", "paints only where the image is like under its centre; Ctrl+wheel: strength",
          _paint_similar, protects=True, has_brush=True),
     Tool("border", "border", "H", "drag a border; it snaps to the nearest edge",
          _drag_border, has_line=True, has_brush=True),
+    Tool("outline", "outline", "O", "draw the right border: along a piece, or around something new",
+         _draw_outline, has_line=True),
     Tool("cut", "cut", "N", "drag a line across an object to split it",
          _cut, _cut_in_volume, needs_objects=True, has_line=True),
     Tool("join", "join", "J", "drag a line from one object into another to join them",

@@ -9,7 +9,7 @@ from editing_phantoms import LESIONS, NUCLEI, apply, freeze, get_centre, make_nu
 from numpy.typing import NDArray
 
 from napari_medseg.core.editing import model_threshold, objects, piece_tools, whole_label
-from napari_medseg.core.editing.border import BorderDrag, drag_border
+from napari_medseg.core.editing.border import BorderDrag, drag_border, draw_outline
 from napari_medseg.core.editing.canvas import Canvas
 from napari_medseg.core.editing.cut import cut_objects, cut_objects_in_volume
 from napari_medseg.core.editing.edit import Edit
@@ -35,6 +35,7 @@ NUCLEI_TOOLS: dict[str, Tool] = {
     "threshold": lambda c: model_threshold.threshold_piece(c, find_piece(c.labels, CENTRE), 0.3),
     "brush": lambda c: paint_similar(c, [(Y - 10, X)], SmartBrush(6, int(c.labels[CENTRE]))),
     "border": lambda c: drag_border(c, BorderDrag((Y, X + 8), (Y, X + 13), 14, 0)),
+    "outline": lambda c: draw_outline(c, [(Y - 6, X + 6), (Y, X + 10), (Y + 6, X + 6)], 1),
     "specks": lambda c: whole_label.remove_specks_in_plane(c, 1000.0),
     "swap": lambda c: whole_label.swap_labels_in_plane(c, int(c.labels[CENTRE]), int(c.labels[get_centre(31)])),
 }
@@ -54,6 +55,7 @@ VOLUME_TOOLS: dict[str, Tool] = {
     "fill": lambda c: piece_tools.fill_region(c, (3, 20, 20), 3),
     "brush": lambda c: paint_similar(c, [(20, 20), (34, 34)], SmartBrush(9, 2), plane=3),
     "border": lambda c: drag_border(c, BorderDrag((20, 29), (20, 33), 12), plane=3),
+    "outline": lambda c: draw_outline(c, [(12, 29), (20, 33), (28, 29)], 1, plane=3),
     "interpolation": lambda c: interpolate_slice(c, 1, 5, 7),
 }
 

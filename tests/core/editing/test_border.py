@@ -1,10 +1,10 @@
-"""The border tool moves a border and snaps to the nearest edge."""
+"""Borders: a drag moves one and snaps to the nearest edge; a line is the new border, or encloses something new."""
 
 import numpy as np
 import pytest
 from editing_phantoms import LESIONS, LUNGS, NUCLEI, apply, freeze, make_block
 
-from napari_medseg.core.editing.border import BorderDrag, drag_border
+from napari_medseg.core.editing.border import BorderDrag, drag_border, draw_outline
 from napari_medseg.core.editing.canvas import Canvas
 from napari_medseg.core.errors import MedSegError
 
@@ -82,3 +82,77 @@ def test_border_at_the_edge_of_a_colour_image() -> None:
 def test_drag_that_starts_at_no_border_is_refused(start: tuple[float, float]) -> None:
     with pytest.raises(MedSegError, match="no border within 10 px"):
         drag_border(make_canvas(), BorderDrag(start, (60, 60)))
+
+
+LUNG = make_block((60, 60), ((slice(10, 50), slice(10, 40)), 1))
+
+
+def test_one_line_adds_what_it_encloses_and_cuts_off_what_lies_beyond() -> None:
+    edit = draw_outline(Canvas(LUNG, LUNGS), [(12, 38), (20, 48), (30, 48), (36, 30), (44, 38)], 1)
+    drawn = apply(Canvas(LUNG, LUNGS), edit)
+    assert (drawn[20:30, 10:48] == 1).all()
+    assert not drawn[36, 34:40].any(), "the piece was too large here"
+    assert np.array_equal(drawn[:, :29], LUNG[:, :29]), "the rest of the piece stays"
+    assert edit.message.startswith("outlined right lung: +")
+
+
+def test_a_line_around_a_piece_is_its_new_border() -> None:
+    ring = [(10, 12), (8, 14), (8, 46), (45, 46), (45, 12), (11, 12)]
+    drawn = apply(Canvas(LUNG, LUNGS), draw_outline(Canvas(LUNG, LUNGS), ring, 1))
+    assert not drawn[46:].any()
+    assert not drawn[:, :12].any()
+    assert (drawn[10:45, 14:47] == 1).all()
+
+
+def test_another_line_encloses_a_new_piece_over_other_labels_and_zero_erases() -> None:
+    square = [(20, 20), (20, 30), (30, 30), (30, 20)]
+    drawn = apply(Canvas(LUNG, LUNGS), draw_outline(Canvas(LUNG, LUNGS), square, 2))
+    assert np.count_nonzero(drawn == 2) == 121
+    erased = apply(Canvas(LUNG, LUNGS), draw_outline(Canvas(LUNG, LUNGS), [(20, 20), (20, 70), (30, 70), (30, 20)], 0))
+    assert not erased[20:31, 20:].any()
+    assert np.count_nonzero(erased) == np.count_nonzero(LUNG) - 11 * 20
+
+
+def test_a_hole_of_the_piece_stays_a_hole() -> None:
+    labels = LUNG.copy()
+    labels[20:24, 15:19] = 0
+    canvas = Canvas(labels, LUNGS)
+    drawn = apply(canvas, draw_outline(canvas, [(12, 39), (25, 50), (44, 39)], 1))
+    assert not drawn[20:24, 15:19].any()
+    assert drawn[25, 45] == 1
+
+
+def test_a_line_in_a_nucleus_cuts_out_a_new_one_and_beside_it_takes_nothing() -> None:
+    labels = make_block((60, 80), ((slice(20, 40), slice(10, 50)), 3), dtype=np.uint16)
+    canvas = Canvas(labels, NUCLEI)
+    right = [(19, 31), (19, 51), (41, 51), (41, 31), (21, 31)]
+    drawn = apply(canvas, draw_outline(canvas, right, 3))
+    assert set(drawn[20:40, 31:50].ravel()) == {4}
+    assert set(drawn[20:40, 10:31].ravel()) == {3}
+    beside = [(22, 46), (22, 70), (38, 70), (38, 46), (23, 46)]
+    drawn = apply(canvas, draw_outline(canvas, beside, 3))
+    assert np.count_nonzero(drawn == 3) == np.count_nonzero(labels == 3)
+    assert np.count_nonzero(drawn == 4) == 17 * 21
+
+
+def test_a_line_from_border_to_border_of_a_nucleus_corrects_it() -> None:
+    labels = make_block((60, 80), ((slice(20, 40), slice(10, 40)), 3), dtype=np.uint16)
+    drawn = apply(Canvas(labels, NUCLEI), draw_outline(Canvas(labels, NUCLEI), [(21, 40), (30, 55), (38, 40)], 9))
+    assert set(np.unique(drawn)) == {0, 3}
+    assert drawn[30, 52] == 3
+
+
+def test_a_line_that_changes_nothing_is_refused() -> None:
+    with pytest.raises(MedSegError, match="outside the image"):
+        draw_outline(Canvas(LUNG, LUNGS), [(-9, -9), (-5, -9)], 1)
+    with pytest.raises(MedSegError, match="encloses nothing that could change"):
+        draw_outline(Canvas(LUNG, LUNGS), [(24, 24), (24, 28), (34, 28), (34, 24), (25, 24)], 1)
+
+
+def test_a_piece_at_the_edge_of_the_image_and_a_line_that_leaves_it() -> None:
+    labels = make_block((3, 40, 40), ((slice(0, 3), slice(0, 20), slice(0, 20)), 1))
+    canvas = Canvas(labels, LUNGS)
+    edit = draw_outline(canvas, [(0, 20), (-6, 30), (12, 30), (18, 20)], 1, plane=1)
+    assert list(edit.planes) == [1]
+    drawn = apply(canvas, edit)[1]
+    assert (drawn[:12, :30] == 1).all()

@@ -74,6 +74,17 @@ def test_a_drag_with_join_makes_one_object_of_neighbours(nuclei: SimpleNamespace
     assert (nuclei.layer.data[12:20, :20] == SECOND_ROW).all()
 
 
+def test_a_line_around_half_a_nucleus_makes_it_another_one(nuclei: SimpleNamespace) -> None:
+    nuclei.mouse_tools.activate(get_tool("outline"))
+    nuclei.mouse.drag([(11, 16), (20, 16), (20, 20), (11, 20), (11, 17)])
+    expected = nuclei.labels.copy()
+    expected[11:21, 16:21] = NEW
+    assert np.array_equal(nuclei.layer.data, expected)
+    assert is_in_draft(nuclei)
+    nuclei.case_controller.undo()
+    assert np.array_equal(nuclei.layer.data, nuclei.labels)
+
+
 def test_a_stroke_on_background_is_a_new_object_and_the_next_one_another(nuclei: SimpleNamespace) -> None:
     nuclei.mouse_tools.choose_mode("paint")
     nuclei.layer.brush_size = 2
