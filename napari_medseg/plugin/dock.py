@@ -45,6 +45,7 @@ from napari_medseg.plugin.panels.review_panel import ReviewPanel
 from napari_medseg.plugin.reader_preference import prefer_our_reader
 from napari_medseg.plugin.video.video_desk import VideoDesk
 from napari_medseg.plugin.views.case_views import CaseViews
+from napari_medseg.plugin.views.flat_view import FlatView
 from napari_medseg.plugin.views.slide_or_video import SlideOrVideo
 from napari_medseg.plugin.whole_slide.slides_in_window import make_slide_view
 from napari_medseg.plugin.widgets.collapsible_section import make_vertical_scroll_area, stack_widgets
@@ -101,7 +102,7 @@ class Dock(QWidget):
         windows = (self.views.close_down, self.masks.close_down, self.meter.close_down, self._overlays.clear)
         work = (self.run_monitor.close, self.retrain_panel.findings.cancel_check, self.exporter.close_down)
         cases = (self.case_commands.close, self.case_panel.close_down, self.prediction_queue.close, self.worklist.close)
-        first = (self._keys.close, self._removed_layer.close, self.learning.close)
+        first = (self._keys.close, self._removed_layer.close, self.learning.close, self.flat_view.close)
         with ExitStack() as steps:
             for step in reversed(
                 (self.slides.close_down, self.video.close_down, *first, *open_case, *windows, *work, *cases)
@@ -196,6 +197,7 @@ class Dock(QWidget):
         self.video = VideoDesk(self._viewer, workspace, desk, self.worklist, self.prediction_queue, self)
         self.slides = make_slide_view(self._viewer, workspace, desk, self.worklist, self.prediction_queue, self)
         self.slide_or_video = SlideOrVideo(self.slides, self.video, desk)
+        self.flat_view = FlatView(self._viewer, self.slides, self.video, desk)
         self.group_editor = GroupEditor(workspace, self.worklist, self)
         self.hold_out = HoldOutGuide(workspace, self.worklist, desk, self.prompt.ask_of_case, self)
         self.case_commands = CaseCommands(workspace, self.worklist, desk, self.task_assigner, self.prompt.ask_lasting)

@@ -29,7 +29,7 @@ __all__ = ["MAX_VOXELS_AT_ONCE", "NO_CASE", "NO_SLICES", "Editor", "Request"]
 MAX_VOXELS_AT_ONCE = 1 << 22
 """A whole piece of a larger volume is computed in a thread."""
 NO_CASE = "no labels can be changed now. Open a case and predict it, or start with a label key."
-NO_SLICES = "the tools work on slices. Show the slices again: 2D, with the first axis not displayed."
+NO_SLICES = "the tools work on slices, not in 3-D or across them. Press Ctrl+Y for 2-D, or Ctrl+E for the other axes."
 RETRY_MS = 50
 
 

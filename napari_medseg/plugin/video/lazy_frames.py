@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from napari_medseg.core.errors import MedSegError
 
 Index = int | slice
+SEEN = -1
+"""In place of a number: the frame that is seen, whichever it is."""
 
 
 class LazyFrames:
@@ -21,7 +23,7 @@ class LazyFrames:
     dtype
         Of its values.
     get_frame
-        Returns the frame with a number, at once: the one before, while another one is decoded.
+        Returns the frame with a number, or `SEEN`, at once: the one before, while another one is decoded.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], get_frame: Callable[[int], NDArray[Any]]) -> None:
@@ -36,8 +38,13 @@ class LazyFrames:
         return self.shape[0]
 
     def __getitem__(self, key: "Index | tuple[Index, ...]") -> NDArray[Any]:
-        """Return one frame, or a part of it; several frames only if they are few."""
+        """Return one frame, or a part of it.
+
+        napari's 3-D view asks for all frames by a tuple, and gets the seen one: `FlatView` then goes back to 2-D.
+        """
         first, *rest = key if isinstance(key, tuple) else (key,)
+        if isinstance(key, tuple) and first == slice(None):
+            return self._get_frame(SEEN)[tuple(rest)][np.newaxis]
         if isinstance(first, slice):
             numbers = range(*first.indices(self.shape[0]))
             if len(numbers) > 1:

@@ -12,7 +12,7 @@ from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin import layers
 from napari_medseg.plugin.label_colours import get_opacity, make_colormap
 from napari_medseg.plugin.video.frame_loader import FrameLoader, LoadedFrame
-from napari_medseg.plugin.video.lazy_frames import LazyFrames
+from napari_medseg.plugin.video.lazy_frames import SEEN, LazyFrames
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -140,7 +140,7 @@ class ShownVideo(QObject):
 
     def _get_picture(self, number: int) -> NDArray[np.uint8]:
         """Return the picture that is decoded last; another one is asked for, if napari's own slider wants it."""
-        if number not in (self._wanted, self._seen, self._slider) and self.is_visible:
+        if number not in (SEEN, self._wanted, self._seen, self._slider) and self.is_visible:
             self._wanted = number
             self.loader.request(number)
         return self._picture

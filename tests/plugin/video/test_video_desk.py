@@ -338,6 +338,7 @@ def test_a_whole_video_is_never_read_into_memory() -> None:
     frames = LazyFrames((200_000, 1080, 1920, 3), np.dtype(np.uint8), lambda _n: np.zeros((1080, 1920, 3), np.uint8))
     assert frames[7, :10, :10].shape == (10, 10, 3)
     assert frames[7:8].shape == (1, 1080, 1920, 3)
+    assert frames[:, :, :].shape == (1, 1080, 1920, 3), "napari's 3-D view gets the frame that is seen"
     with pytest.raises(MedSegError, match="does not fit into memory"):
         np.asarray(frames)
 
