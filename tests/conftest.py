@@ -3,10 +3,11 @@
 Files of tests go to memory where there is enough of it, and a run ends with the tests that took long.
 """
 
+import gc
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import held_files
@@ -71,6 +72,14 @@ def warm_starter() -> Iterator[WarmStarter]:
     starter.close()
 
 
+@pytest.fixture(scope="module")
+def warm_trainings_of_a_module(warm_starter: WarmStarter) -> Iterator[None]:
+    """As `warm_trainings`, for fixtures that train once for all tests of a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        start_trainings_with(warm_starter, patch)
+        yield
+
+
 @pytest.fixture
 def warm_trainings(warm_starter: WarmStarter, monkeypatch: pytest.MonkeyPatch) -> None:
     """Training processes start without the ten seconds of CPU that the imports take; else they are as always."""
@@ -105,6 +114,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         for marker in skipped.keys() & item.keywords:
             item.add_marker(pytest.mark.skip(reason=skipped[marker]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Take modules and 7,500 tests, which live until the end, from the collections of garbage: these look at all else."""
+    gc.disable()
+    result = yield
+    gc.freeze()
+    gc.enable()
+    return result
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
