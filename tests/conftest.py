@@ -42,6 +42,11 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_FOLDER))
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Start one process more than there are cores (`-n auto`): a test waits for other processes a third of its time."""
+    return (os.cpu_count() or 1) + 1
+
+
 def is_memory_roomy() -> bool:
     """Whether the files of all tests fit into memory, and can be executed there."""
     if not MEMORY_FOLDER.is_dir() or os.statvfs(MEMORY_FOLDER).f_flag & os.ST_NOEXEC:
@@ -118,7 +123,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Take modules and 7,500 tests, which live until the end, from the collections of garbage: these look at all else."""
+    """Take modules and 7,500 tests, which live until the end, from the collections of garbage: all is looked at."""
     gc.disable()
     result = yield
     gc.freeze()
