@@ -3,10 +3,11 @@
 Files of tests go to memory where there is enough of it, and a run ends with the tests that took long.
 """
 
+import gc
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import held_files
@@ -41,6 +42,11 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_FOLDER))
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Start one process more than there are cores (`-n auto`): a test waits for other processes a third of its time."""
+    return (os.cpu_count() or 1) + 1
+
+
 def is_memory_roomy() -> bool:
     """Whether the files of all tests fit into memory, and can be executed there."""
     if not MEMORY_FOLDER.is_dir() or os.statvfs(MEMORY_FOLDER).f_flag & os.ST_NOEXEC:
@@ -69,6 +75,14 @@ def warm_starter() -> Iterator[WarmStarter]:
     starter = WarmStarter()
     yield starter
     starter.close()
+
+
+@pytest.fixture(scope="module")
+def warm_trainings_of_a_module(warm_starter: WarmStarter) -> Iterator[None]:
+    """As `warm_trainings`, for fixtures that train once for all tests of a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        start_trainings_with(warm_starter, patch)
+        yield
 
 
 @pytest.fixture
@@ -105,6 +119,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         for marker in skipped.keys() & item.keywords:
             item.add_marker(pytest.mark.skip(reason=skipped[marker]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Take modules and 7,500 tests, which live until the end, from the collections of garbage: all is looked at."""
+    gc.disable()
+    result = yield
+    gc.freeze()
+    gc.enable()
+    return result
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

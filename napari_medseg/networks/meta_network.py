@@ -6,7 +6,7 @@ random weights are drawn that those of the file would replace.
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,12 @@ from napari_medseg.core.errors import MedSegError
 _SPARE_FACTOR, _SPARE_TENSORS, _SPARE_ELEMENTS = 4, 2_000, 250_000_000
 
 
-class _NumbersOnCpu(TorchFunctionMode):
-    """Transformers read their drop rates from a `linspace`, which therefore needs values."""
+_DRAW: Container[object] = {nn.init.kaiming_normal_, nn.init.kaiming_uniform_, Tensor.normal_, Tensor.uniform_}
+"""What constructors draw random weights with; on the meta device they take most of the time and change nothing."""
+
+
+class _OnMeta(TorchFunctionMode):
+    """Draws no random weights. Transformers read their drop rates from a `linspace`, which therefore needs values."""
 
     def __torch_function__(
         self,
@@ -30,8 +34,12 @@ class _NumbersOnCpu(TorchFunctionMode):
         args: tuple[object, ...] = (),
         kwargs: dict[str, object] | None = None,
     ) -> object:
+        given = kwargs or {}
+        tensor = args[0] if args else given.get("tensor")
+        if func in _DRAW and isinstance(tensor, Tensor) and tensor.is_meta:
+            return tensor
         on_cpu = {"device": "cpu"} if func is torch.linspace else {}
-        return func(*args, **(on_cpu | (kwargs or {})))
+        return func(*args, **(on_cpu | given))
 
 
 def build_on_meta(build: Callable[[], nn.Module]) -> nn.Module | None:
@@ -43,7 +51,7 @@ def build_on_meta(build: Callable[[], nn.Module]) -> nn.Module | None:
         If `limit_growth` stops it, or the architecture is not known.
     """
     try:
-        with torch.device("meta"), _NumbersOnCpu():
+        with torch.device("meta"), _OnMeta():
             return build()
     except MedSegError as error:
         if error.__cause__ is None:

@@ -34,7 +34,7 @@ CT = SAMPLES / "ct_a0001"
 XRAY = SAMPLES / "xray"
 SLICE = "A0001_z031"
 N_XRAYS = 2
-BUDGET_S = 15.0
+BUDGET_S = 5.0
 ENGINE_MS = 60_000
 RUN_MS = 120_000
 
@@ -63,6 +63,7 @@ def open_dock(viewer: Any, tmp_path: Path, qtbot: QtBot) -> Iterator[Callable[[]
         widget.close_down()
 
 
+@pytest.mark.usefixtures("warm_trainings")
 def test_from_a_dropped_slice_to_a_better_model_and_back(
     viewer: Any, open_dock: Callable[[], MedSegWidget], qtbot: QtBot, tmp_path: Path
 ) -> None:

@@ -111,6 +111,7 @@ def test_all_sections_are_in_view_at_1280_by_720_in_both_themes(
 ) -> None:
     drop_on(viewer.window._qt_viewer, write_phantom(tmp_path, 1))
     qtbot.waitUntil(lambda: predicted(widget, "case1"))
+    widget.messages.dismiss_all()  # a notice of the file would fade in 13 s
     area = widget.dock.findChild(QScrollArea)
     qtbot.waitUntil(lambda: area.viewport().height() > 560)
     improve = widget.dock.retrain_panel
@@ -143,6 +144,7 @@ def test_the_buttons_that_end_a_review_never_move_while_one_works(
     """A click on Accept must not hit another button because a text came or went."""
     drop_on(viewer.window._qt_viewer, write_phantom(tmp_path, 1))
     qtbot.waitUntil(lambda: predicted(widget, "case1"))
+    widget.messages.dismiss_all()  # a notice of the file would fade in 13 s
     qtbot.waitUntil(lambda: widget.dock.findChild(QScrollArea).viewport().height() > 560)
     dock, next_place = widget.dock, widget.dock.guidance.places_row.button
     review, case_panel = dock.review_panel, dock.case_panel

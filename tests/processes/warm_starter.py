@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import types
 import warnings
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,14 @@ class WarmProcess:
         self.returncode: int | None = None
         self.pid = int(self._read_line())
         self.stdin: BinaryIO | None = None
+
+    def __enter__(self) -> "WarmProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.stdin is not None:
+            self.stdin.close()
+        self.wait()
 
     def poll(self) -> int | None:
         """Return its exit code, `None` while it runs."""
@@ -87,6 +96,7 @@ class WarmStarter:
 
     def __init__(self) -> None:
         self._channel: socket.socket | None = None
+        self._lock = threading.Lock()
 
     def popen(self, command: Sequence[str], **options: Any) -> "WarmProcess | subprocess.Popen[bytes]":
         """Start a command as `subprocess.Popen` does: by a fork if it is a module of this program."""
@@ -103,7 +113,8 @@ class WarmStarter:
             "niceness": niceness,
             "new_session": bool(options.get("start_new_session")),
         }
-        return self._start(order, [options.get(name) for name in ("stdin", "stdout", "stderr")])
+        with self._lock:  # the rows of a benchmark are started by threads
+            return self._start(order, [options.get(name) for name in ("stdin", "stdout", "stderr")])
 
     def close(self) -> None:
         """End the warm process; what it started goes on."""
@@ -136,13 +147,14 @@ class WarmStarter:
 
 
 def start_trainings_with(starter: WarmStarter, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the program start its trainings and adaptations with the warm process."""
+    """Let the program start its trainings, adaptations and rows of a benchmark with the warm process."""
     from napari_medseg.workflow import run_control
     from napari_medseg.workflow.learning import learner
+    from training.benchmark import runner
 
     stand_in = types.SimpleNamespace(**{**vars(subprocess), "Popen": starter.popen})
     if sys.platform == "linux":
-        for module in (run_control, learner):
+        for module in (run_control, learner, runner):
             monkeypatch.setattr(module, "subprocess", stand_in)
 
 

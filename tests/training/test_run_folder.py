@@ -106,7 +106,7 @@ def test_the_processes_of_a_team_share_the_lock_of_the_first(tmp_path: Path, mon
 
 
 def test_a_run_stopped_by_a_signal_goes_on_to_the_same_result(make_run: MakeRun) -> None:
-    recipe = {"n_epochs": 3, "steps_per_epoch": 16, "ema_decay": 0.5}
+    recipe = {"n_epochs": 2, "steps_per_epoch": 16, "ema_decay": 0.5}
     whole, paused = make_run("whole", **recipe), make_run("paused", checkpoint_every_steps=2, **recipe)
     assert main([str(whole)]) == 0
     command = [sys.executable, "-P", "-m", "training", str(paused)]

@@ -8,12 +8,12 @@ import pytest
 import tifffile
 import torch
 from torch import nn
-from training_phantoms import item, small_recipe
+from training_phantoms import WIDER, item, small_card, small_recipe
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.model_card import CARD_FILE, DomainCheck, read_card
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, write_snapshot
-from napari_medseg.networks import load_version, save_version
+from napari_medseg.networks import build_network, load_version, save_version
 from training.adapt import adapter
 from training.adapt.__main__ import main
 from training.adapt.adapter import adapt, explain_worse
@@ -189,7 +189,9 @@ def absolute(one: SnapshotItem, folder: Path) -> SnapshotItem:
 def learnt_version(folder: Path, base: Path) -> Path:
     """A version that finds the phantoms: the whole network is trained for a few steps."""
     folder.mkdir()
-    network, card = load_version(base)
+    torch.manual_seed(0)
+    save_version(build_network(small_card(WIDER).architecture), small_card(WIDER), folder / "untrained")
+    network, card = load_version(folder / "untrained")
     items = [absolute(item(folder, f"lesson{n}", Role.TRAIN, seed=10 + n), folder) for n in range(4)]
     snapshot = Snapshot(task="lungs", items=tuple(items))
     request = AdaptRequest(parent="", parent_sha256="", base=str(base), corrections=())

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from training_phantoms import phantom, small_card, small_recipe
+from training_phantoms import WIDER, phantom, small_card, small_recipe
 
 from napari_medseg.core.model_card import Lineage
 from napari_medseg.inference.predictor import Predictor
@@ -34,7 +34,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> BenchmarkFolders:
 
 def toy_suite() -> Suite:
     base = ModelRecipe(
-        card=small_card().model_copy(update={"lineage": Lineage()}),
+        card=small_card(WIDER).model_copy(update={"lineage": Lineage()}),
         sources=(
             FolderSource(name="phantoms", images="images", labels="labels", group="^(.*)$", hold_out=("p4", "p5")),
         ),
@@ -48,7 +48,7 @@ def toy_suite() -> Suite:
 
 
 @pytest.fixture(scope="module")
-def ended(places: BenchmarkFolders) -> dict[str, str]:
+def ended(places: BenchmarkFolders, warm_trainings_of_a_module: None) -> dict[str, str]:
     return {
         end.planned.row.name: end.message for end in run_rows(plan_suite_runs(toy_suite(), [], places.out), places, 2)
     }
