@@ -15,7 +15,14 @@ from pathlib import Path
 
 from napari_medseg.core.decoded_size.limit import MAX_MEMORY_OPTION, allow_memory
 from napari_medseg.core.errors import MedSegError, get_reason, translate_errors
-from training.adapt.request import END_OPTION, LOG_FILE, PAUSE_FILE, AdaptResult, write_result
+from training.adapt.request import (
+    END_OPTION,
+    LOG_FILE,
+    PAUSE_FILE,
+    AdaptResult,
+    wait_for_end_of_stdin,
+    write_result,
+)
 
 NICENESS = 19
 POLL_S = 0.05
@@ -54,7 +61,7 @@ def wait_while_paused(folder: Path) -> None:
 
 
 def _exit_at_end_of_stdin() -> None:
-    sys.stdin.buffer.read()
+    wait_for_end_of_stdin()
     os._exit(2)  # nobody needs the result
 
 

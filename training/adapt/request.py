@@ -4,6 +4,8 @@ In: `request.json` and `snapshot.json`. Out: `model.safetensors`, `card.json` an
 `pause` makes the process wait after its present step. The process never opens the database of a project.
 """
 
+import os
+import sys
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -62,6 +64,15 @@ class AdaptResult(_Frozen):
     share: float = Field(1.0, description="of the adapted weights in the state; the rest is the live version")
     replay: Comparison | None = None
     validation: Comparison | None = None
+
+
+def wait_for_end_of_stdin() -> None:
+    """Return when the window that started this process is gone; call it in a daemon thread.
+
+    It reads below Python's own buffer: at the end of the process that would be locked by the thread, and abort it.
+    """
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
 
 
 def write_request(request: AdaptRequest, folder: Path) -> None:

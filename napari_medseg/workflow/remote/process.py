@@ -22,7 +22,14 @@ from napari_medseg.workflow.remote.remote_run import RemoteRun, read_remote
 from napari_medseg.workflow.remote.server_link import ServerLink
 from napari_medseg.workflow.remote.server_settings import read_server
 from napari_medseg.workflow.remote.untold import forget_untold, tell_untold
-from training.adapt.request import END_OPTION, REQUEST_FILE, AdaptResult, write_result
+from training.adapt.request import (
+    END_OPTION,
+    REQUEST_FILE,
+    RESULT_FILE,
+    AdaptResult,
+    wait_for_end_of_stdin,
+    write_result,
+)
 from training.run_folder import (
     PAUSE_FILE,
     PAUSE_SIGNALS,
@@ -113,14 +120,17 @@ def _mirror_adaptation(folder: Path, remote: RemoteRun, *, ends_with_stdin: bool
             mirror = RunMirror(folder, remote.job, link, "adapt", ADAPTATION_PATIENCE_S)
             if ends_with_stdin:
                 threading.Thread(target=_end_with_stdin, args=(mirror,), name="stdin", daemon=True).start()
-            return mirror.run()
+            code = mirror.run()
+        if code and not (folder / RESULT_FILE).exists():
+            write_result(AdaptResult(kept=False, text="the server cannot be reached"), folder)
+        return code
     except MedSegError as error:
         write_result(AdaptResult(kept=False, text=str(error).rstrip(".")), folder)
         return 0
 
 
 def _end_with_stdin(mirror: RunMirror) -> None:
-    sys.stdin.buffer.read()
+    wait_for_end_of_stdin()
     mirror.discard()
     os._exit(2)  # nobody needs the result
 
