@@ -40,7 +40,7 @@ class NamedDiscModel(DiscModel):
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> NamedDiscModel:
     fake = NamedDiscModel()
-    monkeypatch.setattr(command, "load_predictor", lambda *_: fake)
+    monkeypatch.setattr(command, "load_predictor", lambda *_, **__: fake)
     return fake
 
 

@@ -72,6 +72,17 @@ def run_request(folder: Path):  # noqa: ANN201
     return CaseRequest("k", "f", ("a",), str(folder), "t", MODEL, program="0.0.0-other")
 
 
+def test_a_worker_is_not_paused_and_keeps_freed_memory(cluster: Cluster) -> None:
+    """Dask gives a worker above 80 % of its memory no case, and lets glibc give back each freed array."""
+    for fraction, trimming, heaps in cluster.client.run(read_memory_settings).values():
+        assert (fraction, trimming, heaps) == (False, None, "1")
+
+
+def read_memory_settings(dask_worker):  # noqa: ANN001, ANN201
+    fraction = dask_worker.memory_manager.memory_pause_fraction
+    return fraction, os.environ.get("MALLOC_TRIM_THRESHOLD_"), os.environ.get("MALLOC_ARENA_MAX")
+
+
 def test_the_memory_of_a_worker_bounds_what_an_image_may_take() -> None:
     free = compute_limit(10**12).n_bytes
     try:
