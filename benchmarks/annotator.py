@@ -55,6 +55,9 @@ SOURCES = {
 FIELD_PX = 400
 WAYS = {"brush from nothing": (False, False), "brush": (True, False), "all tools": (True, True)}
 """Name of a way to work: whether it starts from the model's draft, and whether it may use all tools."""
+QUICKER = "quicker of the two"
+"""Of the brush from the draft and the brush from nothing."""
+N_RESAMPLES = 2000
 Row = dict[str, Any]
 
 
@@ -107,6 +110,7 @@ def choose_cases(task: str, data: Path, n: int) -> list[LabelledCase]:
         pairs = pair_by_stem(data / source.images, data / source.labels)
         roles = source.assign_roles([pair.name for pair in pairs], data)
         cases += [pair for pair in pairs if roles[pair.name][1] is Role.HOLD_OUT]
+    cases = list({case.name: case for case in cases}.values())
     step = max(1, len(cases) // n)
     return cases[step // 2 :: step][:n]
 
@@ -197,23 +201,59 @@ def format_table(rows: list[Row]) -> str:
         reached = sum(row["reached"] for row in members)
         counts = sum(sum(row["actions"].values()) for row in members) / len(members)
         lines.append(f"| {task} | {len(members)} | {way} | {seconds:.1f} | {reached} | {counts:.1f} |")
-    lines += ["", "| task | tools / brush | lowest | highest | draft / nothing |", "|---|---|---|---|---|"]
+    columns = ("task", "tools / brush", "lowest", "highest", "95 % interval", "a look for each action")
+    columns += ("tools / quicker of draft and nothing", "tools / nothing", "brush: draft / nothing")
+    lines += ["", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for task in sorted({row["task"] for row in rows}):
         tools = [compute_ratio(rows, task, "all tools", "brush", model) for _, model in TimeModel().list_variants()]
-        draft = compute_ratio(rows, task, "brush", "brush from nothing", TimeModel())
-        lines.append(f"| {task} | {tools[0]:.2f} | {min(tools):.2f} | {max(tools):.2f} | {draft:.2f} |")
+        low, high = compute_interval(rows, task)
+        each = [row | {"effort": row["effort"] | {"looks": sum(row["actions"].values())}} for row in rows]
+        others = (
+            compute_ratio(each, task, "all tools", "brush", TimeModel()),
+            compute_ratio([*rows, *list_quicker(rows)], task, "all tools", QUICKER, TimeModel()),
+            compute_ratio(rows, task, "all tools", "brush from nothing", TimeModel()),
+            compute_ratio(rows, task, "brush", "brush from nothing", TimeModel()),
+        )
+        cells = [f"{value:.2f}" for value in (tools[0], min(tools), max(tools))]
+        lines.append(f"| {task} | {' | '.join([*cells, f'{low:.2f}-{high:.2f}', *(f'{one:.2f}' for one in others)])} |")
     return "\n".join(lines)
+
+
+def list_quicker(rows: list[Row]) -> list[Row]:
+    """Return for each case the quicker of the two ways with the brush: a person may wipe a bad draft away first."""
+    of: dict[tuple[str, str, int], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row["way"] != "all tools":
+            of[row["task"], row["case"], row["seed"]].append(row)
+    return [min(found, key=_rate) | {"way": QUICKER} for found in of.values()]
 
 
 def compute_ratio(rows: list[Row], task: str, way: str, other: str, model: TimeModel) -> float:
     """Total seconds in one way, divided by those in another, of the cases in which both reached the goal."""
+    pairs = pair_seconds(rows, task, way, other, model)
+    total = float(pairs[:, 1].sum())
+    return float(pairs[:, 0].sum()) / total if total else float("nan")
+
+
+def pair_seconds(rows: list[Row], task: str, way: str, other: str, model: TimeModel) -> NDArray[np.float64]:
+    """Return the seconds (n, 2) in two ways of the cases in which both reached the goal."""
     of: dict[str, dict[tuple[str, int], float]] = {way: {}, other: {}}
     for row in rows:
         if row["task"] == task and row["way"] in of and row["reached"]:
             of[row["way"]][row["case"], row["seed"]] = price(row, model)
-    both = of[way].keys() & of[other].keys()
-    total = sum(of[other][key] for key in both)
-    return sum(of[way][key] for key in both) / total if total else float("nan")
+    both = [key for key in of[way] if key in of[other]]
+    return np.array([[of[way][key], of[other][key]] for key in both], np.float64).reshape(-1, 2)
+
+
+def compute_interval(rows: list[Row], task: str) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval over images of the ratio of all tools to the brush."""
+    pairs = pair_seconds(rows, task, "all tools", "brush", TimeModel())
+    if not len(pairs):
+        return float("nan"), float("nan")
+    drawn = np.random.default_rng(0).integers(0, len(pairs), (N_RESAMPLES, len(pairs)))
+    sums = pairs[drawn].sum(axis=1)
+    low, high = np.percentile(sums[:, 0] / sums[:, 1], (2.5, 97.5))
+    return float(low), float(high)
 
 
 def price(row: Row, model: TimeModel) -> float:

@@ -56,13 +56,14 @@ def list_rounds(rows: Sequence[Row]) -> list[Bar]:
     """Return the bars of each task by number of retrains."""
     bars = []
     seconds = [row for row in rows if row["kind"] == "seconds"]
-    for task in dict.fromkeys(row["task"] for row in seconds):
-        own = [row for row in seconds if row["task"] == task]
+    for task, steps in dict.fromkeys((row["task"], row["steps"]) for row in seconds):
+        own = [row for row in seconds if (row["task"], row["steps"]) == (task, steps)]
         n_cases = len({row["case"] for row in own})
         for number in sorted({row["round"] for row in own}):
             name = "before" if not number else f"after {8 * number} cases"
             chosen = [row for row in own if row["round"] == number]
-            bars.append((f"{TITLES[task]}, a new source ({n_cases} images)", name, list_seconds(chosen)))
+            title = f"{TITLES[task]}, a new source, {steps} steps a retrain ({n_cases} images)"
+            bars.append((title, name, list_seconds(chosen)))
     return bars
 
 

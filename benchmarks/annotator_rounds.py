@@ -47,6 +47,7 @@ from training.data.labelled_cases import LabelledCase
 ORDERS = ("queue", "random", "listed", "entropy")
 N_CORRECTED = 8
 SECONDS_AFTER = (0, 1, 3, 5)
+STEPS_PER_EPOCH = 10
 Row = dict[str, Any]
 
 
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             data=options.data.resolve(),
             weights=options.weights.resolve(),
             work=options.work.resolve(),
-            recipe={"schedule": {"n_epochs": options.epochs, "steps_per_epoch": 10}},
+            recipe={"schedule": {"n_epochs": options.epochs, "steps_per_epoch": STEPS_PER_EPOCH}},
         )
         for task in options.tasks:
             domain = DOMAINS[task](place)
@@ -108,7 +109,8 @@ def run_chain(domain: Domain, order: str, seed: int, place: BenchmarkSetup, opti
     version = domain.parent
     judged = domain.new_hold_out[: options.n_judged], domain.old_hold_out[: options.n_judged]
     for number in range(1 + (max(SECONDS_AFTER) if order == ORDERS[0] else options.rounds)):
-        key = {"kind": "round", "task": domain.task, "order": order, "seed": seed, "round": number}
+        key = {"kind": "round", "task": domain.task, "order": order, "steps": count_steps(options), "seed": seed}
+        key["round"] = number
         previous, version = version, get_version(domain, order, seed, number, options)
         row = find_row(read_rows(options.out), key)
         if row is None:
@@ -130,7 +132,13 @@ def run_chain(domain: Domain, order: str, seed: int, place: BenchmarkSetup, opti
 
 def get_version(domain: Domain, order: str, seed: int, number: int, options: argparse.Namespace) -> Path:
     """Return the folder of a version of a chain; the base for round 0."""
-    return options.work.resolve() / "versions" / f"{domain.task}-{order}-{seed}-{number}" if number else domain.parent
+    name = f"{domain.task}-{order}-{count_steps(options)}-{seed}-{number}"
+    return options.work.resolve() / "versions" / name if number else domain.parent
+
+
+def count_steps(options: argparse.Namespace) -> int:
+    """Return the steps of each retrain."""
+    return int(options.epochs) * STEPS_PER_EPOCH
 
 
 def find_row(rows: Sequence[Row], key: Row) -> Row | None:
@@ -227,11 +235,8 @@ def measure_seconds(domain: Domain, seed: int, options: argparse.Namespace) -> N
     images = domain.new_hold_out[:: max(1, len(domain.new_hold_out) // options.n_annotated)][: options.n_annotated]
     for number in SECONDS_AFTER:
         version = get_version(domain, ORDERS[0], seed, number, options)
-        missing = [
-            (item, key)
-            for item in images
-            if find_row(read_rows(options.out), key := make_key(domain, seed, number, item)) is None
-        ]
+        keys = [(item, make_key(domain, seed, number, item, count_steps(options))) for item in images]
+        missing = [(item, key) for item, key in keys if find_row(read_rows(options.out), key) is None]
         if not missing or not version.exists():
             continue
         predictor = Predictor.load(version)
@@ -243,9 +248,9 @@ def measure_seconds(domain: Domain, seed: int, options: argparse.Namespace) -> N
             add_row(options.out, key | row)
 
 
-def make_key(domain: Domain, seed: int, number: int, item: SnapshotItem) -> Row:
+def make_key(domain: Domain, seed: int, number: int, item: SnapshotItem, steps: int) -> Row:
     """Return what names a measurement of seconds; the base is the same for all seeds of a chain, the hand is not."""
-    return {"kind": "seconds", "task": domain.task, "seed": seed, "round": number, "case": item.name}
+    return {"kind": "seconds", "task": domain.task, "steps": steps, "seed": seed, "round": number, "case": item.name}
 
 
 if __name__ == "__main__":

@@ -12,26 +12,21 @@ Row = dict[str, Any]
 
 
 def format_orders(rows: Sequence[Row]) -> str:
-    """Dice on the new source by order and round: mean over the seeds, and range."""
-    found: dict[tuple[str, str, int], list[Row]] = defaultdict(list)
+    """Dice on the new source by order, steps of a retrain and round: mean over the seeds, and range."""
+    found: dict[tuple[str, str, int], dict[int, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if row["kind"] == "round":
-            found[row["task"], row["order"], row["round"]].append(row)
-    numbers = sorted({number for _, _, number in found})
-    lines = ["| task | order | " + " | ".join(f"after {n}" for n in numbers) + " | old source |"]
-    lines.append("|---" * (len(numbers) + 3) + "|")
-    for task, order in dict.fromkeys((task, order) for task, order, _ in found):
-        cells = [_format_range([row["new"] for row in found.get((task, order, n), [])]) for n in numbers]
-        lost = [row["old"] - base["old"] for base in found[task, order, 0] for row in rows if is_later(row, base)]
+            found[row["task"], row["order"], row["steps"]][row["round"]].append(row)
+    numbers = sorted({number for rounds in found.values() for number in rounds})
+    lines = ["| task | order | steps | " + " | ".join(f"after {n}" for n in numbers) + " | old source |"]
+    lines.append("|---" * (len(numbers) + 4) + "|")
+    for (task, order, steps), rounds in found.items():
+        cells = [_format_range([row["new"] for row in rounds.get(n, [])]) for n in numbers]
+        before = {row["seed"]: row["old"] for row in rounds[0]}
+        lost = [row["old"] - before[row["seed"]] for n, later in rounds.items() if n for row in later]
         change = f"{min(lost):+.3f} to {max(lost):+.3f}" if lost else ""
-        lines.append(f"| {task} | {order} | " + " | ".join(cells) + f" | {change} |")
+        lines.append(f"| {task} | {order} | {steps} | " + " | ".join(cells) + f" | {change} |")
     return "\n".join(lines)
-
-
-def is_later(row: Row, base: Row) -> bool:
-    """Whether a row is a later round of the chain of a base row."""
-    same = row["kind"] == "round" and all(row[name] == base[name] for name in ("task", "order", "seed"))
-    return bool(same and row["round"] > 0)
 
 
 def _format_range(values: Sequence[float]) -> str:
@@ -42,25 +37,22 @@ def _format_range(values: Sequence[float]) -> str:
 
 def format_seconds(rows: Sequence[Row]) -> str:
     """Mean seconds per case by round, their ratio to the base, and its range when each time is halved or doubled."""
-    lines = ["| task | round | n | s per case | ratio to round 0 | lowest | highest | goal reached |", "|---" * 8 + "|"]
+    columns = ("task", "steps", "round", "n", "s per case", "ratio to round 0", "lowest", "highest", "goal reached")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     seconds = [row for row in rows if row["kind"] == "seconds"]
-    for task in dict.fromkeys(row["task"] for row in seconds):
-        own = [row for row in seconds if row["task"] == task]
+    for task, steps in dict.fromkeys((row["task"], row["steps"]) for row in seconds):
+        own = [row for row in seconds if (row["task"], row["steps"]) == (task, steps)]
         for number in sorted({row["round"] for row in own}):
             there = {(row["seed"], row["case"]): row for row in own if row["round"] == number}
-            base = {
-                (row["seed"], row["case"]): row
-                for row in own
-                if row["round"] == 0 and (row["seed"], row["case"]) in there
-            }
+            base = [row for row in own if row["round"] == 0 and (row["seed"], row["case"]) in there]
             ratios = [
-                sum(price(row, model) for row in there.values()) / sum(price(row, model) for row in base.values())
+                sum(price(row, model) for row in there.values()) / sum(price(row, model) for row in base)
                 for _, model in TimeModel().list_variants()
             ]
             mean = statistics.fmean(price(row, TimeModel()) for row in there.values())
             reached = sum(row["reached"] for row in there.values())
             lines.append(
-                f"| {task} (goal {GOALS[task]}) | {number} | {len(there)} | {mean:.1f} | {ratios[0]:.2f} | "
+                f"| {task} (goal {GOALS[task]}) | {steps} | {number} | {len(there)} | {mean:.1f} | {ratios[0]:.2f} | "
                 f"{min(ratios):.2f} | {max(ratios):.2f} | {reached} |"
             )
     return "\n".join(lines)

@@ -155,13 +155,20 @@ def test_the_table_compares_the_cases_that_both_ways_finished() -> None:
     rows = [row | {"way": "brush", "effort": slow}, row | {"way": "all tools", "effort": fast}]
     rows.append(row | {"case": "b", "way": "brush", "effort": slow})
     assert annotator.compute_ratio(rows, "lungs", "all tools", "brush", TimeModel()) == 0.5
-    assert "| lungs | 0.50 | 0.50 | 0.50 |" in annotator.format_table(rows)
+    assert "| lungs | 0.50 | 0.50 | 0.50 | 0.50-0.50 | 1.00 |" in annotator.format_table(rows)
+
+
+def test_a_person_with_a_brush_may_begin_anew() -> None:
+    row = {"task": "lungs", "case": "a", "seed": 0, "reached": True, "zoom": 1.0, "actions": {}}
+    rows = [row | {"way": way, "effort": {"looks": n}} for way, n in zip(annotator.WAYS, (2, 4, 1), strict=True)]
+    (quicker,) = annotator.list_quicker(rows)
+    assert quicker["effort"] == {"looks": 2}
 
 
 def test_the_picture_has_a_bar_for_each_way_and_each_round(tmp_path: Path) -> None:
     effort = {"strokes": 0, "stroke_px": 0.0, "clicks": 0, "keys": 0, "looks": 4}
     row = {"task": "lungs", "case": "a", "seed": 0, "reached": True, "zoom": 1.0, "effort": effort}
-    rounds = [row | {"kind": "seconds", "round": number} for number in (0, 5)]
+    rounds = [row | {"kind": "seconds", "steps": 20, "round": number} for number in (0, 5)]
     files = tmp_path / "ways.jsonl", tmp_path / "rounds.jsonl"
     for file, rows in zip(files, ([row | {"way": way} for way in annotator.WAYS], rounds), strict=True):
         file.write_text("\n".join(map(json.dumps, rows)))

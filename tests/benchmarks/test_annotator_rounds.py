@@ -46,28 +46,28 @@ def test_listed_images_come_by_name_and_corrected_ones_never_again(tmp_path: Pat
 
 
 def test_the_tables_compare_a_round_with_the_same_images_before_the_first() -> None:
-    chain = {"kind": "round", "task": "lungs", "order": "queue"}
+    chain = {"kind": "round", "task": "lungs", "order": "queue", "steps": 20}
     rows = [
         chain | {"seed": seed, "round": number, "new": 0.5 + number / 10 + seed / 100, "old": 0.9 - number / 100}
         for seed in (0, 1)
         for number in (0, 1)
     ]
-    assert "| lungs | queue | 0.505 (0.500-0.510, 2) | 0.605 (0.600-0.610, 2) | -0.010 to -0.010 |" in (
+    assert "| lungs | queue | 20 | 0.505 (0.500-0.510, 2) | 0.605 (0.600-0.610, 2) | -0.010 to -0.010 |" in (
         annotator_tables.format_orders(rows)
     )
-    work = {"kind": "seconds", "task": "lungs", "seed": 0, "reached": True, "zoom": 1.0}
+    work = {"kind": "seconds", "task": "lungs", "steps": 20, "seed": 0, "reached": True, "zoom": 1.0}
     seconds = [
         work | {"round": number, "case": case, "effort": make_effort(looks)}
         for number, case, looks in ((0, "a", 10), (0, "b", 90), (1, "a", 2))
     ]
     table = annotator_tables.format_seconds(seconds)
-    assert "| lungs (goal 0.95) | 1 | 1 | 3.0 | 0.20 | 0.20 | 0.20 | 1 |" in table
-    assert "| lungs (goal 0.95) | 0 | 2 | 75.0 | 1.00 | 1.00 | 1.00 | 2 |" in table
+    assert "| lungs (goal 0.95) | 20 | 1 | 1 | 3.0 | 0.20 | 0.20 | 0.20 | 1 |" in table
+    assert "| lungs (goal 0.95) | 20 | 0 | 2 | 75.0 | 1.00 | 1.00 | 1.00 | 2 |" in table
 
 
 @pytest.mark.parametrize("number", [0, 3])
 def test_a_version_of_a_chain_has_a_folder_of_its_own_and_the_base_is_round_0(number: int, tmp_path: Path) -> None:
-    options = annotator_rounds.parse_arguments(["--work", str(tmp_path)])
+    options = annotator_rounds.parse_arguments(["--work", str(tmp_path), "--epochs", "6"])
     domain = annotator_rounds.Domain("lungs", Path("/base"), Path("/e"), *[()] * 5)
     folder = annotator_rounds.get_version(domain, "queue", 2, number, options)
-    assert folder == (tmp_path / "versions" / "lungs-queue-2-3" if number else Path("/base"))
+    assert folder == (tmp_path / "versions" / "lungs-queue-60-2-3" if number else Path("/base"))
