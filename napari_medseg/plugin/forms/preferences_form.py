@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from inspect import Parameter, Signature
+from typing import Literal, get_origin
 
 from magicgui import magicgui
 from magicgui.widgets import FunctionGui
@@ -20,7 +21,7 @@ READER_TOOLTIP = (
 )
 DEVICE_WIDGET = {"label": "Device", "tooltip": "Predicts and retrains. `medseg doctor` tests every device"}
 RUNTIME_WIDGET = {
-    "label": "On a CPU",
+    "label": "Runtime on a CPU",
     "choices": [("the fastest that was measured", "auto"), ("torch", "torch"), ("OpenVINO", "openvino")],
     "tooltip": "What predicts without a GPU, from the next start. `medseg doctor` shows what was measured",
 }
@@ -80,9 +81,13 @@ def make_preferences_form(
 
 
 def _make_signature() -> Signature:
-    """Return what magicgui makes fields of: the preferences of the form, with their types."""
-    fields = Preferences.model_fields
-    return Signature([Parameter(name, Parameter.KEYWORD_ONLY, annotation=fields[name].annotation) for name in SHOWN])
+    """Return what magicgui makes fields of: the preferences of the form, with their types.
+
+    Of a `Literal`, magicgui would list the values, not the titles of the choices.
+    """
+    types = {name: Preferences.model_fields[name].annotation for name in SHOWN}
+    plain = {name: str if get_origin(kind) is Literal else kind for name, kind in types.items()}
+    return Signature([Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind) for name, kind in plain.items()])
 
 
 def _show_zero_as_automatic(spin_box: QAbstractSpinBox) -> None:

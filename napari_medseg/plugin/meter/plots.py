@@ -122,6 +122,8 @@ class TrendPlot(MeterPlot):
             self.addItem(_make_version_line(number - 0.5, model, text))
         self.getPlotItem().setYRange(0, highest_s / unit_s or 1.0, padding=0)
         self.getPlotItem().setXRange(0, times.size + 1, padding=0)
+        whole = (1, 1) if times.size < MIN_CASES else (None, None)  # of few cases, no fractions
+        self.getPlotItem().getAxis("bottom").setTickSpacing(*whole)
 
 
 class SavingPlot(MeterPlot):

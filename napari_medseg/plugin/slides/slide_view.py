@@ -225,7 +225,7 @@ class SlideView(QObject):
             return
         self.seen.emit()
         slide.show()
-        self.refresh()
+        QTimer.singleShot(0, self.refresh)  # the outlines come in a turn of their own: napari takes long for each layer
         field, self._go_to = self._go_to, None
         if field is not None and field.slide == slide.path:
             look_at_field(self._viewer, slide.layer, field)

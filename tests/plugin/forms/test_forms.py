@@ -125,6 +125,12 @@ def test_the_tooltip_says_why_it_is_the_cpu(dock: Dock, ws: Workspace) -> None:
     assert "torch 2.9.0+cpu has no CUDA" in dock.case_panel._engine.toolTip()
 
 
+def test_choices_are_shown_by_their_titles(qtbot: QtBot) -> None:
+    form = make_preferences_form(lambda _made: None, Preferences(), [CPU])
+    assert form.runtime.value == "auto"
+    assert form.runtime.native.currentText() == "the fastest that was measured"
+
+
 def test_damaged_preferences_mean_the_defaults(ws: Workspace, caplog: pytest.LogCaptureFixture) -> None:
     ws.registry.user_dir.mkdir(parents=True, exist_ok=True)
     (ws.registry.user_dir / PREFERENCES_FILE).write_bytes(b"\xff{")

@@ -97,7 +97,7 @@ def test_fields_become_cases_and_a_click_leads_there_and_back(
     slides.show_slide()
     qtbot.waitUntil(lambda: slides.is_on_slide)
     assert window.case_controller.current is None
-    assert names(window) == ["a.svs", "fields of a.svs"]
+    qtbot.waitUntil(lambda: names(window) == ["a.svs", "fields of a.svs"])
 
 
 def drag(window: SimpleNamespace, *places: tuple[float, float]) -> None:
