@@ -16,7 +16,7 @@ N_LONG = 10_000
 
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize(
-    ("names", "n_short"), [(FORMATS, 24), (VOLUMES, 16), (OWN, 16)], ids=["formats", "volumes", "own files"]
+    ("names", "n_short"), [(FORMATS, 60), (VOLUMES, 40), (OWN, 40)], ids=["formats", "volumes", "own files"]
 )
 def test_damaged_files_are_read_reported_or_refused(
     names: tuple[str, ...], n_short: int, run_script: Callable[..., str], is_long: bool, is_complete: bool

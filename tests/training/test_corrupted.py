@@ -11,7 +11,7 @@ import pytest
 import tifffile
 import torch
 from numpy.typing import NDArray
-from training_phantoms import phantom, small_card, small_recipe
+from training_phantoms import WIDER, phantom, small_card, small_recipe
 
 from napari_medseg.core.quality.label_checks import swap_sides
 from napari_medseg.core.quality.promotion_gate import Decision, Verdict, decide_promotion
@@ -84,7 +84,7 @@ def live_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("live")
     torch.manual_seed(0)
     start = folder / "start"
-    save_version(build_network(small_card().architecture), small_card(), start)
+    save_version(build_network(small_card(WIDER).architecture), small_card(WIDER), start)
     pictures, labels = (list(part) for part in zip(*map(moved, range(500, 524)), strict=True))
     run_dir = folder / "run"
     run_dir.mkdir()

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_phantoms import item
+from training_phantoms import WIDER, item, small_card
 from warm_starter import WarmStarter
 
 from napari_medseg.core.snapshot import Role
+from napari_medseg.networks import build_network, save_version
 from training.__main__ import main
 from training.distributed import RankContext
 from training.run_folder import Compared, EpochEnded, Event, Finished, Started, read_events
@@ -67,7 +68,9 @@ def many_items(folder: Path) -> list:
 def test_two_processes_are_as_good_as_one_with_the_doubled_batch(
     make_run: MakeRun, tmp_path: Path, warm_starter: WarmStarter
 ) -> None:
-    recipe = {"items": many_items(tmp_path), "n_epochs": 12, "steps_per_epoch": 8}
+    torch.manual_seed(0)
+    save_version(build_network(small_card(WIDER).architecture), small_card(WIDER), tmp_path / "base")
+    recipe = {"items": many_items(tmp_path), "base_folder": tmp_path / "base", "n_epochs": 12, "steps_per_epoch": 8}
     together, alone = make_run("together", batch_size=2, **recipe), make_run("alone", batch_size=4, **recipe)
     train_together(warm_starter, together)
     assert main([str(alone)]) == 0

@@ -76,6 +76,29 @@ def worked(ws: Workspace, tmp_path: Path) -> Workspace:
     return ws
 
 
+@pytest.fixture(scope="module")
+def packed() -> list[bytes]:
+    """The bytes of the archive of `worked`, once a test needed them."""
+    return []
+
+
+@pytest.fixture
+def archive(packed: list[bytes], tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """An archive of `worked`, which is made once for all tests that damage it."""
+    path = tmp_path / "a.zip"
+    if packed:
+        path.write_bytes(packed[0])
+    else:
+        pack(request.getfixturevalue("worked"), path)
+        packed.append(path.read_bytes())
+    return path
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> ModelRegistry:
+    return ModelRegistry(tmp_path / "registry", tmp_path / "bundled")
+
+
 def test_work_goes_on_in_an_unpacked_project(worked: Workspace, tmp_path: Path) -> None:
     target = tmp_path / "out" / "lungs.medseg.zip"
     packed = pack(worked, target)  # while it is open
@@ -239,12 +262,10 @@ def add_listed(path: str) -> Change:
         "project/" + "a" * 2000,
     ],
 )
-def test_a_path_that_leads_out_is_refused(worked: Workspace, tmp_path: Path, path: str) -> None:
-    archive = tmp_path / "a.zip"
-    pack(worked, archive)
+def test_a_path_that_leads_out_is_refused(archive: Path, registry: ModelRegistry, tmp_path: Path, path: str) -> None:
     rewrite(archive, add_listed(path))
     with pytest.raises(MedSegError, match="not an archive of a project, or is damaged"):
-        unpack(archive, tmp_path / "in" / "elsewhere", worked.registry)
+        unpack(archive, tmp_path / "in" / "elsewhere", registry)
     assert not list(tmp_path.rglob("evil*"))
     assert not list((tmp_path / "in").glob("*"))
 
@@ -300,11 +321,9 @@ def test_each_change_of_an_archive_is_found(worked: Workspace, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kept", [0, 10, 2000, -30])
-def test_a_cut_archive_is_refused(worked: Workspace, tmp_path: Path, kept: int) -> None:
-    archive = tmp_path / "a.zip"
-    pack(worked, archive)
+def test_a_cut_archive_is_refused(archive: Path, registry: ModelRegistry, tmp_path: Path, kept: int) -> None:
     archive.write_bytes(archive.read_bytes()[:kept])
-    for work in (check_archive(archive), unpack_project(archive, tmp_path / "elsewhere", worked.registry)):
+    for work in (check_archive(archive), unpack_project(archive, tmp_path / "elsewhere", registry)):
         with pytest.raises(MedSegError, match="not an archive of a project"):
             finish(work)
 
