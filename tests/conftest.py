@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import held_files
+import psutil
 import pytest
 from crash_traces import CrashTraces
 from leftover_processes import Watcher
@@ -44,7 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_xdist_auto_num_workers() -> int:
     """Start one process more than there are cores (`-n auto`): a test waits for other processes a third of its time."""
-    return (os.cpu_count() or 1) + 1
+    asked = os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS")
+    return int(asked) if asked else (psutil.cpu_count(logical=False) or os.cpu_count() or 1) + 1
 
 
 def is_memory_roomy() -> bool:
@@ -123,12 +125,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Take modules and 7,500 tests, which live until the end, from the collections of garbage: all is looked at."""
+    """Take modules and 7,500 tests, which live until the end, from the collections of garbage: all is looked at.
+
+    The first window that closes in a process ends this, as it lets go of what it took out itself.
+    """
     gc.disable()
-    result = yield
-    gc.freeze()
-    gc.enable()
-    return result
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
