@@ -73,14 +73,17 @@ def correct_draft(predictor: Predictor, item: SnapshotItem, task: str, seed: int
 
 
 def format_table(rows: Sequence[Row]) -> str:
-    """Mean Dice of the drafts, seconds, and their ratio with its range when each time is halved and doubled."""
+    """Mean Dice of the drafts, seconds, and their ratio with its range when each time is halved and doubled.
+
+    Of the cases in which both drafts were corrected up to the goal.
+    """
     lines = [
         "| | case | drafts | Dice: live, learning | s: live, learning | ratio (lowest-highest) |",
         "|---" * 6 + "|",
     ]
     for name in dict.fromkeys(row["trial"] for row in rows):
-        own = [row for row in rows if row["trial"] == name]
-        for n in [*sorted({row["n"] for row in own}), 0]:
+        own = [row for row in rows if row["trial"] == name and row["live"]["reached"] and row["learning"]["reached"]]
+        for n in [*sorted({row["n"] for row in own}), 0] if own else ():
             chosen = [row for row in own if n in (0, row["n"])]
             dice = [statistics.fmean(row[key]["first"] for row in chosen) for key in ("live", "learning")]
             sums = [

@@ -58,10 +58,13 @@ def list_rounds(rows: Sequence[Row]) -> list[Bar]:
     seconds = [row for row in rows if row["kind"] == "seconds"]
     for task, steps in dict.fromkeys((row["task"], row["steps"]) for row in seconds):
         own = [row for row in seconds if (row["task"], row["steps"]) == (task, steps)]
-        n_cases = len({row["case"] for row in own})
-        for number in sorted({row["round"] for row in own}):
+        rounds = sorted({row["round"] for row in own})
+        done = [{(r["seed"], r["case"]) for r in own if r["round"] == n and r["reached"]} for n in rounds]
+        both = set.intersection(*done)
+        n_cases = len({case for _, case in both})
+        for number in rounds if both else ():
             name = "before" if not number else f"after {8 * number} cases"
-            chosen = [row for row in own if row["round"] == number]
+            chosen = [row for row in own if row["round"] == number and (row["seed"], row["case"]) in both]
             title = f"{TITLES[task]}, a new source, {steps} steps a retrain ({n_cases} images)"
             bars.append((title, name, list_seconds(chosen)))
     return bars

@@ -37,22 +37,27 @@ def _format_range(values: Sequence[float]) -> str:
 
 def format_seconds(rows: Sequence[Row]) -> str:
     """Mean seconds per case by round, their ratio to the base, and its range when each time is halved or doubled."""
-    columns = ("task", "steps", "round", "n", "s per case", "ratio to round 0", "lowest", "highest", "goal reached")
+    columns = ("task", "steps", "round", "n", "s before", "s per case", "ratio", "lowest", "highest", "goal reached")
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     seconds = [row for row in rows if row["kind"] == "seconds"]
     for task, steps in dict.fromkeys((row["task"], row["steps"]) for row in seconds):
         own = [row for row in seconds if (row["task"], row["steps"]) == (task, steps)]
         for number in sorted({row["round"] for row in own}):
-            there = {(row["seed"], row["case"]): row for row in own if row["round"] == number}
-            base = [row for row in own if row["round"] == 0 and (row["seed"], row["case"]) in there]
+            first, there = (
+                {(row["seed"], row["case"]): row for row in own if row["round"] == one and row["reached"]}
+                for one in (0, number)
+            )
+            n_all = sum(row["round"] == number for row in own)
+            both = [key for key in there if key in first]
+            if not both:
+                continue
             ratios = [
-                sum(price(row, model) for row in there.values()) / sum(price(row, model) for row in base)
+                sum(price(there[key], model) for key in both) / sum(price(first[key], model) for key in both)
                 for _, model in TimeModel().list_variants()
             ]
-            mean = statistics.fmean(price(row, TimeModel()) for row in there.values())
-            reached = sum(row["reached"] for row in there.values())
+            before, mean = (statistics.fmean(price(of[key], TimeModel()) for key in both) for of in (first, there))
             lines.append(
-                f"| {task} (goal {GOALS[task]}) | {steps} | {number} | {len(there)} | {mean:.1f} | {ratios[0]:.2f} | "
-                f"{min(ratios):.2f} | {max(ratios):.2f} | {reached} |"
+                f"| {task} (goal {GOALS[task]}) | {steps} | {number} | {len(both)} | {before:.1f} | {mean:.1f} | "
+                f"{ratios[0]:.2f} | {min(ratios):.2f} | {max(ratios):.2f} | {len(there)} of {n_all} |"
             )
     return "\n".join(lines)

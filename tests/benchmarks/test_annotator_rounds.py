@@ -61,8 +61,8 @@ def test_the_tables_compare_a_round_with_the_same_images_before_the_first() -> N
         for number, case, looks in ((0, "a", 10), (0, "b", 90), (1, "a", 2))
     ]
     table = annotator_tables.format_seconds(seconds)
-    assert "| lungs (goal 0.95) | 20 | 1 | 1 | 3.0 | 0.20 | 0.20 | 0.20 | 1 |" in table
-    assert "| lungs (goal 0.95) | 20 | 0 | 2 | 75.0 | 1.00 | 1.00 | 1.00 | 2 |" in table
+    assert "| lungs (goal 0.95) | 20 | 1 | 1 | 15.0 | 3.0 | 0.20 | 0.20 | 0.20 | 1 of 1 |" in table
+    assert "| lungs (goal 0.95) | 20 | 0 | 2 | 75.0 | 75.0 | 1.00 | 1.00 | 1.00 | 2 of 2 |" in table
 
 
 @pytest.mark.parametrize("number", [0, 3])
