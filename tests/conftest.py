@@ -43,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_FOLDER))
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Start one process more than there are cores (`-n auto`): a test waits for other processes a third of its time."""
     asked = os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS")
