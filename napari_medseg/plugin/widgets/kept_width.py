@@ -1,6 +1,5 @@
 """A dock at the side keeps its width: Qt makes it narrower when what lies in the middle needs more for a moment."""
 
-from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow
 
@@ -20,9 +19,7 @@ class KeptWidth(QObject):
     """
 
     def __init__(self, window: QMainWindow, dock: QDockWidget, width_px: int) -> None:
-        super().__init__(dock)
-        self._window = window
-        self._dock = dock
+        super().__init__(dock)  # it holds neither itself: napari's window must not outlive its close
         self.width_px = width_px
         self._pressed_at_px: int | None = None
         self._asked: tuple[int, ...] | None = None
@@ -34,27 +31,34 @@ class KeptWidth(QObject):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Watch the size of the dock, and the edges of docks, whose mouse is that of the window itself."""
-        kind = event.type()
-        changed = (watched is self._dock and kind == QEvent.Type.Resize) or kind == QEvent.Type.LayoutRequest
+        kind, dock = event.type(), self.parent()
+        if not isinstance(dock, QDockWidget):
+            return False
+        is_window = watched is dock.parentWidget()
+        changed = (watched is dock and kind == QEvent.Type.Resize) or kind == QEvent.Type.LayoutRequest
         if changed and self._pressed_at_px is None:
             self._timer.start(0)
-        elif watched is self._window and kind == QEvent.Type.MouseButtonPress:
-            self._pressed_at_px = self._dock.width()
-        elif watched is self._window and kind == QEvent.Type.MouseButtonRelease:
+        elif is_window and kind == QEvent.Type.MouseButtonPress:
+            self._pressed_at_px = dock.width()
+        elif is_window and kind == QEvent.Type.MouseButtonRelease:
             pressed_at_px, self._pressed_at_px = self._pressed_at_px, None
-            if pressed_at_px not in (None, self._dock.width()):
-                self.width_px = self._dock.width()
+            if pressed_at_px not in (None, dock.width()):
+                self.width_px = dock.width()
         return False
 
     def _give_back(self) -> None:
-        if not isalive(self._dock) or not self._dock.isVisible() or self._dock.isFloating():
+        dock = self.parent()
+        window = dock.parentWidget() if isinstance(dock, QDockWidget) else None
+        if not isinstance(dock, QDockWidget) or not isinstance(window, QMainWindow):
+            return
+        if not dock.isVisible() or dock.isFloating():
             return
         # Asked once for the same place: where Qt cannot give it, it lays out again and would be asked for ever.
-        place = self._dock.width(), self._window.width(), self._window.minimumSizeHint().width()
-        if self._dock.width() < self.width_px and place != self._asked:
+        place = dock.width(), window.width(), window.minimumSizeHint().width()
+        if dock.width() < self.width_px and place != self._asked:
             self._asked = place
-            self._window.resizeDocks([self._dock], [self.width_px], Qt.Orientation.Horizontal)
-        elif self._dock.width() >= self.width_px:
+            window.resizeDocks([dock], [self.width_px], Qt.Orientation.Horizontal)
+        elif dock.width() >= self.width_px:
             self._asked = None
 
 

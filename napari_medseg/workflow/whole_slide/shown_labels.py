@@ -137,7 +137,7 @@ class LabelBlocks:
                 place = self._get_place(block)
                 common = _find_common(place, piece)
                 coarse[shift(common, piece)] = known[shift(common, place)]
-        enlarged: NDArray[Any] = coarse[rows - rows[0]][:, columns - columns[0]]
+        enlarged: NDArray[Any] = coarse[:, columns - columns[0]][rows - rows[0]]  # rows last: they are copied whole
         return enlarged
 
     def _get_place(self, block: Block) -> Box:
