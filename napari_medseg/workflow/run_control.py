@@ -18,7 +18,7 @@ from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.json_model import parse_json
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.window_requirements import can_compute, explain_no_computing
-from napari_medseg.workflow.remote.remote_run import MIRROR, is_remote, use_own_settings
+from napari_medseg.workflow.remote.remote_run import MIRROR, is_remote, may_be_at_server, use_own_settings
 from napari_medseg.workflow.remote.untold import end_at_server
 from napari_medseg.workflow.run_outcome import RESUMED, drop_earlier_failures, find_final_event, read_log_tail
 from napari_medseg.workflow.training_set import record_unread_corrections
@@ -130,7 +130,7 @@ def discard(ws: Workspace, run: Run) -> None:
     """
     if not can_resume(ws, run):
         raise MedSegError(f"the run {run.id} was neither paused nor interrupted, so there is nothing to discard.")
-    end_at_server(get_run_folder(ws, run), ws.registry.user_dir)
+    end_at_server(get_run_folder(ws, run), ws.registry.user_dir, "discard")
     ws.project.set_run_state(run, RunState.DISCARDED)
 
 
@@ -161,12 +161,15 @@ def find_paused_run(ws: Workspace, task: str = "") -> Run | None:
 
 
 def can_resume(ws: Workspace, run: Run) -> bool:
-    """Whether a run was paused, or died or failed with a checkpoint, here or there; False while a process trains it."""
+    """Whether a run was paused, or died or failed with a checkpoint, here or there; False while a process trains it.
+
+    A cancelled run of a server is resumed to fetch its best version, unless the server never had the run.
+    """
     folder = get_run_folder(ws, run)
     if has_trainer(folder):
         return False
     state = ws.project.get_record(Run, run.id).state
-    has_checkpoint = (folder / CHECKPOINT_FILE).exists() or (is_remote(folder) and not is_cancelled(folder))
+    has_checkpoint = (folder / CHECKPOINT_FILE).exists() or may_be_at_server(folder)
     is_failed = state is RunState.FAILED and has_checkpoint
     return state is RunState.PAUSED or is_failed or bool(_make_missing_failure(ws, run))
 
@@ -200,7 +203,7 @@ def _update_state(ws: Workspace, run: Run, alive: bool, heard: float = math.inf)
             ws.project.set_run_state(run, RunState.PAUSED)
         case None if not alive:
             if is_cancelled(get_run_folder(ws, run)):
-                end_at_server(get_run_folder(ws, run), ws.registry.user_dir)
+                end_at_server(get_run_folder(ws, run), ws.registry.user_dir, "cancel")
             ws.project.set_run_state(run, RunState.FAILED)
 
 

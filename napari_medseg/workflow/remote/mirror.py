@@ -20,12 +20,13 @@ from napari_medseg.core.model_card import CARD_FILE
 from napari_medseg.inference.remote.messages import LinkLost, RemoteRefused
 from napari_medseg.workflow.remote.link import WAITING, JobLink, ask, describe_wait
 from napari_medseg.workflow.remote.mirrored import append_new_lines, count_events, count_lines, get_key, read_line
-from napari_medseg.workflow.remote.remote_run import read_remote
+from napari_medseg.workflow.remote.remote_run import AT_SERVER, describe_cancel, may_have_begun
 from napari_medseg.workflow.remote.results import fetch_results
 from napari_medseg.workflow.remote.run_files import collect_adaptation, collect_training
-from napari_medseg.workflow.remote.untold import note_untold
+from napari_medseg.workflow.remote.untold import note_decision
 from napari_medseg.workflow.remote.upload import Upload
 from napari_medseg.workflow.serving.job_calls import (
+    WAS_CANCELLED,
     Begin,
     Control,
     Discard,
@@ -97,7 +98,7 @@ class RunMirror:
         self._ending = ending or threading.Event()
         self._known_events = count_events(folder)
         self._known_lines = count_lines(folder)
-        self._has_begun = bool(self._known_events)
+        self._has_begun = may_have_begun(folder)
         self._n_events = self._n_log = 0
         self._last: Event | None = None
         self._told = ""
@@ -141,6 +142,9 @@ class RunMirror:
             self._send()
             self._begin()
         elif status.state == "ended" and not isinstance(self._last, Finished | Failed) and self._purpose == "train":
+            if status.problem == WAS_CANCELLED:
+                return status
+            self._forward_controls()  # first: a cancelled run makes a version of its checkpoint, and trains no more
             self._begin()  # it was paused, or its process died
         return self._follow()
 
@@ -159,6 +163,7 @@ class RunMirror:
             self._reach(upload.send_part)
 
     def _begin(self) -> None:
+        self._tell(AT_SERVER.text)
         self._reach(lambda: ask(self._link, Begin(job=self._job), Done))
         self._has_begun = True
 
@@ -241,8 +246,7 @@ class RunMirror:
         """Let the server know that the person cancelled or paused the run, as soon as it can be reached."""
         if is_cancelled(self._folder) and not self._is_lost:
             self.discard()
-        elif is_cancelled(self._folder) or (is_paused(self._folder) and self._has_begun):
-            note_untold(read_remote(self._folder), "cancel" if is_cancelled(self._folder) else "pause")
+        elif note_decision(self._folder):
             self._tell("the server will be told when it can be reached again")
 
     def _reach(self, action: Callable[[], T]) -> T:
@@ -284,8 +288,7 @@ class RunMirror:
         """Raise `_Stopped` if the user asked for an end that the server cannot be told, or that comes before it."""
         self._stop_if_ending()
         if self._purpose == "train" and is_cancelled(self._folder):
-            where = "before the server began it" if lost_at is None else "while the server could not be reached"
-            raise _Stopped(f"the run was cancelled {where}.")
+            raise _Stopped(describe_cancel(self._folder, is_lost=lost_at is not None))
         if self._purpose == "train" and is_paused(self._folder):
             raise _Stopped("the run was paused")
         if lost_at is not None and self._patience_s is not None and time.monotonic() - lost_at > self._patience_s:

@@ -19,16 +19,18 @@ from napari_medseg.core.json_model import read_json_model
 from napari_medseg.inference.remote.fallback import FallbackEngine
 from napari_medseg.inference.remote.messages import LinkLost, RemoteRefused
 from napari_medseg.workflow.remote.link import JobLink, ask
-from napari_medseg.workflow.remote.remote_run import RemoteRun, is_remote, read_remote, use_own_settings
+from napari_medseg.workflow.remote.remote_run import RemoteRun, is_remote, may_have_begun, read_remote, use_own_settings
 from napari_medseg.workflow.remote.server_settings import ServerSettings, read_server
 from napari_medseg.workflow.serving.job_calls import Control, Discard, Done, JobId
+from training.run_folder import is_cancelled, is_paused
 
 logger = logging.getLogger(__name__)
 
 UNTOLD_FOLDER = "untold"
 KEPT_S = 30 * 86_400.0
 """A decision that is older is dropped: the server has deleted the run long since."""
-Decision = Literal["cancel", "pause"]
+Decision = Literal["cancel", "pause", "discard"]
+"""A cancelled run keeps its best version there until it is fetched; of a discarded one nothing is kept."""
 
 
 class Untold(BaseModel):
@@ -49,13 +51,27 @@ def note_untold(remote: RemoteRun, decision: Decision) -> None:
     atomic_write_text(folder / f"{remote.job}.json", untold.model_dump_json() + "\n")
 
 
-def end_at_server(folder: Path, settings_folder: Path) -> None:
-    """Let the server of a run folder know, now or later, that nobody wants the run; nothing if none trains it."""
+def note_decision(folder: Path) -> bool:
+    """Note that the person cancelled or paused the run of a folder; return whether its server has to be told.
+
+    A cancelled run keeps its best version there, if it may have begun. Else nothing of it is kept. `OSError` as of
+    `note_untold`.
+    """
+    has_begun = may_have_begun(folder)
+    if is_cancelled(folder):
+        note_untold(read_remote(folder), "cancel" if has_begun else "discard")
+    elif is_paused(folder) and has_begun:
+        note_untold(read_remote(folder), "pause")
+    return is_cancelled(folder) or (is_paused(folder) and has_begun)
+
+
+def end_at_server(folder: Path, settings_folder: Path, decision: Decision) -> None:
+    """Let the server of a run folder know, now or later, how a person ended the run; nothing if none trains it."""
     if not is_remote(folder):
         return
     try:
         use_own_settings(folder, settings_folder)
-        note_untold(read_remote(folder), "cancel")
+        note_untold(read_remote(folder), decision)
     except (MedSegError, OSError) as error:  # the run ends here all the same
         logger.warning("the server of %s is not told that the run has ended: %s", folder.name, get_reason(error))
     else:
@@ -128,10 +144,10 @@ def _connect_and_tell(settings_folder: Path, settings: ServerSettings) -> None:
 
 def _tell(untold: Untold, link: JobLink) -> None:
     try:
-        if untold.decision == "cancel":  # the run has ended here, so nobody will ask for what it made
+        if untold.decision == "discard":
             ask(link, Discard(job=untold.job), Done)
         else:
-            ask(link, Control(job=untold.job, file="pause", present=True), Done)
+            ask(link, Control(job=untold.job, file=untold.decision, present=True), Done)
     except (LinkLost, RemoteRefused):
         raise
     except MedSegError as error:  # such as that it does not know the run any more

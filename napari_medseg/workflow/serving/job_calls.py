@@ -36,6 +36,9 @@ RESULTS = {
 """Files that a user gets back, the one that makes the others valid last. Checkpoints stay on the server, and so does
 the page of the report: the user's computer makes its own of the data."""
 
+WAS_CANCELLED = "it was cancelled"
+"""The problem of a job that was cancelled before it began."""
+
 
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

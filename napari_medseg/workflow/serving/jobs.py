@@ -16,6 +16,7 @@ from napari_medseg.core.errors import MedSegError, translate_errors
 from napari_medseg.workflow.serving.job_calls import (
     MAX_CHUNK_BYTES,
     RESULTS,
+    WAS_CANCELLED,
     Answer,
     Begin,
     Call,
@@ -40,7 +41,7 @@ from napari_medseg.workflow.serving.job_files import (
 )
 from napari_medseg.workflow.serving.job_runner import TIDY_S, JobKey, JobRunner
 from napari_medseg.workflow.serving.limits import ServerLimits
-from training.run_folder import EVENTS_FILE, LOG_FILE
+from training.run_folder import CHECKPOINT_FILE, EVENTS_FILE, LOG_FILE
 
 DAY_S = 86_400.0
 N_THREADS = 4
@@ -159,9 +160,10 @@ class JobDesk:
         if record.state == "receiving" and call.file == "pause":  # nothing runs, and the rest of the files may come
             return Done()
         is_early = record.state == "receiving" or self._runner.withdraw(key)
-        if is_early and call.file == "cancel":
-            files.write(call.job, record.model_copy(update={"state": "ended", "problem": "it was cancelled"}))
-        elif is_early and record.purpose == "train":
+        has_best = (path.parent / CHECKPOINT_FILE).exists()  # it waits to go on: its turn makes a version of that
+        if is_early and call.file == "cancel" and not has_best:
+            files.write(call.job, record.model_copy(update={"state": "ended", "problem": WAS_CANCELLED}))
+        elif is_early and call.file == "pause" and record.purpose == "train":
             files.write(call.job, record.model_copy(update={"state": "ended", "problem": "it was paused"}))
         else:
             path.parent.mkdir(exist_ok=True)

@@ -36,6 +36,7 @@ from napari_medseg.workflow.workspace import Workspace
 from training.recipe import read_recipe, update_recipe, write_recipe
 from training.run_folder import (
     CANCEL_FILE,
+    CHECKPOINT_FILE,
     EXIT_PAUSED,
     PAUSE_FILE,
     RECIPE_FILE,
@@ -294,6 +295,21 @@ def test_a_run_that_waits_says_its_place_and_can_be_cancelled_or_paused(
     wait_for(lambda: mirror.exit_code is not None, 2)
     assert isinstance(events_of(folder)[-1], Failed)
     assert "cancelled" in events_of(folder)[-1].message
+
+
+def test_a_cancelled_run_that_waits_to_go_on_keeps_its_turn_for_its_best_version(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    folder, work, link = lay_out_ended_job(ws, tmp_path, monkeypatch, desk)
+    choose, desk._runner._choose_next = desk._runner._choose_next, lambda purpose: None  # the processor is taken
+    mirror = MirrorThread(folder, link)
+    wait_for(lambda: any("place 1" in getattr(event, "text", "") for event in events_of(folder)), 20)
+    (work / CHECKPOINT_FILE).touch()  # it was paused earlier
+    (folder / CANCEL_FILE).touch()
+    wait_for((work / CANCEL_FILE).exists, 20)
+    desk._runner._choose_next = choose
+    wait_for(lambda: mirror.exit_code is not None, 20)
+    assert isinstance(events_of(folder)[-1], Finished)
 
 
 def test_cancel_reaches_the_server_within_half_a_second(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cable import Cable
 from remote_phantoms import (
+    WEIGHTS,
     DeskLink,
     MirrorThread,
     events_of,
@@ -59,21 +60,30 @@ def lost(
         (work / CANCEL_FILE).touch()
 
 
-def test_a_cancel_ends_the_run_there_and_nothing_of_it_is_kept(
+def test_a_cancel_ends_the_run_there_and_its_best_version_is_kept_until_it_is_fetched(
     ws: Workspace, tmp_path: Path, lost: tuple[Path, DeskLink, MirrorThread]
 ) -> None:
     folder, link, mirror = lost
     work, settings_folder = find_work(tmp_path / "server", folder), ws.registry.user_dir
     (folder / CANCEL_FILE).touch()
-    wait_for(lambda: mirror.exit_code is not None, 5)
+    wait_for(lambda: mirror.exit_code is not None, 20)
+    (run,) = ws.project.read_records(Run)
+    (failed,) = [event for event in run_control.poll_run(ws, run)[0] if isinstance(event, Failed)]
+    assert "Its best version is kept there" in failed.message
     with pytest.raises(LinkLost):
         tell_untold(settings_folder, ADDRESS, link)
     assert has_trainer(work), "it goes on, because nobody can tell it"
     link.is_cut = False
     assert tell_untold(settings_folder, "ws://127.0.0.1:2", link) == 0, "another server knows nothing of it"
     assert tell_untold(settings_folder, ADDRESS, link) == 1
-    assert not work.exists()
     assert tell_untold(settings_folder, ADDRESS, link) == 0, "it is told once"
+    wait_for(lambda: not has_trainer(work), 20, lambda: events_of(work))
+    assert run_control.can_resume(ws, run)
+    again = MirrorThread(folder, link)
+    wait_for(lambda: again.exit_code is not None, 20, lambda: events_of(folder))
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert isinstance(events_of(folder)[-1], Finished)
+    assert not work.exists()
 
 
 def test_a_pause_reaches_the_server_and_the_run_can_be_resumed(
@@ -100,8 +110,10 @@ def test_a_run_that_goes_on_is_not_paused_later(ws: Workspace, monkeypatch: pyte
     assert tell_untold(ws.registry.user_dir, ADDRESS, DeskLink(desk)) == 0
 
 
-@pytest.mark.parametrize("way", ["discard", "cancel"])
-def test_an_end_without_a_mirror_is_noted(ws: Workspace, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+@pytest.mark.parametrize(("way", "said"), [("discard", b'"discard"'), ("cancel", b'"file":"cancel"')])
+def test_an_end_without_a_mirror_is_noted(
+    ws: Workspace, monkeypatch: pytest.MonkeyPatch, way: str, said: bytes
+) -> None:
     folder = remote_run(ws, monkeypatch, n_cases=1)
     (run,) = ws.project.read_records(Run)
     ws.child_processes.clear()
@@ -119,7 +131,7 @@ def test_an_end_without_a_mirror_is_noted(ws: Workspace, monkeypatch: pytest.Mon
             return b'{"kind": "done"}', b""
 
     assert tell_untold(ws.registry.user_dir, ADDRESS, Link()) == 1
-    assert b'"discard"' in told[0]
+    assert said in told[0]
     assert read_remote(folder).job.encode() in told[0]
 
 
@@ -146,7 +158,7 @@ def test_a_window_that_was_opened_again_tells_a_real_server(
         cable.mend()
         engine = choose_engine(ws.registry)
         engine.start()
-        wait_for(lambda: not work.exists(), 10)
+        wait_for((work / CANCEL_FILE).exists, 10)
         wait_for(lambda: not list(ws.registry.user_dir.glob("untold/*")), 5)
         engine.close()
         cable.close()
