@@ -83,7 +83,7 @@ def benchmark(
 
     Each row of the suite is trained and scored on the same data; the results are in table.csv, table.md and table.html.
     Finished rows are not trained again. The exit code is 1 if a row failed; the others are in the table. Ctrl+C writes
-    the table of what is done.
+    the table of what is done, and the exit code is 130.
     """
     from training.benchmark.runner import BenchmarkFolders, plan_suite_runs
     from training.benchmark.suite import parse_setting, read_suite
@@ -111,10 +111,13 @@ def benchmark(
     except KeyboardInterrupt:
         was_stopped = True
     _write_tables(chosen, planned, failures, out)
-    if failures:
-        raise MedSegError(f"{len(failures)} of {len(planned)} rows failed; the table gives the reasons.")
+    failed = f"{len(failures)} of {len(planned)} rows failed; the table gives the reasons." if failures else ""
     if was_stopped:
+        if failed:
+            typer.echo(f"medseg: {failed}", err=True)
         raise typer.Exit(INTERRUPTED)
+    if failed:
+        raise MedSegError(failed)
 
 
 def _run_rows(

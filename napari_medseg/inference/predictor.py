@@ -196,21 +196,17 @@ class Predictor:
         yield from self._notices
         self._notices.clear()
         finder = self.roi_predictor
-        roi = (
-            None
-            if finder is None
-            else (
-                yield from get_roi(
-                    finder.predict(image, PredictionOptions(is_cancelled=options.is_cancelled)), finder.card.task
-                )
-            )
-        )
+        roi = None
+        if finder is not None:
+            only_cancel = PredictionOptions(is_cancelled=options.is_cancelled)
+            roi = yield from get_roi(finder.predict(image, only_cancel), finder.card.task)
         box = None if roi is None or self.card.field is None else compute_roi_box(roi, self.card.field.margin)
+        done_by: dict[tuple[str, str], None] = {}
         with record_probabilities(options.probabilities_file, image, self.card, box) as recorder:
-            accumulator = yield from self._predict_all_planes(image, box, options, timer, observer or recorder)
+            accumulator = yield from self._predict_all_planes(image, box, options, timer, observer or recorder, done_by)
         features = self._compiled_network.take_features()
-        done_by = self.device_title, self.runtime_title
-        return ComputedPlanes(image, self.card, accumulator, timer, *done_by, roi, box, self.domain, features)
+        titles = (", then ".join(dict.fromkeys(one)) for one in zip(*done_by, strict=True))
+        return ComputedPlanes(image, self.card, accumulator, timer, *titles, roi, box, self.domain, features)
 
     def _predict_all_planes(
         self,
@@ -219,8 +215,9 @@ class Predictor:
         options: PredictionOptions,
         timer: PredictionTimer,
         observer: LogitsObserver | None,
+        done_by: dict[tuple[str, str], None],
     ) -> Generator[PredictionProgress | PredictionNotice | PredictionPart, None, PredictionAccumulator]:
-        """Run all planes through the network; if memory runs out, continue with smaller batches or tiles."""
+        """Run all planes through the network, in smaller batches or tiles if memory runs out; `done_by` gets titles."""
         image = whole if box is None else crop_image(whole, box)
         shape, temperature = get_planes_shape(image), self.card.calibration.applied_temperature
         n_classes, with_depth = self.card.architecture.classes, self.card.instances is not None
@@ -250,6 +247,7 @@ class Predictor:
                 yield self._fall_back_to_cpu(failure)
             else:
                 first += len(prepared.planes)
+                done_by[self.device_title, self.runtime_title] = None
                 yield from parts.cut(first)
         return accumulator
 

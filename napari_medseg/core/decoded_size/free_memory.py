@@ -31,7 +31,7 @@ def measure_left_of_bound() -> int | None:
 
 
 def relieve_bounded_process() -> None:
-    """Give back what was freed if this process takes more than half of its bound: Dask gives it no case otherwise."""
+    """Give back what was freed if this process takes more than half of its bound, before it reads the next case."""
     if _process_limit is not None:
         _measure_bounded_use(_process_limit)
 

@@ -20,7 +20,8 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 def keep_freed_memory() -> bool:
     """Let this process keep what it frees, for arrays of the same size that follow; return whether it can.
 
-    Whoever calls it calls `return_freed_memory` where nothing follows. Only glibc can do it: Linux, not Alpine.
+    A process that waits calls `return_freed_memory` when nothing follows; `refuse_above_limit` calls it before an image
+    is refused. Only glibc can do it: Linux, not Alpine.
     """
     libc = _open_glibc()
     if libc is None:

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from napari_medseg.core.decoded_size.free_memory import measure_free_bytes, measure_left_of_bound
+from napari_medseg.core.decoded_size.freed_memory import return_freed_memory
 from napari_medseg.core.errors import MedSegError
 
 FREE_SHARE = 0.25
@@ -149,6 +150,9 @@ def refuse_above_limit(
         Says what the image would take, what is allowed and why, and how to allow more.
     """
     limit = compute_limit(disk_bytes, expected_bytes)
+    if n_bytes > limit.n_bytes:  # a process that keeps what it frees must not refuse an image because of it
+        return_freed_memory()
+        limit = compute_limit(disk_bytes, expected_bytes)
     if n_bytes <= limit.n_bytes:
         return
     amount = format_bytes(n_bytes) if is_exact else f"more than {format_bytes(n_bytes)}"

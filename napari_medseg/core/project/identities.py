@@ -127,6 +127,8 @@ class Identities:
 
     def move_sources(self, sources: Mapping[int, tuple[str, ...]]) -> None:
         """Write where the files of cases lie now, by the number of the case; their content must be the same."""
+        if not sources:  # a project that cannot be written to just now can still be looked at
+            return
         with self._transaction():
             for case_id, paths in sources.items():
                 self._connection.execute(

@@ -11,11 +11,11 @@ Block = tuple[int, int, int]
 
 
 class BlockCache:
-    """Blocks up to a number of bytes; those that were used last stay."""
+    """Blocks up to a number of bytes, `max_bytes`, which may change; those that were used last stay."""
 
     def __init__(self, max_bytes: int) -> None:
         self.n_bytes = 0
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._blocks: OrderedDict[Block, NDArray[Any]] = OrderedDict()
 
     def __contains__(self, block: Block) -> bool:
@@ -33,7 +33,7 @@ class BlockCache:
         before = self._blocks.pop(block, None)
         self._blocks[block] = pixels
         self.n_bytes += pixels.nbytes - (0 if before is None else before.nbytes)
-        while self.n_bytes > self._max_bytes and len(self._blocks) > 1:
+        while self.n_bytes > self.max_bytes and len(self._blocks) > 1:
             _, oldest = self._blocks.popitem(last=False)
             self.n_bytes -= oldest.nbytes
 

@@ -192,7 +192,7 @@ class RemotePrediction:
             uncertainty=reply.uncertainty,
             uncertainty_map=self._payloads.get("uncertainty_map"),
             seconds=reply.seconds,
-            device=f"{self._host}: {reply.device}",
+            device=reply.device,  # it is kept with the draft and passed on, so it does not name the institution
             roi=self._payloads.get("roi"),
             domain_distance=reply.domain_distance,
             is_like_training=reply.is_like_training,

@@ -13,6 +13,7 @@ from torch import Tensor
 from napari_medseg.core.errors import is_out_of_memory
 from napari_medseg.inference.compiled_network import FAILURES
 from napari_medseg.inference.device import free_cached_memory
+from napari_medseg.inference.runtimes.openvino_model import SMALLEST_SIDE_PX
 from napari_medseg.inference.runtimes.openvino_network import PlaneNetwork
 from napari_medseg.inference.tuning.settings import BUDGET_S
 from napari_medseg.inference.tuning.tuned_choice import Trial
@@ -126,6 +127,13 @@ def crop_sample(
         for at, side, part in zip(focus, planes.shape[-2:], sides, strict=True)
     )
     return np.ascontiguousarray(planes[..., top : top + sides[0], left : left + sides[1]])
+
+
+def enlarge_sample(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return planes (n, c, h, w), repeated as far as OpenVINO needs it: see `openvino_network.accepts`."""
+    sides = [max(SMALLEST_SIDE_PX, -(-side // ALIGNMENT_PX) * ALIGNMENT_PX) for side in planes.shape[-2:]]
+    added = [(0, wanted - side) for wanted, side in zip(sides, planes.shape[-2:], strict=True)]
+    return planes if not any(map(any, added)) else np.pad(planes, [(0, 0), (0, 0), *added], mode="wrap")
 
 
 def choose_n_planes(usual: int, seconds: dict[int, float]) -> int:

@@ -39,7 +39,7 @@ class TuningSettings:
         See `WORK_BEFORE_TUNING_S` and `BUDGET_S`.
     is_constant
         Whether all images are predicted in one way, because they belong together, as the chunks of a slide: on a CPU
-        it is measured before the first one, or not at all.
+        it is measured before the first one, also if OpenVINO takes no planes of its size.
     """
 
     wish: RuntimeWish = "auto"

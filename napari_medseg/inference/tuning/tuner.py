@@ -31,14 +31,16 @@ from napari_medseg.inference.runtimes.runtime_names import (
     get_program_version,
     has_openvino,
 )
-from napari_medseg.inference.tuning.measurement import CLEAR_GAIN, Measurement, MeasurementStopped, crop_sample
+from napari_medseg.inference.tuning.measurement import (
+    CLEAR_GAIN,
+    Measurement,
+    MeasurementStopped,
+    crop_sample,
+    enlarge_sample,
+)
 from napari_medseg.inference.tuning.settings import CHOICES_FOLDER, MODELS_FOLDER, TuningSettings
 from napari_medseg.inference.tuning.trials import OTHERWISE, choose_precision, measure_batches, try_openvino
-from napari_medseg.inference.tuning.tuned_choice import (
-    TunedChoice,
-    TuningCache,
-    TuningKey,
-)
+from napari_medseg.inference.tuning.tuned_choice import TunedChoice, TuningCache, TuningKey
 
 logger = logging.getLogger(__name__)
 
@@ -125,16 +127,23 @@ class Tuner:
             self._sample, self._foreground_px = planes[index : index + 1].copy(), int(counts[index])
             self._focus = _find_middle(labels[index])
 
-    def take_sample(self, image: Image, torch_network: CompiledNetwork) -> NDArray[np.float32]:
+    def take_sample(self, image: Image, torch_network: CompiledNetwork) -> NDArray[np.float32] | None:
         """Return the plane (1, c, h, w) in the middle of an image that was not predicted yet.
 
-        Where all images are predicted in one way, some more of its planes are observed first, to find labels.
+        Where all images are predicted in one way, some more of its planes are observed first, to find labels, also if
+        OpenVINO takes no such planes, but those of other workers. `None` if a pass failed: nothing is measured then.
         """
         n_planes = get_planes_shape(image)[0]
         if self._is_constant:
-            for index in range(0, n_planes, -(-n_planes // MAX_SAMPLED_PLANES)):
-                planes = crop_sample(prepare(image, self._card, index, index + 1).planes, LONGEST_SAMPLE_PX)
-                self.observe(planes, torch_network.compute_logits(planes), 0.0)
+            try:
+                for index in range(0, n_planes, -(-n_planes // MAX_SAMPLED_PLANES)):
+                    planes = crop_sample(prepare(image, self._card, index, index + 1).planes, LONGEST_SAMPLE_PX)
+                    planes = enlarge_sample(planes)
+                    self.observe(planes, torch_network.compute_logits(planes), 0.0)
+            except FAILURES as error:  # the prediction meets it, too, and goes on in tiles
+                logger.warning("%s is not measured: %s", self._card.id, get_reason(error))
+                self._sample, self._has_begun = None, True
+                return None
             torch_network.take_features()
         middle = n_planes // 2  # the first one often shows nothing
         return prepare(image, self._card, middle, middle + 1).planes

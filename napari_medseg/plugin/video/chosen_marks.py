@@ -64,10 +64,11 @@ class ChosenMarks(QObject):
         self._find(listed)
         if video is not None:
             with show_errors():
-                record_content(self._workspace, listed, video)
                 others = list_cases_of_another_file(listed, video, self._workspace.project.folder)
                 if text := describe_cases_of_another_file(others, video.path):
                     show_notice(text)
+            with show_errors():  # a project that cannot be written to must not hide the notice
+                record_content(self._workspace, listed, video)
 
     def find_again(self) -> None:
         """Look through the frames of videos of the project, because some were added or removed."""

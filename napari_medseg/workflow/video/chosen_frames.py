@@ -15,7 +15,7 @@ from napari_medseg.core.video.frame_paths import PART_OF_EVERY_PATH, parse_frame
 from napari_medseg.core.video.video_reader import VideoReader
 from napari_medseg.workflow import cases
 from napari_medseg.workflow.cases import CaseState
-from napari_medseg.workflow.video.moved_videos import find_frames_of, get_frames
+from napari_medseg.workflow.video.moved_videos import find_frames_of, find_proven_frames_of, get_frames
 from napari_medseg.workflow.workspace import Workspace
 
 MAX_CHOSEN = 2000
@@ -126,13 +126,14 @@ def list_frame_cases(ws: Workspace) -> list[Case]:
 def record_content(ws: Workspace, listed: Sequence[Case], video: VideoReader) -> None:
     """Write the content of an open video into its cases that do not say it, as those of earlier versions.
 
-    From then on the video is known by its content, whatever its place and name.
+    From then on the video is known by its content, whatever its place and name. So nothing is written into cases of
+    which only black pictures are equal: they may be of another patient's video.
     """
     silent = [case for case in listed if (frames := get_frames(case)) is not None and not frames.content]
     place, content = video.path.absolute(), video.index.content[:SHORT_DIGITS]
     sources = {
         case_id: (format_source(replace(frames, video=place, content=content).path),)
-        for case_id, frames in find_frames_of(silent, video, ws.project.folder).items()
+        for case_id, frames in find_proven_frames_of(silent, video, ws.project.folder).items()
     }
     ws.project.identities.move_sources(sources)
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -51,7 +52,17 @@ def find_frames_of(
     folder
         Of the project, whose copies tell a video from one that was decoded by another version of the decoder.
     """
-    return _judge(cases, video, folder)[0]
+    return _judge(cases, video, folder).found
+
+
+def find_proven_frames_of(
+    cases: Iterable[Case], video: Path | VideoReader, folder: Path | None = None
+) -> dict[int, VideoFrames]:
+    """As `find_frames_of`, without cases of which only pictures that show nothing, such as black ones, were equal.
+
+    These are equal in many videos: such a case is shown, but nothing may be written into it.
+    """
+    return _judge(cases, video, folder).proven
 
 
 def list_cases_of_another_file(
@@ -63,7 +74,7 @@ def list_cases_of_another_file(
     """
     path = _get_path(video)
     there = [case for case in cases if (frames := get_frames(case)) is not None and frames.video == path]
-    others = _judge(there, video, folder)[1]
+    others = _judge(there, video, folder).others
     return [case for case in there if case.id in others]
 
 
@@ -119,10 +130,15 @@ def _find_content(video: Path | VideoReader) -> str | None:
     return read_index(video).content if video.exists() else None
 
 
-def _judge(
-    cases: Iterable[Case], video: Path | VideoReader, folder: Path | None
-) -> tuple[dict[int, VideoFrames], frozenset[int]]:
-    """Return the frames of the cases that show a video, and the ids of those that were found to be of another one."""
+class _Judged(NamedTuple):
+    """Frames of the cases that show a video, those that surely do, and the ids of those that are of another one."""
+
+    found: dict[int, VideoFrames]
+    proven: dict[int, VideoFrames]
+    others: frozenset[int]
+
+
+def _judge(cases: Iterable[Case], video: Path | VideoReader, folder: Path | None) -> _Judged:
     path, content = _get_path(video), _find_content(video)
     found: dict[int, VideoFrames] = {}
     unsure: dict[tuple[Path, str], list[_Shown]] = {}
@@ -134,13 +150,15 @@ def _judge(
             found |= {case.id: frames} if content is not None or frames.video == path else {}
         elif frames.video == path or (not frames.content and frames.video.name == path.name):
             unsure.setdefault((frames.video, frames.content), []).append((case, frames))
+    proven = {} if content is None else dict(found)
     for (recorded, stated), shown in unsure.items():
         if recorded != path and recorded.exists():
             continue
-        is_same = _get_comparison(_make_question(video, recorded, stated)).ask(shown, video, folder)
-        found |= {case.id: frames for case, frames in shown if is_same}
-        others += [case.id for case, _ in shown if is_same is False]
-    return found, frozenset(others)
+        match = _get_comparison(_make_question(video, recorded, stated)).ask(shown, video, folder)
+        found |= {case.id: frames for case, frames in shown if match.is_same}
+        proven |= {case.id: frames for case, frames in shown if match.is_proven}
+        others += [case.id for case, _ in shown if match.is_same is False]
+    return _Judged(found, proven, frozenset(others))
 
 
 @dataclass(frozen=True)
@@ -160,21 +178,28 @@ def _make_question(video: Path | VideoReader, recorded: Path, content: str) -> _
     return _Question(path, *(state or read_file_state(path)), recorded, content)
 
 
+class _Match(NamedTuple):
+    """Whether cases show a video (`None`: not known), and whether a picture that shows something proves it."""
+
+    is_same: bool | None
+    is_proven: bool = False
+
+
 class _Comparison:
     """Compares a video once with all cases of a path, and knows it for any of them; it may be asked by threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._asked: frozenset[str] = frozenset()
-        self._is_same: bool | None = None
+        self._match = _Match(None)
 
-    def ask(self, shown: Sequence[_Shown], video: Path | VideoReader, folder: Path | None) -> bool | None:
-        """Return whether the cases show the video; `None` if none of those that are compared can be read."""
+    def ask(self, shown: Sequence[_Shown], video: Path | VideoReader, folder: Path | None) -> _Match:
+        """Return whether the cases show the video; it is not known if none of those that are compared can be read."""
         hashes = frozenset(case.content_hash for case, _ in shown)
         with self._lock:
-            if self._is_same is None or not hashes <= self._asked:
-                self._is_same, self._asked = _compare(shown, video, folder), hashes
-            return self._is_same
+            if self._match.is_same is None or not hashes <= self._asked:
+                self._match, self._asked = _compare(shown, video, folder), hashes
+            return self._match
 
 
 @lru_cache(maxsize=MAX_KEPT)
@@ -182,21 +207,22 @@ def _get_comparison(_question: _Question) -> _Comparison:
     return _Comparison()
 
 
-def _compare(shown: Sequence[_Shown], video: Path | VideoReader, folder: Path | None) -> bool | None:
+def _compare(shown: Sequence[_Shown], video: Path | VideoReader, folder: Path | None) -> _Match:
     """Compare the first, the middle and the last case: one alone may be black, as in many videos."""
     single_first = sorted(shown, key=lambda one: (len(one[1].numbers), one[1].numbers))
     last = len(single_first) - 1
-    is_same = None
+    matches = []
     for place in sorted({0, last // 2, last}):
-        match = _has_same_pixels(*single_first[place], video, folder)
-        if match is False:
-            return False
-        is_same = is_same or match
-    return is_same
+        match = _compare_pixels(*single_first[place], video, folder)
+        if match.is_same is False:
+            return match
+        matches.append(match)
+    is_same = True if any(match.is_same for match in matches) else None
+    return _Match(is_same, any(match.is_proven for match in matches))
 
 
-def _has_same_pixels(case: Case, frames: VideoFrames, video: Path | VideoReader, folder: Path | None) -> bool | None:
-    """Compare one case; `None` if it says nothing.
+def _compare_pixels(case: Case, frames: VideoFrames, video: Path | VideoReader, folder: Path | None) -> _Match:
+    """Compare one case.
 
     Another version of the decoder gives pixels that differ by a grey level, so the copy in the project counts, too. If
     the case says another content, only equal pixels of a picture that shows something prove that the file has grown.
@@ -206,15 +232,17 @@ def _has_same_pixels(case: Case, frames: VideoFrames, video: Path | VideoReader,
             replace(frames, video=_get_path(video), content=""), video if isinstance(video, VideoReader) else None
         )
     except MedSegError:  # damaged there, or the drive is gone at this moment
-        return None
+        return _Match(None)
+    shows_something = float(image.pixels.std()) >= MIN_CONTRAST
     if image.content_hash == case.content_hash:
-        return True if not frames.content or float(image.pixels.std()) >= MIN_CONTRAST else None
+        return _Match(True if not frames.content or shows_something else None, shows_something)
     if frames.content or folder is None:
-        return False
+        return _Match(False)
     try:
         kept = read_image_copy(folder, case).pixels
     except MedSegError:
-        return False
+        return _Match(False)
     if kept.shape != image.pixels.shape:
-        return False
-    return bool(np.abs(kept.astype(np.float32) - image.pixels.astype(np.float32)).mean() < MAX_DIFFERENCE)
+        return _Match(False)
+    is_same = bool(np.abs(kept.astype(np.float32) - image.pixels.astype(np.float32)).mean() < MAX_DIFFERENCE)
+    return _Match(is_same, is_same and shows_something)

@@ -39,29 +39,36 @@ class LabelBlocks:
     pyramid
         The labels, which may grow meanwhile; `forget` what has changed.
     max_bytes
-        Of what is kept.
+        Of what is kept beside the coarsest level; more if the last view takes more: else it is read for ever.
     """
 
     def __init__(self, pyramid: LabelPyramid, max_bytes: int = MAX_CACHE_BYTES) -> None:
         self.pyramid = pyramid
         self.version = 0
-        self._cache = BlockCache(max_bytes)
+        self._max_bytes, self._cache, self._coarsest = max_bytes, BlockCache(max_bytes), len(pyramid.levels) - 1
+        self._coarse: dict[Block, NDArray[Any]] = {}
         self._stale: set[Block] = set()
+        self._reading: Block | None = None
         self._wanted: dict[Block, None] = {}
         self._thread: threading.Thread | None = None
         self._change = threading.Condition()
         height, width = pyramid.levels[-1].shape
-        self._want(list(_list_blocks((slice(0, int(height)), slice(0, int(width))), len(pyramid.levels) - 1)))
+        self._want(list(_list_blocks((slice(0, int(height)), slice(0, int(width))), self._coarsest)))
 
     def read(self, box: Box, level: int) -> NDArray[Any]:
         """Return a part of a level as far as it is read, as an array of its own; the rest is read next."""
         labels = np.empty((box[0].stop - box[0].start, box[1].stop - box[1].start), self.pyramid.dtype)
         missing: list[Block] = []
-        for block in _list_blocks(box, level):
+        blocks = list(_list_blocks(box, level))
+        if level != self._coarsest:
+            with self._change:
+                n_bytes = len(blocks) * STORED_CHUNK_PX**2 * self.pyramid.dtype.itemsize
+                self._cache.max_bytes = max(self._max_bytes, n_bytes)
+        for block in blocks:
             place = self._get_place(block)
             common = _find_common(place, box)
             with self._change:
-                known = self._cache.get(block)
+                known = self._get_known(block)
                 if known is None or block in self._stale:
                     missing.append(block)
             labels[shift(common, box)] = self._enlarge(common, level) if known is None else known[shift(common, place)]
@@ -91,12 +98,14 @@ class LabelBlocks:
             )
 
         with self._change:
-            self._stale |= set(self._cache.find(lies_there))
+            being_read = () if self._reading is None else (self._reading,)
+            kept = (*self._coarse, *self._cache.find(lambda _: True), *being_read)
+            self._stale.update(filter(lies_there, kept))
 
     def _want(self, missing: list[Block]) -> None:
         """Read these blocks next, coarse ones first; those that were wanted before and are not seen any more, never."""
         with self._change:
-            coarse = [block for block in self._wanted if block[0] == len(self.pyramid.levels) - 1]
+            coarse = [block for block in self._wanted if block[0] == self._coarsest]
             self._wanted = dict.fromkeys([*coarse, *missing])
             if self._thread is None:
                 self._thread = threading.Thread(target=self._read_blocks, daemon=True, name="labels of a slide")
@@ -113,6 +122,7 @@ class LabelBlocks:
                 block = next(iter(self._wanted))
                 del self._wanted[block]
                 self._stale.discard(block)  # before it is read: what changes meanwhile makes it stale again
+                self._reading = block
             place = self._get_place(block)
             try:
                 labels = self.pyramid.read(place, block[0])
@@ -120,19 +130,26 @@ class LabelBlocks:
                 labels = np.zeros([side.stop - side.start for side in place], self.pyramid.dtype)
                 report_damage(f"a part of the labels of the slide cannot be read: {get_reason(error)}.")
             with self._change:
-                self._cache.put(block, labels)
+                if block[0] == self._coarsest:
+                    self._coarse[block] = labels
+                else:
+                    self._cache.put(block, labels)
+                self._reading = None
                 self.version += 1
+
+    def _get_known(self, block: Block) -> NDArray[Any] | None:
+        """Return a block that was read; those of the coarsest level stay, as they are shown in place of all others."""
+        return self._coarse.get(block) if block[0] == self._coarsest else self._cache.get(block)
 
     def _enlarge(self, box: Box, level: int) -> NDArray[Any]:
         """Return a part of a level from the coarsest one: 0 where that is not read yet."""
-        coarsest = len(self.pyramid.levels) - 1
-        step = 2 ** (coarsest - level)
+        step = 2 ** (self._coarsest - level)
         rows, columns = (np.arange(side.start, side.stop) // step for side in box)
         piece = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
         coarse = np.zeros([side.stop - side.start for side in piece], self.pyramid.dtype)
-        for block in _list_blocks(piece, coarsest):
+        for block in _list_blocks(piece, self._coarsest):
             with self._change:
-                known = self._cache.get(block)
+                known = self._get_known(block)
             if known is not None:
                 place = self._get_place(block)
                 common = _find_common(place, piece)

@@ -45,8 +45,12 @@ def write_video(
     n_b_frames: int = 3,
     first: int = 0,
     pix_fmt: str = "yuv420p",
+    n_black: int = 0,
 ) -> Path:
-    """Write a video that shows numbers from `first` on. `times` are in 1/1000 s; by default 25 frames a second."""
+    """Write a video that shows numbers from `first` on. `times` are in 1/1000 s; by default 25 frames a second.
+
+    The first `n_black` frames are black.
+    """
     width, height = size
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(codec, rate=RATE, options=options or {})
@@ -61,7 +65,8 @@ def write_video(
         if rotation:
             stream.set_display_rotation(rotation)
         for number in range(n_frames):
-            frame = av.VideoFrame.from_ndarray(draw_number(first + number, width, height), format="rgb24")
+            pixels = draw_number(first + number, width, height) * np.uint8(number >= n_black)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             frame.pts = number if times is None else times[number]
             frame.time_base = Fraction(1, RATE) if times is None else Fraction(1, 1000)
             for packet in stream.encode(frame):

@@ -63,6 +63,15 @@ class FailsWhenTraced(Small):
         return self.layers(planes)
 
 
+class TooLarge(Small):
+    """A network for which memory suffices in small tiles only."""
+
+    def forward(self, planes: Tensor) -> Tensor:
+        if planes.shape[-1] * planes.shape[-2] > 128 * 128:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return self.layers(planes)
+
+
 @pytest.fixture
 def speeds(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """Seconds per million pixels of the ways; a test sets them."""
@@ -147,12 +156,22 @@ def test_images_that_belong_together_are_predicted_in_one_way(tmp_path: Path, sp
     assert (first.device, first.runtime.partition(" ")[0]) == ("CPU (OpenVINO)", "OpenVINO"), "before the first image"
     card = CARD.model_copy(update={"preprocessing": Preprocessing(min_side_px=64, max_side_px=256)})
     another = make_predictor(Small(), replace(settings, folder=tmp_path / "two", work_before_s=0), card)
-    too_small = Image(np.zeros((96, 96), np.float32), "YX")  # OpenVINO takes no such planes
-    assert run(another, too_small)[0].runtime == f"torch {torch.__version__}, fp32"
-    for seed in range(3):
-        assert run(another, picture(seed))[0].device == "CPU", "not in the midst of them"
+    too_small = Image(np.random.default_rng(0).normal(size=(96, 70)).astype(np.float32), "YX")
+    run(another, too_small)  # torch computes it, as OpenVINO takes no such planes
     assert another.tuner is not None
-    assert not another.tuner.is_due
+    assert another.tuner.choice is not None
+    assert run(another, picture())[0].device == "CPU (OpenVINO)", "as other workers, whose first image was larger"
+
+
+def test_a_sample_that_does_not_fit_into_memory_ends_no_prediction(tmp_path: Path, speeds: dict[str, float]) -> None:
+    """Images that belong together are not measured in their midst either."""
+    predictor = make_predictor(TooLarge(), TuningSettings(folder=tmp_path, is_constant=True))
+    result, (notice,) = run(predictor, picture())
+    assert "The memory of this computer ran out" in notice
+    assert result.labels.shape == (256, 192)
+    run(predictor, Image(picture().pixels[:128, :128], "YX"))
+    assert predictor.tuner is not None
+    assert (predictor.tuner.choice, predictor.tuner.is_due) == (None, False)
 
 
 @needs_openvino
@@ -275,9 +294,31 @@ def test_torch_goes_on_if_openvino_fails_in_the_middle(tmp_path: Path, speeds: d
     predictor._compiled_network.compute_logits = fail  # type: ignore[method-assign]
     result, (notice,) = run(predictor, picture())
     assert notice == "OpenVINO cannot predict (the plugin failed); torch goes on."
-    assert result.device == "CPU"
+    assert result.device == "CPU", "it computed no plane"
     assert np.mean(result.labels == expected.labels) >= 0.999
     assert run(predictor, picture(1))[0].device == "CPU"
+
+
+@needs_openvino
+def test_a_series_that_two_runtimes_computed_names_both(tmp_path: Path, speeds: dict[str, float]) -> None:
+    predictor = make_predictor(Small(), TuningSettings("openvino", tmp_path, budget_s=0))
+    run(predictor, picture())
+    works, n_passes = predictor._compiled_network.compute_logits, 0
+
+    def fail_later(planes: np.ndarray) -> Tensor:
+        nonlocal n_passes
+        n_passes += 1
+        if n_passes > 1:
+            raise RuntimeError("the plugin failed")
+        return works(planes)
+
+    predictor._compiled_network.compute_logits = fail_later  # type: ignore[method-assign]
+    predictor.limits = replace(predictor.limits, batch_px=2 * 256 * 192)
+    stack = Image(np.random.default_rng(0).normal(size=(6, 256, 192)).astype(np.float32), "ZYX")
+    result, _ = run(predictor, stack)
+    assert result.device == "CPU (OpenVINO), then CPU"
+    assert result.runtime.startswith("OpenVINO")
+    assert result.runtime.endswith(f", then torch {torch.__version__}, fp32")
 
 
 def test_little_work_is_not_measured_and_no_settings_tune_nothing(tmp_path: Path) -> None:

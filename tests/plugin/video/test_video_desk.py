@@ -1,7 +1,9 @@
 """A dropped video opens with its strip; its frames become cases; either it is seen or a case."""
 
+import sqlite3
 import threading
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +17,7 @@ from video_phantoms import read_number, write_video
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.case_files import get_image_copy_path
+from napari_medseg.core.project.database import DATABASE
 from napari_medseg.core.video.frame_index import read_index
 from napari_medseg.plugin.controllers import open_case
 from napari_medseg.plugin.video.lazy_frames import LazyFrames
@@ -287,7 +290,11 @@ def test_no_frame_of_another_file_is_taken_for_one_that_is_seen(
     qtbot.waitUntil(lambda: len(desk.marks.marks) == 1)
     path.unlink()
     desk.close_video()
-    drop(first=200)
+    window.ws.project._connection.execute("PRAGMA busy_timeout = 0")
+    with closing(sqlite3.connect(window.ws.project.folder / DATABASE)) as another:
+        another.execute("BEGIN IMMEDIATE")
+        drop(first=200)
+    # nothing has to be written for the notice
     assert "another video than the one that lay there when these cases were made" in " ".join(told)
     assert desk.marks.marks == []
     path.unlink()

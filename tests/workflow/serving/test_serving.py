@@ -56,7 +56,7 @@ def test_the_server_answers_what_the_local_engine_answers(
     np.testing.assert_array_equal(result.labels, wanted.labels)
     np.testing.assert_array_equal(result.uncertainty_map, wanted.uncertainty_map)
     assert result.labels.dtype == wanted.labels.dtype
-    assert (result.uncertainty, result.device) == (wanted.uncertainty, "127.0.0.1: CPU")
+    assert (result.uncertainty, result.device) == (wanted.uncertainty, "CPU"), "projects are passed on: no host in them"
     assert "slice 3 of 3" in [event.text for event in events if isinstance(event, PredictionProgress)]
     assert window.device == "127.0.0.1: CPU"
 

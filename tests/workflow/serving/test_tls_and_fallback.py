@@ -148,8 +148,9 @@ def test_a_prediction_whose_link_dies_is_repeated_here_and_the_server_comes_back
     cut.start(port)
     wait_until(lambda: engine.remote.is_connected)
     assert told[-1] == (True, "127.0.0.1 is back and predicts again.")
-    assert last(engine.predict(IMAGE, version)).device == "127.0.0.1: CPU"
-    assert engine.cpu_reason == ""
+    local.close()
+    assert last(engine.predict(IMAGE, version)).device == "CPU"
+    assert (local.state, engine.device, engine.cpu_reason) == ("stopped", "127.0.0.1: CPU", "")
     engine.close()
 
 

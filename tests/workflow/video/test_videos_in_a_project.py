@@ -1,7 +1,9 @@
 """Frames of a video are cases as all others; predicted ranges go on where they ended; accepted frames are written."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ from napari_medseg.core.editing.through_slices import propose_on_neighbours
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.project.case_files import get_image_copy_path, write_image_copy
+from napari_medseg.core.project.database import DATABASE
 from napari_medseg.core.quality.measurements import Measurement, measure_labels
 from napari_medseg.core.records import Case
 from napari_medseg.core.video import frame_index
@@ -190,6 +193,27 @@ def test_an_opened_video_of_an_older_project_is_known_wherever_it_is_moved_to(ws
     with VideoReader(other) as reader:
         record_content(ws, list_frame_cases(ws), reader)
     assert list_chosen_frames(ws, other) == []
+
+
+def test_a_black_frame_proves_no_video(ws: Workspace, video: Path, tmp_path: Path) -> None:
+    """As where the scope is outside of the body at the beginning: another patient's video has that picture, too."""
+    (case,) = add_of_older_project(ws, make_frames(write_video(video, 20, n_black=12), [3]))
+    video.unlink()  # as with a drive that was disconnected
+    (tmp_path / "next patient").mkdir()
+    other = write_video(tmp_path / "next patient" / video.name, 20, first=200, n_black=12)
+    with VideoReader(other) as reader:
+        assert [frame.case.id for frame in list_chosen_frames(ws, reader)] == [case.id]
+        record_content(ws, list_frame_cases(ws), reader)
+    assert get_frames(list_frame_cases(ws)[0]) == get_frames(case), "neither the path nor the content"
+
+
+def test_a_project_that_is_locked_lets_a_video_be_opened(ws: Workspace, video: Path) -> None:
+    add(ws, make_frames(video, [3]))
+    ws.project._connection.execute("PRAGMA busy_timeout = 0")
+    with closing(sqlite3.connect(ws.project.folder / DATABASE)) as another, VideoReader(video) as reader:
+        another.execute("BEGIN IMMEDIATE")
+        record_content(ws, list_frame_cases(ws), reader)
+        assert [frame.number for frame in list_chosen_frames(ws, reader)] == [3]
 
 
 def test_another_grey_level_of_another_decoder_is_the_same_video(ws: Workspace, video: Path) -> None:

@@ -40,11 +40,25 @@ class ReadBlocks(LabelBlocks):
 class SlowPyramid(LabelPyramid):
     """Labels of a slow disk: it reads as many blocks as are allowed."""
 
-    n_allowed = threading.Semaphore(0)
+    def __init__(self, of: LabelPyramid) -> None:
+        super().__init__(of.path, of.levels)
+        self.n_allowed = threading.Semaphore(0)
 
     def read(self, box: Box, level: int = 0) -> NDArray[Any]:
         self.n_allowed.acquire()
         return super().read(box, level)
+
+
+class ChangingPyramid(LabelPyramid):
+    """Labels that are written while they are read."""
+
+    def read(self, box: Box, level: int = 0) -> NDArray[Any]:
+        labels = super().read(box, level)
+        self.change()
+        return labels
+
+    def change(self) -> None:
+        """Do nothing, until a test puts something else here."""
 
 
 @pytest.fixture
@@ -108,11 +122,13 @@ def test_a_piece_is_never_waited_for(tmp_path: Path) -> None:
     pyramid = create_pyramid(tmp_path / "l.zarr", GRID, choose_dtype(task), task, "nuclei")
     box = (slice(0, 200), slice(300, 500))
     pyramid.write(np.full((200, 200), 7, np.uint32), box)
-    reader = SlowPyramid(pyramid.path, pyramid.levels)
+    reader = SlowPyramid(pyramid)
     blocks = LabelBlocks(reader)
     assert not blocks.read(box, 0).any(), "nothing is read yet"
     reader.n_allowed.release(2)  # the blocks of the coarsest level
-    while blocks.version < 2:
+    for _ in range(20_000):
+        if blocks.version == 2:
+            break
         time.sleep(0.001)
     assert (blocks.read((slice(4, 196), slice(304, 496)), 0) == 7).all(), "as the coarsest level shows it"
     reader.n_allowed.release(99)
@@ -122,6 +138,43 @@ def test_a_piece_is_never_waited_for(tmp_path: Path) -> None:
     assert (blocks.read(box, 0) == 7).all(), "what changed is shown as it was until it is read"
     blocks.wait()
     assert (blocks.read(box, 0) == 9).all()
+
+
+def test_a_part_that_changes_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+    task, whole = get_task("nuclei"), (slice(0, 512), slice(0, 512))
+    written = create_pyramid(tmp_path / "l.zarr", GRID, choose_dtype(task), task, "nuclei")
+    pyramid = ChangingPyramid(written.path, written.levels)
+    blocks = LabelBlocks(pyramid)
+    blocks.wait()
+
+    def change() -> None:
+        pyramid.change = lambda: None
+        written.write(np.full((512, 512), 7, np.uint32), whole)
+        blocks.forget(whole)
+
+    pyramid.change = change
+    for _ in range(2):  # as a window that draws what was read
+        blocks.read(whole, 0)
+        blocks.wait()
+    assert (blocks.read(whole, 0) == 7).all()
+
+
+def test_a_view_that_is_larger_than_what_is_kept_is_read_once(tmp_path: Path) -> None:
+    task, whole = get_task("nuclei"), (slice(0, 2100), slice(0, 1500))
+    pyramid = create_pyramid(tmp_path / "l.zarr", GRID, choose_dtype(task), task, "nuclei")
+    pyramid.write(np.full((2100, 1500), 7, np.uint32), whole)
+    blocks = LabelBlocks(pyramid, max_bytes=2**20)
+    blocks.wait()
+    blocks.read(whole, 0)
+    blocks.wait()
+    n_read = blocks.version
+    assert (blocks.read(whole, 0) == 7).all()
+    blocks.wait()
+    assert blocks.version == n_read == 2 + 15, "each block of two levels once"
+    blocks.read((slice(0, 9), slice(0, 9)), 1)
+    blocks.wait()
+    assert blocks._cache.n_bytes <= 2**20, "what is not seen any more is forgotten"
+    assert (blocks.read((slice(1700, 1710), slice(0, 9)), 0) == 7).all(), "as the coarsest level shows it"
 
 
 def test_a_damaged_part_is_empty_and_told_once(tmp_path: Path) -> None:
