@@ -229,7 +229,6 @@ def test_a_trainer_before_its_lock_is_known_by_its_folder(tmp_path: Path) -> Non
     assert not run_control.is_alive(tmp_path, None)
 
 
-@pytest.mark.usefixtures("warm_trainings")
 def test_a_real_run_pauses_and_goes_on_after_its_project_was_moved(
     open_workspace: Callable[..., Workspace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,7 +251,6 @@ def test_a_real_run_pauses_and_goes_on_after_its_project_was_moved(
     (tmp_path / "project").rename(tmp_path / "another disk")
     ws = open_workspace("another disk")
     with monkeypatch.context() as patch:
-        patch.setattr(run_control, "subprocess", subprocess)
         patch.setattr(sys, "executable", shutil.which("true"))  # its process ends at once; it is trained here
         again = run_control.resume(ws, run_control.find_paused_run(ws))
         ws.child_processes[run.id].wait()
