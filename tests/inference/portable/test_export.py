@@ -60,6 +60,12 @@ assert not [name for name in sys.modules if name.partition(".")[0] in ("napari_m
 """
 
 
+@pytest.fixture(autouse=True)
+def _fp32_on_every_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exported script computes in fp32, so this program has to, also on a CPU that has bf16."""
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
+
+
 def run_exported(folder: Path, image: Image, tmp_path: Path) -> np.ndarray:
     """Predict in a process of its own."""
     np.save(tmp_path / "image.npy", image.pixels)
