@@ -130,8 +130,8 @@ def discard(ws: Workspace, run: Run) -> None:
     """
     if not can_resume(ws, run):
         raise MedSegError(f"the run {run.id} was neither paused nor interrupted, so there is nothing to discard.")
+    ws.project.set_run_state(run, RunState.DISCARDED)  # first: a run that stays paused needs what the server has
     end_at_server(get_run_folder(ws, run), ws.registry.user_dir, "discard")
-    ws.project.set_run_state(run, RunState.DISCARDED)
 
 
 def find_running_run(ws: Workspace) -> Run | None:

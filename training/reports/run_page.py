@@ -4,10 +4,12 @@ A run on a server sends the data and no page: a page could hold scripts, and pic
 opened. Of data that were checked, the template makes a page with neither.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from napari_medseg.core.errors import MedSegError
@@ -37,7 +39,7 @@ class RunPage:
     comparison: Table | None
     worst: Sequence[Figure]
     best: Sequence[Figure]
-    __pydantic_config__ = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
 
 _PAGE = TypeAdapter(RunPage)
@@ -46,8 +48,15 @@ _PAGE = TypeAdapter(RunPage)
 def write_page_data(run_dir: Path, page: RunPage) -> Path:
     """Write what the page shows; return the path."""
     path = run_dir / REPORT_DATA_FILE
-    path.write_bytes(_PAGE.dump_json(page))
+    path.write_text(json.dumps(asdict(page), default=_make_plain), encoding="utf-8")
     return path
+
+
+def _make_plain(value: object) -> object:
+    """Return a number of NumPy as one of Python."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a report shows texts and numbers, not {type(value).__name__}")
 
 
 def read_page_data(path: Path) -> RunPage:

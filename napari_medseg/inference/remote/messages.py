@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.inference.engine.protocol import CancelledReply, CancelRequest, ErrorReply, EventReply, ResultReply
 
-PROTOCOL = "medseg.1"
+PROTOCOL = "medseg.2"
 """WebSocket subprotocol; another number: the messages have changed, and both ends need the same version."""
 
 MAX_TEXT_BYTES = 64 * 1024

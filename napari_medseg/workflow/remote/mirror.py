@@ -23,7 +23,7 @@ from napari_medseg.workflow.remote.mirrored import append_new_lines, count_event
 from napari_medseg.workflow.remote.remote_run import AT_SERVER, describe_cancel, may_have_begun
 from napari_medseg.workflow.remote.results import fetch_results
 from napari_medseg.workflow.remote.run_files import collect_adaptation, collect_training
-from napari_medseg.workflow.remote.untold import note_decision
+from napari_medseg.workflow.remote.untold import leave_decision
 from napari_medseg.workflow.remote.upload import Upload
 from napari_medseg.workflow.serving.job_calls import (
     WAS_CANCELLED,
@@ -102,7 +102,7 @@ class RunMirror:
         self._n_events = self._n_log = 0
         self._last: Event | None = None
         self._told = ""
-        self._sent_controls: dict[str, bool] = {}
+        self._sent_controls: dict[str, bool | None] = {}
         self._is_lost = False
 
     def run(self) -> int:
@@ -135,9 +135,8 @@ class RunMirror:
 
     def _find_job(self) -> JobStatus:
         """Begin the job, or go on where an earlier mirror stopped."""
-        status = self._follow()
-        while status.state == "ended" and not self._is_read(status):
-            status = self._follow()
+        while (status := self._follow()).state == "ended" and not self._is_read(status):
+            pass
         if status.state in ("unknown", "receiving"):
             self._send()
             self._begin()
@@ -146,6 +145,8 @@ class RunMirror:
                 return status
             self._forward_controls()  # first: a cancelled run makes a version of its checkpoint, and trains no more
             self._begin()  # it was paused, or its process died
+        elif status.state in ("waiting", "running"):
+            self._sent_controls[PAUSE_FILE] = None  # not known: a window may have told an earlier pause meanwhile
         return self._follow()
 
     def _send(self) -> None:
@@ -231,23 +232,19 @@ class RunMirror:
         return 1
 
     def _end_alone(self, reason: str) -> int:
-        if self._ending.is_set():
+        if is_ending := self._ending.is_set():
             self._tell("this computer does not follow the run any more; what the server has begun goes on there")
-        elif self._purpose == "train":
-            self._leave_decision()
-        if self._purpose == "train" and (self._ending.is_set() or is_paused(self._folder)):
+        if self._purpose == "adapt":
+            return 1
+        if is_cancelled(self._folder) and not self._is_lost and not is_ending:
+            self.discard()
+        elif text := leave_decision(self._folder):
+            self._tell(text)
+        if is_ending or is_paused(self._folder):
             append_event(self._folder, Paused(0, 0, 0.0))
             return EXIT_PAUSED
-        if self._purpose == "train":
-            append_event(self._folder, Failed(reason))
+        append_event(self._folder, Failed(reason))
         return 1
-
-    def _leave_decision(self) -> None:
-        """Let the server know that the person cancelled or paused the run, as soon as it can be reached."""
-        if is_cancelled(self._folder) and not self._is_lost:
-            self.discard()
-        elif note_decision(self._folder):
-            self._tell("the server will be told when it can be reached again")
 
     def _reach(self, action: Callable[[], T]) -> T:
         """Do something with the server; while it cannot be reached, say so and try again.

@@ -4,13 +4,15 @@ Nothing of it says who an image shows: images and labels are those of the projec
 groups have the names that the project gives them. Older images from a user's own folders stay here, because their
 headers and names may hold an identity.
 
-A run folder may come from elsewhere and name any file of this computer. So only files of the project, of the user's
-and the bundled models, and of the bundled samples are sent, wherever links lead.
+A run folder may come from elsewhere and name any file of this computer. So only images and labels of the project, files
+of the run, models of the user and of the program, and the bundled samples are sent, wherever links lead: not the
+project's table of identities, and not the file with the token beside the models.
 """
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -20,6 +22,7 @@ from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.model_card import CARD_FILE, OPTIONAL_FILES, WEIGHTS_FILE
 from napari_medseg.core.model_registry import BUNDLED_MODELS
 from napari_medseg.core.snapshot import SNAPSHOT_FILE, Role, Snapshot, SnapshotItem, read_snapshot
+from napari_medseg.workflow.learning.states import ADAPTED_FOLDER
 from napari_medseg.workflow.remote.remote_run import read_remote
 from napari_medseg.workflow.serving.job_calls import LEARNT_CASES_FILE, JobFile, Purpose
 from napari_medseg.workflow.storage.deidentify import clean_card
@@ -43,11 +46,12 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_@-][A-Za-z0-9._@-]{0,99}")
 class RunFiles:
     """The files of a run for a server: the content of each, or the file that holds it; `left_out` counts images.
 
-    Only files in one of the folders `roots` are taken.
+    Only files in one of the folders `roots` are taken, and versions in one of `model_roots`.
     """
 
     purpose: Purpose
     roots: tuple[Path, ...] = ()
+    model_roots: tuple[Path, ...] = ()
     files: list[JobFile] = field(default_factory=list)
     contents: dict[str, bytes | Path] = field(default_factory=dict)
     left_out: int = 0
@@ -59,7 +63,7 @@ class RunFiles:
 
     def add_file(self, name: str, path: Path) -> str:
         """Add a file of this computer, and return its name; raise `MedSegError` if it is missing, or elsewhere."""
-        self._refuse_foreign(path)
+        _refuse_foreign(path, self.roots)
         if not path.is_file():
             raise MedSegError(f"{path} is missing, so the run cannot be sent to the server. Restore it from a backup.")
         return self._add(name, path.stat().st_size, compute_file_sha256(path), path)
@@ -76,11 +80,15 @@ class RunFiles:
     def add_version(self, name: str, folder: Path) -> str:
         """Add card, weights and statistics of a version, and return the name of its folder there."""
         target = f"versions/{name}"
-        self._refuse_foreign(folder / CARD_FILE)
-        self.add_bytes(f"{target}/{CARD_FILE}", clean_card(folder / CARD_FILE))
+        _refuse_foreign(folder, self.model_roots)
+        own = replace(
+            self, roots=(folder.resolve(),)
+        )  # it adds to the same lists; no link of a version leads out of it
+        _refuse_foreign(folder / CARD_FILE, own.roots)
+        own.add_bytes(f"{target}/{CARD_FILE}", clean_card(folder / CARD_FILE))
         for file in (WEIGHTS_FILE, *OPTIONAL_FILES, LEARNT_CASES_FILE):
             if file == WEIGHTS_FILE or (folder / file).is_file():
-                self.add_file(f"{target}/{file}", folder / file)
+                own.add_file(f"{target}/{file}", folder / file)
         return target
 
     def add_weights(self, name: str, path: Path) -> str:
@@ -91,14 +99,6 @@ class RunFiles:
         except (SafetensorError, OSError) as error:
             raise MedSegError(f"{path} holds no weights ({get_reason(error)}), so it is not sent.") from error
         return self._add(name, path.stat().st_size, compute_file_sha256(path), path)
-
-    def _refuse_foreign(self, path: Path) -> None:
-        found = path.resolve()
-        if not any(found.is_relative_to(root) for root in self.roots):
-            raise MedSegError(
-                f"{path} is neither in the project nor one of your models, so it is not sent to the server. If the run "
-                "comes from another computer, start a new one."
-            )
 
     def _add(self, name: str, size: int, sha256: str, content: bytes | Path) -> str:
         self.files.append(JobFile(name=name, size=size, sha256=sha256))
@@ -114,7 +114,7 @@ def collect_training(run_dir: Path) -> RunFiles:
     MedSegError
         If a file is missing or damaged, or lies elsewhere than the files of the project and the models.
     """
-    found = RunFiles("train", _list_roots(run_dir))
+    found = RunFiles("train", _list_roots(run_dir), _list_model_roots(run_dir))
     recipe = read_recipe(run_dir / RECIPE_FILE)
     run = recipe.run
     changes = {
@@ -136,7 +136,7 @@ def collect_training(run_dir: Path) -> RunFiles:
 
 def collect_adaptation(folder: Path) -> RunFiles:
     """Collect what `python -P -m training.adapt` reads of the folder of an adaptation; errors as `collect_training`."""
-    found = RunFiles("adapt", _list_roots(folder))
+    found = RunFiles("adapt", _list_roots(folder), _list_model_roots(folder))
     request = read_request(folder)
     changes = {
         "base": found.add_version("base", folder / request.base),
@@ -149,9 +149,30 @@ def collect_adaptation(folder: Path) -> RunFiles:
 
 
 def _list_roots(folder: Path) -> tuple[Path, ...]:
-    """Return the folders of the project, which holds `runs/ID`, of the models, and of the bundled samples."""
+    """Return the run folder, those of images and labels of its project, and that of the bundled samples."""
+    project = _get_project(folder)
+    return folder.resolve(), project / "images", project / "labels", BUNDLED_SAMPLES.resolve()
+
+
+def _list_model_roots(folder: Path) -> tuple[Path, ...]:
+    """Return the folders of the user's, the bundled and the adapted models."""
     own = Path(read_remote(folder).settings_folder)
-    return tuple(root.resolve() for root in (folder.absolute().parent.parent, own, BUNDLED_MODELS, BUNDLED_SAMPLES))
+    return own.resolve(), BUNDLED_MODELS.resolve(), _get_project(folder) / ADAPTED_FOLDER
+
+
+def _get_project(folder: Path) -> Path:
+    """Return the project that holds `runs/ID`, or `adapted/ID`."""
+    return folder.absolute().parent.parent.resolve()
+
+
+def _refuse_foreign(path: Path, roots: Sequence[Path]) -> None:
+    found = path.resolve()
+    if not any(found.is_relative_to(root) for root in roots):
+        raise MedSegError(
+            f"{path} is neither in the project nor one of your models, so it is not sent to the server. Links out of "
+            "the project's folders `images` and `labels` are not followed: move what they lead to there. If the run "
+            "comes from another computer, start a new one."
+        )
 
 
 def _collect_start(run_dir: Path, found: RunFiles) -> bytes:

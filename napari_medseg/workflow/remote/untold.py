@@ -4,6 +4,7 @@ Each decision is a file beside the models, so that any window or command that re
 also after those that decided were closed. A run is known there by its number.
 """
 
+import atexit
 import contextlib
 import logging
 import threading
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from napari_medseg.core.atomic_io import atomic_write_text
 from napari_medseg.core.errors import MedSegError, get_reason
-from napari_medseg.core.json_model import read_json_model
+from napari_medseg.core.json_model import DamagedFileError, read_json_model
 from napari_medseg.inference.remote.fallback import FallbackEngine
 from napari_medseg.inference.remote.messages import LinkLost, RemoteRefused
 from napari_medseg.workflow.remote.link import JobLink, ask
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 UNTOLD_FOLDER = "untold"
 KEPT_S = 30 * 86_400.0
 """A decision that is older is dropped: the server has deleted the run long since."""
+EXIT_WAIT_S = 3.0
+_one_at_a_time = threading.Lock()
 Decision = Literal["cancel", "pause", "discard"]
 """A cancelled run keeps its best version there until it is fetched; of a discarded one nothing is kept."""
 
@@ -51,18 +54,24 @@ def note_untold(remote: RemoteRun, decision: Decision) -> None:
     atomic_write_text(folder / f"{remote.job}.json", untold.model_dump_json() + "\n")
 
 
-def note_decision(folder: Path) -> bool:
-    """Note that the person cancelled or paused the run of a folder; return whether its server has to be told.
+def leave_decision(folder: Path) -> str:
+    """Note that the person cancelled or paused the run of a folder; return what to say of it, empty if they did not.
 
-    A cancelled run keeps its best version there, if it may have begun. Else nothing of it is kept. `OSError` as of
-    `note_untold`.
+    A cancelled run keeps its best version at the server, if it may have begun. Else nothing of it is kept.
     """
     has_begun = may_have_begun(folder)
+    decision: Decision | None = None
     if is_cancelled(folder):
-        note_untold(read_remote(folder), "cancel" if has_begun else "discard")
+        decision = "cancel" if has_begun else "discard"
     elif is_paused(folder) and has_begun:
-        note_untold(read_remote(folder), "pause")
-    return is_cancelled(folder) or (is_paused(folder) and has_begun)
+        decision = "pause"
+    if decision is None:
+        return ""
+    try:
+        note_untold(read_remote(folder), decision)
+    except OSError as error:  # such as a full disk: the run ends or pauses here all the same
+        return f"the server will not be told of the {decision}, because that cannot be kept: {get_reason(error)}"
+    return "the server will be told when it can be reached again"
 
 
 def end_at_server(folder: Path, settings_folder: Path, decision: Decision) -> None:
@@ -103,7 +112,9 @@ def tell_untold(settings_folder: Path, address: str, link: JobLink) -> int:
     for path in _list_files(settings_folder):
         with contextlib.suppress(OSError):  # another window told it meanwhile
             untold = _read(path)
-            if untold is None or time.time() - path.stat().st_mtime > KEPT_S:
+            if untold is None:
+                continue
+            if time.time() - path.stat().st_mtime > KEPT_S:
                 path.unlink(missing_ok=True)
             elif untold.address == address:
                 _tell(untold, link)
@@ -125,8 +136,11 @@ def tell_whenever_connected(engine: FallbackEngine, settings_folder: Path) -> No
 def tell_in_background(settings_folder: Path, settings: ServerSettings | None = None) -> None:
     """Tell a server, by default that of the person, what it has not heard; if that fails, it is told the next time."""
     settings = settings or read_server(settings_folder)
-    if settings is not None and _list_files(settings_folder):  # no daemon: a command waits for it before it ends
-        threading.Thread(target=_connect_and_tell, args=(settings_folder, settings), name="untold decisions").start()
+    if settings is not None and _list_files(settings_folder):
+        arguments = (settings_folder, settings)
+        thread = threading.Thread(target=_connect_and_tell, args=arguments, name="untold decisions", daemon=True)
+        thread.start()
+        atexit.register(thread.join, EXIT_WAIT_S)  # a command that is done waits for it, but not for a dead server
 
 
 def _connect_and_tell(settings_folder: Path, settings: ServerSettings) -> None:
@@ -134,7 +148,7 @@ def _connect_and_tell(settings_folder: Path, settings: ServerSettings) -> None:
     from napari_medseg.workflow.remote.server_link import ServerLink
 
     try:
-        with ServerLink(settings) as link:
+        with _one_at_a_time, ServerLink(settings) as link:
             n_told = tell_untold(settings_folder, settings.address, link)
     except MedSegError as error:
         logger.info("%s was not told what became of its runs: %s", settings.name, error)
@@ -159,8 +173,12 @@ def _list_files(settings_folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> Untold | None:
+    """Return a decision; `None` if it cannot be read now, as while a network home is away, or is damaged: deleted."""
     try:
-        return read_json_model(path, Untold, "is no decision about a run", "It is dropped.")
-    except MedSegError as error:
+        return read_json_model(path, Untold, "is no decision about a run", "The server is not told.")
+    except DamagedFileError as error:
         logger.warning("%s", error)
-        return None
+        path.unlink(missing_ok=True)
+    except MedSegError as error:
+        logger.info("%s", error)
+    return None

@@ -222,6 +222,7 @@ class JobRunner:
             if (left := find_process(self.open(key[0]).get_work_folder(key[1]))) is not None:
                 with contextlib.suppress(psutil.Error):
                     left.kill()
+                    left.wait(EXIT_SECONDS)  # it writes no more when its files are removed
         elif process.poll() is None:
             process.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):

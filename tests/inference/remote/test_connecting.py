@@ -5,6 +5,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
+from napari_medseg.inference.engine.protocol import ResultReply
 from napari_medseg.inference.remote import connecting
 from napari_medseg.inference.remote.address import parse_address
 from napari_medseg.inference.remote.connecting import _explain_status
@@ -38,3 +39,8 @@ def test_a_slow_line_is_not_taken_for_a_dead_one(monkeypatch: pytest.MonkeyPatch
         connection.transport.resume_reading()
 
     assert asyncio.run(converse()) is State.OPEN
+
+
+def test_other_keys_of_a_result_need_another_protocol() -> None:
+    keys = "device domain_distance id is_like_training kind runtime seconds uncertainty"
+    assert (PROTOCOL, " ".join(sorted(ResultReply.model_fields))) == ("medseg.2", keys), "both ends forbid unknown keys"

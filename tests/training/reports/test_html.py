@@ -19,7 +19,7 @@ from training.from_folders.base_recipe import ModelRecipe
 from training.reports.case_figure import CaseFigure
 from training.reports.evaluation_report import write_evaluation
 from training.reports.html import Table, render_page
-from training.reports.run_page import read_page_data, write_page
+from training.reports.run_page import read_page_data, write_page, write_page_data
 from training.reports.run_report import Reliability, RunOutcome, write_report
 from training.run_folder import Considered, EpochEnded, Event, Notice, Started, append_event
 
@@ -88,6 +88,14 @@ def test_a_page_that_is_made_of_its_data_elsewhere_is_the_same(tmp_path: Path) -
     page = write_report(tmp_path, an_outcome(), EVENTS).read_text(encoding="utf-8")
     data = read_page_data(tmp_path / "report.json")
     assert write_page(tmp_path, data).read_text(encoding="utf-8") == page
+
+
+def test_cells_that_are_no_number_or_one_of_numpy_are_kept(tmp_path: Path) -> None:
+    write_report(tmp_path, an_outcome(), EVENTS)
+    page = read_page_data(tmp_path / "report.json")
+    table = Table(["a", "b", "c", "d"], [[float("nan"), float("inf"), np.int64(3), np.float32(0.5)]])
+    (cells,) = read_page_data(write_page_data(tmp_path, replace(page, comparison=table))).comparison.rows
+    assert repr(list(cells)) == "[nan, inf, 3, 0.5]"
 
 
 @pytest.mark.parametrize(

@@ -247,6 +247,40 @@ def test_a_second_run_sends_only_what_the_server_lacks(
     assert sum(isinstance(call, Send) for call in link.calls) == 0
 
 
+def _name_by_link(images: Path, target: Path) -> str:
+    (images / "a.tif").symlink_to(target)
+    return "../../images/a.tif"
+
+
+@pytest.mark.parametrize("way", ["the database", "a link to the database", "the token"])
+def test_a_run_folder_from_elsewhere_sends_neither_the_identities_nor_the_token(
+    ws: Workspace, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    folder = remote_run(ws, monkeypatch, n_cases=1)
+    token = ws.registry.user_dir / "server.json"
+    token.write_text("{}")
+    named = {"the database": "../../project.sqlite", "the token": str(token)}.get(way)
+    named = named or _name_by_link(ws.project.folder / "images", ws.project.folder / "project.sqlite")
+    assert (folder / named).is_file()
+    snapshot = read_snapshot(folder / SNAPSHOT_FILE)
+    items = (snapshot.items[0].model_copy(update={"labels": named}), *snapshot.items[1:])
+    (folder / SNAPSHOT_FILE).write_text(snapshot.model_copy(update={"items": items}).model_dump_json())
+    with pytest.raises(MedSegError, match=r"not sent to the server\. Links out of the project"):
+        collect_training(folder)
+
+
+def test_no_link_in_a_version_is_followed(ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = remote_run(ws, monkeypatch, n_cases=1)
+    version = ws.registry.user_dir / "linked" / "1"
+    write_version(version, version=1, weights=WEIGHTS)
+    (version / "model.safetensors").unlink()
+    (version / "model.safetensors").symlink_to(ws.project.folder / "project.sqlite")
+    recipe = read_recipe(folder / RECIPE_FILE)
+    write_recipe(update_recipe(recipe, {"run": {"base": str(version)}}), folder / RECIPE_FILE)
+    with pytest.raises(MedSegError, match="not sent to the server"):
+        collect_training(folder)
+
+
 @pytest.mark.parametrize("way", ["an absolute path", "a path upwards", "a link in the project"])
 def test_a_run_folder_from_elsewhere_sends_no_file_of_this_computer(
     ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: JobDesk, way: str

@@ -18,14 +18,15 @@ from remote_phantoms import (
 )
 from test_remote_training import running_server
 
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.records import Run, RunState
 from napari_medseg.inference.remote.messages import LinkLost
 from napari_medseg.workflow import run_control
 from napari_medseg.workflow.remote import process
 from napari_medseg.workflow.remote.engine_choice import choose_engine
-from napari_medseg.workflow.remote.remote_run import read_remote, send_to_server
-from napari_medseg.workflow.remote.server_settings import write_server
-from napari_medseg.workflow.remote.untold import forget_untold, note_untold, tell_untold
+from napari_medseg.workflow.remote.remote_run import AT_SERVER, read_remote, send_to_server
+from napari_medseg.workflow.remote.server_settings import ServerSettings, write_server
+from napari_medseg.workflow.remote.untold import forget_untold, note_untold, tell_in_background, tell_untold
 from napari_medseg.workflow.serving.jobs import JobDesk
 from napari_medseg.workflow.workspace import Workspace
 from training.run_folder import (
@@ -35,6 +36,8 @@ from training.run_folder import (
     EpochEnded,
     Failed,
     Finished,
+    Paused,
+    append_event,
     has_trainer,
 )
 
@@ -91,7 +94,7 @@ def test_a_pause_reaches_the_server_and_the_run_can_be_resumed(
 ) -> None:
     folder, link, mirror = lost
     (folder / PAUSE_FILE).touch()
-    wait_for(lambda: mirror.exit_code is not None, 5)
+    wait_for(lambda: mirror.exit_code is not None, 20)
     assert mirror.exit_code == EXIT_PAUSED
     link.is_cut = False
     assert tell_untold(ws.registry.user_dir, ADDRESS, link) == 1
@@ -101,6 +104,113 @@ def test_a_pause_reaches_the_server_and_the_run_can_be_resumed(
     (folder / CANCEL_FILE).touch()
     wait_for(lambda: again.exit_code is not None, 20, lambda: events_of(folder))
     assert isinstance(events_of(folder)[-1], Finished)
+
+
+def test_a_resumed_run_withdraws_a_pause_that_the_server_has_heard(
+    ws: Workspace, tmp_path: Path, lost: tuple[Path, DeskLink, MirrorThread]
+) -> None:
+    folder, link, mirror = lost
+    work = find_work(tmp_path / "server", folder)
+    (folder / PAUSE_FILE).touch()
+    wait_for(lambda: mirror.exit_code is not None, 20)
+    (folder / PAUSE_FILE).unlink()
+    link.is_cut = False
+    tell_untold(ws.registry.user_dir, ADDRESS, link)
+    assert (work / PAUSE_FILE).exists(), "the trainer is amid a comparison and has not seen it"
+    again = MirrorThread(folder, link)
+    wait_for(lambda: not (work / PAUSE_FILE).exists(), 20)
+    (folder / CANCEL_FILE).touch()
+    wait_for(lambda: again.exit_code is not None, 20, lambda: events_of(folder))
+    assert isinstance(events_of(folder)[-1], Finished)
+
+
+@pytest.fixture
+def ending(ws: Workspace, monkeypatch: pytest.MonkeyPatch, desk: JobDesk) -> tuple[Path, MirrorThread]:
+    """A cancelled run, begun at a server that is lost, whose mirror is ended in the same moment."""
+    folder, link, ended = remote_run(ws, monkeypatch, n_cases=1), DeskLink(desk), threading.Event()
+    append_event(folder, AT_SERVER)
+    (folder / CANCEL_FILE).touch()
+    link.is_cut = True
+    ended.set()
+    return folder, MirrorThread(folder, link, ended)
+
+
+def test_a_cancel_is_noted_although_the_computer_is_shut_down(ws: Workspace, ending: tuple[Path, MirrorThread]) -> None:
+    folder, mirror = ending
+    wait_for(lambda: mirror.exit_code is not None, 20)
+    (noted,) = ws.registry.user_dir.glob("untold/*.json")
+    assert '"cancel"' in noted.read_text()
+    assert isinstance(events_of(folder)[-1], Paused)
+
+
+def test_a_run_is_paused_although_its_decision_cannot_be_kept(
+    ws: Workspace, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    ws.registry.user_dir.mkdir(parents=True, exist_ok=True)
+    (ws.registry.user_dir / "untold").write_text("no folder")
+    folder, mirror = request.getfixturevalue("ending")
+    wait_for(lambda: mirror.exit_code is not None, 20)
+    assert mirror.exit_code == EXIT_PAUSED
+    assert isinstance(events_of(folder)[-1], Paused)
+
+
+def test_a_decision_that_cannot_be_read_now_is_kept_and_a_damaged_one_is_dropped(
+    ws: Workspace, monkeypatch: pytest.MonkeyPatch, desk: JobDesk
+) -> None:
+    folder = remote_run(ws, monkeypatch, n_cases=1)
+    note_untold(read_remote(folder), "cancel")
+    (noted,) = ws.registry.user_dir.glob("untold/*.json")
+    (noted.parent / "0.json").write_text("{")
+    (noted.parent / "1.json").mkdir()  # it exists, and no program reads it
+    tell_untold(ws.registry.user_dir, "ws://127.0.0.1:2", DeskLink(desk))
+    assert [path.name for path in sorted(noted.parent.iterdir())] == ["1.json", noted.name]
+
+
+def test_a_server_that_does_not_answer_holds_no_process_and_is_told_once(
+    ws: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note_untold(read_remote(remote_run(ws, monkeypatch, n_cases=1)), "cancel")
+    answers, asked = threading.Event(), []
+
+    def call(link: object, call: bytes, payload: bytes = b"") -> tuple[bytes, bytes]:
+        asked.append(call)
+        answers.wait(20)
+        return b'{"kind": "done"}', b""
+
+    monkeypatch.setattr("napari_medseg.workflow.remote.server_link.ServerLink.call", call)
+    for _ in range(2):
+        tell_in_background(ws.registry.user_dir, ServerSettings(address=ADDRESS))
+    tellers = [thread for thread in threading.enumerate() if thread.name == "untold decisions"]
+    assert [thread.daemon for thread in tellers] == [True, True]
+    wait_for(lambda: asked, 20)
+    answers.set()
+    for thread in tellers:
+        thread.join(20)
+    assert len(asked) == 1
+
+
+def test_a_run_whose_discard_fails_here_is_kept_at_the_server(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote_run(ws, monkeypatch, n_cases=1)
+    (run,) = ws.project.read_records(Run)
+    ws.child_processes.clear()
+    ws.project.set_run_state(run, RunState.PAUSED)
+
+    def fail(*_: object) -> None:
+        raise MedSegError("the database is locked")
+
+    monkeypatch.setattr(ws.project, "set_run_state", fail)
+    with pytest.raises(MedSegError, match="locked"):
+        run_control.discard(ws, run)
+    assert not list(ws.registry.user_dir.glob("untold/*"))
+
+
+def test_a_mirror_that_goes_on_forgets_an_earlier_pause(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process.RunMirror, "run", lambda mirror: 0)
+    folder = remote_run(ws, monkeypatch, n_cases=1)
+    write_server(ws.registry.user_dir, ServerSettings(address=ADDRESS))
+    note_untold(read_remote(folder), "pause")
+    assert process.main([str(folder)]) == 0
+    assert not list(ws.registry.user_dir.glob("untold/*"))
 
 
 def test_a_run_that_goes_on_is_not_paused_later(ws: Workspace, monkeypatch: pytest.MonkeyPatch, desk: JobDesk) -> None:
@@ -152,13 +262,13 @@ def test_a_window_that_was_opened_again_tells_a_real_server(
         work = find_work(tmp_path / "serving" / "server" / "jobs", folder)
         cable.cut()
         (folder / CANCEL_FILE).touch()
-        wait_for(lambda: not mirror.is_alive(), 10)
+        wait_for(lambda: not mirror.is_alive(), 20)
         assert isinstance(events_of(folder)[-1], Failed)
         assert has_trainer(work)
         cable.mend()
         engine = choose_engine(ws.registry)
         engine.start()
-        wait_for((work / CANCEL_FILE).exists, 10)
-        wait_for(lambda: not list(ws.registry.user_dir.glob("untold/*")), 5)
+        wait_for((work / CANCEL_FILE).exists, 20)
+        wait_for(lambda: not list(ws.registry.user_dir.glob("untold/*")), 20)
         engine.close()
         cable.close()

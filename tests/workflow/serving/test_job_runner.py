@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from napari_medseg.workflow.run_control import start_detached
 from napari_medseg.workflow.serving.job_files import JobRecord, UserFiles
 from napari_medseg.workflow.serving.job_runner import JobRunner
 from training.recipe import Recipe, write_recipe
@@ -94,3 +96,11 @@ def test_a_run_that_is_discarded_while_it_starts_does_not_train(
     assert started[0].poll() is not None
     assert not runner._processes
     assert files.list_jobs() == []
+
+
+def test_a_run_of_an_earlier_server_has_ended_before_its_files_are_removed(files: UserFiles, runner: JobRunner) -> None:
+    write_job(files, "a", "running")
+    work = files.get_work_folder("a")
+    process = start_detached([sys.executable, "-c", "import time; time.sleep(30)"], work)
+    runner.end(("vera", "a"))
+    assert not psutil.pid_exists(process.pid), "not even as one that is about to end"

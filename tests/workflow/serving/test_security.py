@@ -16,7 +16,7 @@ from websockets.exceptions import InvalidStatus
 
 from napari_medseg.core.model_card import CARD_FILE
 from napari_medseg.inference.remote.client import RemoteEngine
-from napari_medseg.inference.remote.messages import MAX_TEXT_BYTES, PayloadHeader, RemoteProblem
+from napari_medseg.inference.remote.messages import MAX_TEXT_BYTES, PROTOCOL, PayloadHeader, RemoteProblem
 from napari_medseg.inference.remote.payload import CHUNK_BYTES, MAX_FRAME_BYTES, PREFIX, ZSTANDARD, make_array_header
 
 MakeRaw = Callable[[], RawWindow]
@@ -53,7 +53,7 @@ def test_without_a_valid_token_nothing_is_decoded(
     request = (
         f"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{given}"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-        "Sec-WebSocket-Protocol: medseg.1\r\n\r\n"
+        f"Sec-WebSocket-Protocol: {PROTOCOL}\r\n\r\n"
     )
     garbage = b"\x81\x85\0\0\0\0{bad}"  # a masked text frame that is no message
     with socket.create_connection(("127.0.0.1", served.server.port), timeout=5) as client:
