@@ -205,8 +205,8 @@ class Predictor:
         with record_probabilities(options.probabilities_file, image, self.card, box) as recorder:
             accumulator = yield from self._predict_all_planes(image, box, options, timer, observer or recorder, done_by)
         features = self._compiled_network.take_features()
-        titles = (", then ".join(dict.fromkeys(one)) for one in zip(*done_by, strict=True))
-        return ComputedPlanes(image, self.card, accumulator, timer, *titles, roi, box, self.domain, features)
+        devices, runtimes = (", then ".join(dict.fromkeys(one)) for one in zip(*done_by, strict=True))
+        return ComputedPlanes(image, self.card, accumulator, timer, devices, runtimes, roi, box, self.domain, features)
 
     def _predict_all_planes(
         self,
