@@ -282,7 +282,7 @@ def _make_grid_arguments(image: Image) -> dict[str, Any]:
     return {
         "scale": spacing or (1.0,) * len(image.spatial_axes),
         "units": (get_display_unit(image),) * len(image.spatial_axes),
-        "axis_labels": name_axes(image),
+        "axis_labels": name_axes(image) if len(image.spatial_axes) == len("ZYX") else ("y", "x"),
     }
 
 

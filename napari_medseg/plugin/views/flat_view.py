@@ -58,7 +58,7 @@ class FlatView(QObject):
             show_notice(reason)
 
     def _on_opened(self) -> None:
-        if self.explain():
+        if self._viewer.dims.ndisplay == 3 and self.explain():
             self._show_slices()
 
     def _show_slices(self) -> None:

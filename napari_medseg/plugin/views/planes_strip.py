@@ -84,7 +84,8 @@ class PlanesStrip(QWidget):
     def has_series(self) -> bool:
         """Whether the open image has planes across its slices, and not times or photographs there."""
         current = self._case_controller.current
-        return current is not None and find_stack_axis(current.image) == "z"
+        is_stack = current is not None and len(current.image.spatial_axes) == len("ZYX")
+        return current is not None and is_stack and find_stack_axis(current.image) == "z"
 
     def close_down(self) -> None:
         """Disconnect from the viewer."""
