@@ -113,6 +113,28 @@ def sample_line(line: ArrayLike, shape: Sequence[int]) -> NDArray[np.int64]:
     return pixels[np.concatenate(([True], (pixels[1:] != pixels[:-1]).any(axis=1)))]
 
 
+def draw_line(points: NDArray[np.float64] | NDArray[np.int64], box: Box) -> NDArray[np.bool_]:
+    """Return the pixels under a line (n, 2) in a box (y, x)."""
+    drawn = np.zeros(get_box_shape(box), np.bool_)
+    drawn[tuple(sample_line(points - np.array([side.start for side in box]), drawn.shape).T)] = True
+    return drawn
+
+
+def place_mask(mask: NDArray[np.bool_], own: Box, box: Box) -> NDArray[np.bool_]:
+    """Return the mask of a box in a larger one."""
+    placed = np.zeros(get_box_shape(box), np.bool_)
+    placed[move_box(own, box)] = mask
+    return placed
+
+
+def find_nearest(mask: NDArray[np.bool_], pixel: NDArray[np.int64], reach: int) -> NDArray[np.int64]:
+    """Return the true pixel (y, x) of a mask that is nearest to another one; there is one within this reach."""
+    window = pad_box(tuple(slice(int(at), int(at) + 1) for at in pixel), (reach, reach), mask.shape)
+    places = np.argwhere(mask[window]) + [side.start for side in window]
+    nearest: NDArray[np.int64] = places[((places - pixel) ** 2).sum(axis=1).argmin()]
+    return nearest
+
+
 def read_line(line: ArrayLike) -> NDArray[np.float64]:
     """Return the points of a line as float64 (n, 2).
 

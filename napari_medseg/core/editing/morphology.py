@@ -1,15 +1,24 @@
-"""Morphology of masks with distances in millimetres, without a distance transform: fast enough for a whole lung."""
+"""Morphology of masks with distances in millimetres, without a distance transform: fast enough for a whole lung.
+
+At the end: how a border follows a hand, an edge of the image, or a line.
+"""
 
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.segmentation import watershed
 
 from napari_medseg.core.editing.runs import find_components
 
 Mask = NDArray[np.bool_]
+EDGE_CONTRAST = 2.0
+"""There is an edge to snap to if the gradient near the outline is this much stronger than in the surroundings."""
+SMOOTH_PX = 0.7
 _FULL = 16383
 """Fixed-point 1.0 of the smoothing: four times it fits in 16 bits."""
 _SLAB_VOXELS = 1 << 19
@@ -137,3 +146,84 @@ def _blur_once(soft: NDArray[np.uint16], axis: int) -> NDArray[np.uint16]:
     blurred += np.uint16(2)
     blurred >>= np.uint16(2)
     return blurred
+
+
+def remove_hairs(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return a mask (y, x) without what is one pixel wide."""
+    opened: NDArray[np.bool_] = ndimage.binary_opening(mask, np.ones((2, 2), np.bool_))
+    return opened
+
+
+def replace_border(mask: NDArray[np.bool_], line: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return what a piece (y, x) gains and loses if a line from border to border is its border.
+
+    Parameters
+    ----------
+    mask
+        The piece; there is background around it.
+    line
+        Pixels of the line; its ends lie beside the border.
+
+    Notes
+    -----
+    What the line encloses with the piece is added, and its smaller part beyond the line is cut off. A hole stays,
+    unless the line lies in it: then the smaller part of the hole is added. The line itself belongs to the piece only
+    where it bounds it, so that a cut leaves no hair outside.
+    """
+    holes, _ = ndimage.label(ndimage.binary_fill_holes(mask) & ~mask)
+    around = ndimage.binary_dilation(line)
+    added, n = ndimage.label(ndimage.binary_fill_holes(mask | line) & ~(mask | line | (holes > 0)))
+    touches = np.zeros(n + 1, np.bool_)
+    touches[added[around]] = True
+    touches[0] = False
+    whole = mask | touches[added]
+    crossed = np.unique(holes[line & ~mask])
+    if len(crossed) == 1 and crossed[0]:
+        parts, sizes = _label_with_sizes((holes == crossed[0]) & ~line)
+        whole |= (parts > 0) & (parts != sizes.argmax())
+    parts, sizes = _label_with_sizes(whole & ~line)
+    is_cut_off = np.zeros(len(sizes), np.bool_)
+    is_cut_off[parts[around]] = True
+    is_cut_off[[0, sizes.argmax()]] = False
+    kept = whole & ~line & ~is_cut_off[parts]
+    return (kept | (line & remove_hairs(kept | line))) & ~mask, mask & is_cut_off[parts]
+
+
+def _label_with_sizes(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return the numbered parts of a mask, and their sizes by number; that of the background counts as 0."""
+    parts, n = ndimage.label(mask)
+    sizes = np.bincount(parts.ravel(), minlength=n + 1)
+    sizes[0] = 0
+    return parts, sizes
+
+
+def pull_mask(mask: NDArray[np.bool_], way: NDArray[np.float64], weight: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Move each pixel of a mask by its weight times the way."""
+    y, x = np.nonzero(weight > 0)
+    share = weight[y, x]
+    pulled = mask.copy()
+    source = np.stack([y - share * way[0], x - share * way[1]])
+    pulled[y, x] = ndimage.map_coordinates(mask.astype(np.float32), source, order=1, mode="nearest") >= 0.5
+    return pulled
+
+
+def snap_to_edge(
+    mask: NDArray[np.bool_], image: NDArray[Any], zone: NDArray[np.bool_], snap_px: float
+) -> NDArray[np.bool_] | None:
+    """Move the outline inside a zone to the nearest edge; `None` if there is no edge within the distance."""
+    to_outside, to_inside = ndimage.distance_transform_edt(mask), ndimage.distance_transform_edt(~mask)
+    distance = np.maximum(to_outside, to_inside) - 0.5  # from the line between the pixels
+    band = zone & (distance < snap_px)
+    if not band.any() or not (mask & ~band).any() or not (~mask & ~band).any():
+        return None
+    channels = np.nan_to_num(image.astype(np.float32).reshape(*mask.shape, -1))
+    gradient = np.sqrt(
+        sum(ndimage.gaussian_gradient_magnitude(channels[..., n], 1.0) ** 2 for n in range(channels.shape[-1]))
+    )
+    if float(np.percentile(gradient[band], 90)) <= EDGE_CONTRAST * float(np.median(gradient)) + 1e-6:
+        return None
+    height = gradient * np.exp(-((distance / (2 * snap_px)) ** 2))
+    markers = np.where(band, 0, np.where(mask, 1, 2))
+    inside = watershed(height, markers) == 1
+    snapped = np.where(band, smooth_mask(inside, (1.0, 1.0), SMOOTH_PX), mask)
+    return np.asarray(snapped, np.bool_)

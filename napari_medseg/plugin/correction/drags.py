@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_medseg.core.editing import piece_tools
+from napari_medseg.core.editing.border import compute_pick_px
 from napari_medseg.core.editing.canvas import Canvas
 from napari_medseg.core.editing.edit import Edit
 from napari_medseg.core.editing.smart_brush import KnownDabs
@@ -21,11 +22,14 @@ N_SLICE_AXES = 2
 
 
 class Drag:
-    """A drag under way: points (y, x) in pixels on a slice, `None` in a 2-D image."""
+    """A drag under way: points (y, x) in pixels on a slice, `None` in a 2-D image, at most so far from a border."""
 
-    def __init__(self, tool: Tool, plane: int | None, start: NDArray[np.float64], *, with_shift: bool) -> None:
+    def __init__(
+        self, tool: Tool, plane: int | None, start: NDArray[np.float64], pick_px: float, *, with_shift: bool
+    ) -> None:
         self.tool = tool
         self.plane = plane
+        self.pick_px = pick_px
         self.points = [start]
         self.with_shift = with_shift
         self.known_dabs: KnownDabs = {}
@@ -74,7 +78,8 @@ class Drags(QObject):
     def follow(self, tool: Tool, layer: Labels, event: Any) -> Generator[None]:  # noqa: ANN401 - napari's own event
         """Follow a drag of a tool from its press to its release; napari goes on with it at each move."""
         with_shift = "Shift" in event.modifiers
-        drag = self._drag = Drag(tool, self._editor.find_plane(), find_pixel(layer, event), with_shift=with_shift)
+        plane, pick_px = self._editor.find_plane(), compute_pick_px(event.camera_zoom * float(layer.scale[-1]))
+        drag = self._drag = Drag(tool, plane, find_pixel(layer, event), pick_px, with_shift=with_shift)
         self.n_begun += 1
         if not tool.has_line:
             self.show()
@@ -106,8 +111,9 @@ class Drags(QObject):
         self._timer.stop()
         if (drag := self._drag) is None or (layer := self._editor.layer) is None:
             return
-        request = self._make_request(drag, layer)
-        self._editor.begin(Request(request.preview_edit or request.make_edit, protects=request.protects))
+        if drag.tool.has_preview:
+            request = self._make_request(drag, layer)
+            self._editor.begin(Request(request.preview_edit or request.make_edit, protects=request.protects))
         if drag.tool.has_line:
             self._editor.preview.add_line(np.array(drag.points), layer)
 
@@ -134,7 +140,9 @@ class Drags(QObject):
     def _make_request(self, drag: Drag, layer: Labels) -> Request:
         tool, value = drag.tool, int(layer.selected_label)
         path, radius_px = np.array(drag.points), float(layer.brush_size) / 2
-        gesture = Gesture(path, drag.plane, radius_px, value, drag.with_shift, self.strength, drag.known_dabs)
+        gesture = Gesture(
+            path, drag.plane, radius_px, value, drag.with_shift, self.strength, drag.known_dabs, drag.pick_px
+        )
         protects = tool.protects and not drag.with_shift
         on_slice = _bind(tool.make_edit, gesture)
         if self.in_volume and drag.plane is not None and tool.make_volume_edit is not None:

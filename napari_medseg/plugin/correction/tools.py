@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medseg.core.editing import objects, piece_tools
-from napari_medseg.core.editing.border import BorderDrag, drag_border, draw_outline
+from napari_medseg.core.editing.border import PICK_PX, BorderDrag, drag_border, draw_outline
 from napari_medseg.core.editing.canvas import Canvas
 from napari_medseg.core.editing.cut import cut_objects, cut_objects_in_volume
 from napari_medseg.core.editing.edit import Edit
@@ -46,6 +46,8 @@ class Gesture:
         Of the smart brush.
     known_dabs
         What the smart brush has computed in this drag.
+    pick_px
+        How far from a border a drag may start, pixels of the image.
     """
 
     path: NDArray[Any]
@@ -55,6 +57,7 @@ class Gesture:
     with_shift: bool = False
     strength: float = 1.0
     known_dabs: KnownDabs | None = None
+    pick_px: float = PICK_PX
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +78,8 @@ class Tool:
         Whether voxels that a person set stay, unless Shift is held.
     has_line, has_brush
         Whether the drag is shown as a line; whether the size of the brush counts.
+    has_preview
+        Whether the change is shown while the button is down; else the line alone, as the change takes too long.
     """
 
     name: str
@@ -87,6 +92,7 @@ class Tool:
     protects: bool = False
     has_line: bool = False
     has_brush: bool = False
+    has_preview: bool = True
 
     def why_not(self, task: Task) -> str:
         """Return why a task does not have this tool; empty if it has."""
@@ -176,13 +182,15 @@ def _find_object_value(canvas: Canvas, gesture: Gesture) -> int:
 def _drag_border(canvas: Canvas, gesture: Gesture) -> Edit:
     radius = max(gesture.radius_px, MIN_BORDER_RADIUS_PX)
     start, end = (tuple(map(float, gesture.path[place])) for place in (0, -1))
-    drag = BorderDrag((start[0], start[1]), (end[0], end[1]), radius, max(2.0, SNAP_SHARE * radius))
+    drag = BorderDrag((start[0], start[1]), (end[0], end[1]), radius, max(2.0, SNAP_SHARE * radius), gesture.pick_px)
     return drag_border(canvas, drag, gesture.plane, may_overwrite=gesture.with_shift)
 
 
 def _draw_outline(canvas: Canvas, gesture: Gesture) -> Edit:
     overwrites = True if gesture.with_shift else None
-    return draw_outline(canvas, gesture.path, gesture.value, gesture.plane, may_overwrite=overwrites)
+    return draw_outline(
+        canvas, gesture.path, gesture.value, gesture.plane, may_overwrite=overwrites, pick_px=gesture.pick_px
+    )
 
 
 TOOLS = (
@@ -191,7 +199,7 @@ TOOLS = (
     Tool("border", "border", "H", "drag a border; it snaps to the nearest edge",
          _drag_border, has_line=True, has_brush=True),
     Tool("outline", "outline", "O", "draw the right border: along a piece, or around something new",
-         _draw_outline, has_line=True),
+         _draw_outline, has_line=True, has_preview=False),
     Tool("cut", "cut", "N", "drag a line across an object to split it",
          _cut, _cut_in_volume, needs_objects=True, has_line=True),
     Tool("join", "join", "J", "drag a line from one object into another to join them",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from editing_phantoms import LESIONS, LUNGS, NUCLEI, apply, freeze, make_block
 
-from napari_medseg.core.editing.border import BorderDrag, drag_border, draw_outline
+from napari_medseg.core.editing.border import BorderDrag, compute_pick_px, drag_border, draw_outline
 from napari_medseg.core.editing.canvas import Canvas
 from napari_medseg.core.errors import MedSegError
 
@@ -156,3 +156,81 @@ def test_a_piece_at_the_edge_of_the_image_and_a_line_that_leaves_it() -> None:
     assert list(edit.planes) == [1]
     drawn = apply(canvas, edit)[1]
     assert (drawn[:12, :30] == 1).all()
+
+
+@pytest.mark.parametrize("rows", [(2, 58), (13, 46)])
+def test_a_cut_leaves_no_hair_outside(rows: tuple[int, int]) -> None:
+    canvas = Canvas(LUNG, LUNGS)
+    drawn = apply(canvas, draw_outline(canvas, [(rows[0], 30), (rows[1], 33)], 1))
+    assert not drawn[LUNG == 0].any()
+    assert not drawn[10:50, 35:].any()
+    assert (drawn[10:50, 10:29] == 1).all()
+
+
+MERGED = make_block((60, 80), ((slice(20, 40), slice(10, 50)), 3), dtype=np.uint16)
+PAIR = make_block((60, 80), ((slice(20, 40), slice(10, 30)), 3), ((slice(20, 40), slice(31, 50)), 4), dtype=np.uint16)
+
+
+def test_a_line_around_the_larger_part_of_two_merged_nuclei_keeps_the_other() -> None:
+    canvas = Canvas(MERGED, NUCLEI)
+    drawn = apply(canvas, draw_outline(canvas, [(19, 26), (19, 51), (41, 51), (41, 26), (21, 26)], 3))
+    assert set(drawn[20:40, 26:50].ravel()) == {4}
+    assert set(drawn[20:40, 10:26].ravel()) == {3}
+
+
+def test_a_line_just_inside_a_nucleus_leaves_no_rim() -> None:
+    labels = make_block((60, 80), ((slice(20, 38), slice(10, 28)), 3), dtype=np.uint16)
+    canvas = Canvas(labels, NUCLEI)
+    drawn = apply(canvas, draw_outline(canvas, [(22, 12), (22, 25), (35, 25), (35, 12), (23, 12)], 3))
+    assert np.count_nonzero(drawn) == np.count_nonzero(drawn == 3) == 14 * 14
+
+
+def test_a_line_around_a_nucleus_is_its_border_even_if_it_begins_nearer_to_its_neighbour() -> None:
+    canvas = Canvas(PAIR, NUCLEI)
+    around = [(22, 31), (14, 20), (20, 8), (42, 10), (42, 31), (24, 31)]
+    drawn = apply(canvas, draw_outline(canvas, around, 3))
+    assert np.array_equal(drawn == 4, PAIR == 4)
+    assert (drawn[PAIR == 3] == 3).all()
+    drawn = apply(canvas, draw_outline(canvas, [(19.6, 30.6), (12, 20), (19.6, 9)], 9))
+    assert set(np.unique(drawn)) == {0, 3, 4}
+    assert drawn[17, 20] == 3
+
+
+def test_a_new_nucleus_is_made_of_one_other_only() -> None:
+    canvas = Canvas(PAIR, NUCLEI)
+    drawn = apply(canvas, draw_outline(canvas, [(19, 20), (19, 34), (41, 34), (41, 20), (21, 20)], 9))
+    assert np.array_equal(drawn == 4, PAIR == 4)
+    assert (drawn[20:40, 20:30] == 5).all()
+
+
+@pytest.mark.parametrize("path", [[(5, 5), (5.2, 5.2)], [(5, 5), (5, 70)], [(5, 5), (8, 9), (5, 5)]])
+def test_a_line_that_encloses_nothing_makes_no_label(path: list[tuple[float, float]]) -> None:
+    with pytest.raises(MedSegError, match="encloses nothing"):
+        draw_outline(Canvas(MERGED, NUCLEI), path, 9)
+
+
+def test_a_line_across_a_hole_fills_its_smaller_part_and_a_cut_through_it_none() -> None:
+    labels = LUNG.copy()
+    labels[20:40, 18:32] = 0
+    canvas = Canvas(labels, LUNGS)
+    drawn = apply(canvas, draw_outline(canvas, [(26, 17), (26, 32)], 1))
+    assert (drawn[20:27, 18:32] == 1).all()
+    assert not drawn[28:40, 18:32].any()
+    drawn = apply(canvas, draw_outline(canvas, [(8, 22), (52, 22)], 1))
+    assert not drawn[20:40, 18:32].any()
+
+
+def test_how_far_a_line_may_begin_from_a_border_is_that_of_the_screen() -> None:
+    canvas = Canvas(LUNG, LUNGS)
+    line = [(20, 58), (30, 66), (40, 58)]
+    assert apply(canvas, draw_outline(canvas, line, 1, pick_px=compute_pick_px(0.25)))[30, 50] == 1
+    near = [(30, 42), (20, 59), (35, 59), (32, 44)]
+    drawn = apply(canvas, draw_outline(canvas, near, 1, pick_px=compute_pick_px(8.0)))
+    assert not drawn[30, 40:42].any(), "a new piece"
+    with pytest.raises(MedSegError, match="no border within 2 px"):
+        drag_border(canvas, BorderDrag((30, 43), (30, 50), pick_px=compute_pick_px(8.0)))
+
+
+def test_a_line_with_one_end_at_a_border_is_refused() -> None:
+    with pytest.raises(MedSegError, match="only one end of the line is at the border of right lung"):
+        draw_outline(Canvas(LUNG, LUNGS), [(12, 40), (12, 55), (48, 55)], 1)

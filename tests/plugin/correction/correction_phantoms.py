@@ -86,6 +86,7 @@ class Mouse:
             dims_point=list(dims.point),
             is_dragging=kind == "mouse_move",
             view_direction=None,
+            camera_zoom=self._viewer.scene.camera.zoom,
             handled=False,
         )
         self._viewer.cursor.position = event.position

@@ -85,6 +85,21 @@ def test_a_line_around_half_a_nucleus_makes_it_another_one(nuclei: SimpleNamespa
     assert np.array_equal(nuclei.layer.data, nuclei.labels)
 
 
+@pytest.mark.parametrize(("zoom", "is_new"), [(1.0, False), (8.0, True)])
+def test_a_line_that_begins_as_near_on_the_screen_to_a_nucleus_corrects_it(
+    nuclei: SimpleNamespace, zoom: float, is_new: bool
+) -> None:
+    nuclei.mouse_tools.activate(get_tool("outline"))
+    nuclei.viewer.scene.camera.zoom = zoom / nuclei.layer.scale[-1]
+    nuclei.mouse.press((9, 507))
+    for place in [(3, 510), (3, 488), (9, 491)]:
+        nuclei.mouse.drag_on(place)
+    nuclei.mouse_tools._drags.show()
+    assert nuclei.editor.preview.drawing.colours is None, "only the line: the change takes too long"
+    nuclei.mouse.release((9, 491))
+    assert (nuclei.layer.data == NEW).any() == is_new
+
+
 def test_a_stroke_on_background_is_a_new_object_and_the_next_one_another(nuclei: SimpleNamespace) -> None:
     nuclei.mouse_tools.choose_mode("paint")
     nuclei.layer.brush_size = 2
