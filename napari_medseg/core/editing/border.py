@@ -234,8 +234,9 @@ def _find_enclosed_pixel(
     if not len(values) or (value is not None and value not in values):
         return None
     parts, _ = ndimage.label(part == (values[counts.argmax()] if value is None else value), np.ones((3, 3)))
-    pixel: NDArray[np.int64] = np.argwhere(parts == 1 + np.bincount(parts.ravel())[1:].argmax())[0]
-    return pixel + [side.start for side in inner]
+    places = np.argwhere(parts == 1 + np.bincount(parts.ravel())[1:].argmax())
+    pixel: NDArray[np.int64] = places[0] + [side.start for side in inner]
+    return pixel
 
 
 def _split(piece: Piece, enclosed: tuple[Box, NDArray[np.bool_]]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
