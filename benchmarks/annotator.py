@@ -3,10 +3,11 @@
 `python benchmarks/annotator.py --data ../shared/data --out FILE.jsonl` predicts hold-out images of each task with the
 live bundled version and corrects them up to a stated quality. The annotator works on a real draft with its journal, by
 the editing tools of the program. At each step it takes the action that mends most per second of a stated time model
-(`annotator_hand.TimeModel`); its hand misses by 2 px of the screen, and it overlooks one error in ten. It knows the
-truth, so its seconds are those of somebody who sees at once what is wrong: ratios between ways to work mean more than
-the seconds. Each case is corrected with small and with large steps (`annotator_person.BOLDNESS`), and the quickest
-counts. Of a slide with nuclei, the field in the middle is corrected.
+(`annotator_hand.TimeModel`). Its hand misses by 2 px of the screen, which it does not know when it chooses, and it
+overlooks one error in ten. It knows the truth, so its seconds are those of somebody who sees at once what is wrong:
+ratios between ways to work mean more than the seconds. Each case is corrected with small and with large steps
+(`annotator_person.BOLDNESS`), and the quickest counts. Of a slide with nuclei, the field
+in the middle is corrected.
 
 The actions are chosen once, by the stated times; the ratios with other times price the same actions anew.
 `--report` only prints the table of existing lines. A rerun skips the lines that exist.
@@ -26,7 +27,7 @@ from typing import Any
 
 import numpy as np
 from annotator_hand import Effort, Hand, TimeModel, choose_zoom
-from annotator_person import BOLDNESS, Annotator, Work, compute_score, overlook
+from annotator_person import BOLDNESS, SIGHT_PX, Annotator, Work, compute_score, overlook
 from numpy.typing import NDArray
 
 from napari_medseg.core import formats
@@ -69,6 +70,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(GOALS), choices=list(GOALS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--n", type=int, default=8, help="largest number of images of a task")
+    parser.add_argument("--sight-px", type=float, default=SIGHT_PX, help="what is nearer needs no other look")
     parser.add_argument("--report", action="store_true", help="print the table of existing lines only")
     options = parser.parse_args()
     rows = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
@@ -93,7 +95,7 @@ def correct_task(task: str, options: argparse.Namespace, done: set[tuple[str, st
         if not missing:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            work = predict(predictor, case, task, Path(folder))
+            work = replace(predict(predictor, case, task, Path(folder)), sight_px=options.sight_px)
             for seed in missing:
                 for way in WAYS:
                     row = correct_case(work, way, seed, case.name, Path(folder))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_medseg.core.editing import model_threshold, pieces, whole_label
+from napari_medseg.core.editing.border import compute_pick_px
 from napari_medseg.core.editing.canvas import Canvas, Change
 from napari_medseg.core.editing.edit import Edit
 from napari_medseg.core.errors import MedSegError
@@ -41,6 +42,7 @@ PIECE_TOOLS = {action.name: action for action in PIECE_ACTIONS}
 class Action:
     """What a person does, its effort, and what is in the hand afterwards; `None` if as before.
 
+    `edit` is what a steady hand would do, and `draw` makes what the hand really does; `None` for keys and clicks.
     `brush` are radius and label, `tool` is that of the mouse.
     """
 
@@ -49,6 +51,7 @@ class Action:
     edit: Edit
     brush: tuple[float, int] | None = None
     tool: str | None = None
+    draw: Callable[[], Edit] | None = None
 
 
 def list_label_actions(canvas: Canvas, region: Mask, value: int, hand: Hand, *, has_tools: bool) -> Iterator[Action]:
@@ -76,7 +79,7 @@ def list_label_actions(canvas: Canvas, region: Mask, value: int, hand: Hand, *, 
 def list_outlines(canvas: Canvas, whole: Mask, wrong: Mask, value: int, hand: Hand) -> Iterator[Action]:
     """Yield lines along the border of a region (y, x) that should have a label, and along what of it is wrong."""
     for path, effort in plan_outlines(whole, wrong, hand.zoom):
-        yield from drag(canvas, "outline", (hand.shake(path), effort), hand, value=value)
+        yield from drag(canvas, "outline", (path, effort), hand, value=value)
 
 
 def drag(
@@ -96,9 +99,15 @@ def drag(
     path, effort = way
     setting = hand.radius_px if radius_px is None else radius_px, hand.value if value is None else value
     effort += hand.count_preparation(*setting) + hand.count_key(name) + Effort(keys=int(with_shift))
-    inside = np.clip(path, 0, np.array(canvas.shape) - 1.0)
-    gesture = Gesture(inside, None, setting[0], max(setting[1], 0), with_shift)
-    yield from attempt(name, effort, lambda: MOUSE_TOOLS[name].make_edit(canvas, gesture), setting, name)
+    gesture = Gesture(path, None, setting[0], max(setting[1], 0), with_shift, pick_px=compute_pick_px(hand.zoom))
+    yield from attempt(
+        name, effort, lambda: MOUSE_TOOLS[name].make_edit(canvas, draw(canvas, gesture, hand)), setting, name
+    )
+
+
+def draw(canvas: Canvas, gesture: Gesture, hand: Hand) -> Gesture:
+    """Return the gesture as the hand makes it, inside the image."""
+    return replace(gesture, path=np.clip(hand.shake(gesture.path), 0, np.array(canvas.shape) - 1.0))
 
 
 def list_strokes(canvas: Canvas, region: Mask, value: int, hand: Hand, *, has_tools: bool) -> Iterator[Action]:
@@ -131,10 +140,13 @@ def list_specks(canvas: Canvas) -> Iterator[Action]:
 
 def brush(canvas: Canvas, strokes: Strokes, value: int, hand: Hand, name: str = "brush") -> Iterator[Action]:
     """Yield strokes of the plain brush."""
-    covered = strokes.rasterise(hand, canvas.shape[-2:])
     setting = strokes.radius_px, value
     effort = strokes.effort + hand.count_preparation(*setting) + hand.count_key("brush")
-    yield from attempt(name, effort, lambda: make_edit(canvas, covered, value, "brush"), setting, "brush")
+
+    def paint() -> Edit:
+        return make_edit(canvas, strokes.rasterise(hand, canvas.shape[-2:]), value, "brush")
+
+    yield from attempt(name, effort, paint, setting, "brush")
 
 
 def smart_brush(canvas: Canvas, strokes: Strokes, value: int, hand: Hand) -> Iterator[Action]:
@@ -143,7 +155,7 @@ def smart_brush(canvas: Canvas, strokes: Strokes, value: int, hand: Hand) -> Ite
     length = Strokes(strokes.radius_px, (path,)).effort
     for radius in (strokes.radius_px * factor for factor in (1.5, 2.5)):
         if radius <= MAX_SMART_PX:
-            yield from drag(canvas, "smart", (hand.shake(path), length), hand, radius_px=radius, value=value)
+            yield from drag(canvas, "smart", (path, length), hand, radius_px=radius, value=value)
 
 
 def _act_on_pieces(canvas: Canvas, region: Mask, value: int) -> Iterator[Action]:
@@ -189,7 +201,7 @@ def _drag_border(canvas: Canvas, region: Mask, hand: Hand) -> Iterator[Action]:
     direction = way / np.linalg.norm(way)
     along = points[np.abs((points - start) @ np.array([-direction[1], direction[0]])) < 1.5]
     far = along[((along - start) @ direction).argmax()] if along.size else deepest
-    path = hand.shake(np.stack([start, far]))
+    path = np.stack([start, far])
     effort = Effort(strokes=1, stroke_px=float(np.linalg.norm(path[1] - path[0])))
     radius = max(float(np.ptp(points, axis=0).max()) / 2, 4.0)
     for size in {hand.radius_px, radius, 2 * radius}:
@@ -237,7 +249,7 @@ def attempt(
 ) -> Iterator[Action]:
     """Yield the action, unless the tool refuses: a person reads the reason and does something else."""
     try:
-        yield Action(name, effort, make(), setting, tool)
+        yield Action(name, effort, make(), setting, tool, make if tool else None)
     except MedSegError:
         return
 

@@ -92,7 +92,8 @@ def choose_zoom(shape: tuple[int, ...]) -> float:
 class Hand:
     """A hand that misses by `jitter_px` (standard deviation) pixels of the screen.
 
-    It remembers the radius and label of its brush, and its tool. `zoom` is that of the image, see `choose_zoom`.
+    It remembers the radius and label of its brush, and its tool. `zoom` is that of the image, see `choose_zoom`. While
+    it only `plans`, it is steady: nobody knows beforehand where the hand will miss.
     """
 
     rng: np.random.Generator
@@ -101,12 +102,15 @@ class Hand:
     radius_px: float = 5.0
     value: int = field(default=-1)
     tool: str = "brush"
+    plans: bool = False
 
     def shake(self, path: Path2D) -> Path2D:
         """Return the points where the hand really goes.
 
         The error is that of whole strokes and of their points: half of the variance each.
         """
+        if self.plans:
+            return path
         sigma = self.jitter_px / self.zoom / np.sqrt(2.0)
         return path + self.rng.normal(0.0, sigma, 2) + self.rng.normal(0.0, sigma, path.shape)
 

@@ -12,6 +12,7 @@ from annotator_actions import (
     brush,
     change_size,
     drag,
+    draw,
     largest,
     make_edit,
     on_piece,
@@ -49,7 +50,7 @@ def list_object_actions(canvas: Canvas, truth: Labels, number: int, hand: Hand, 
         if len(inside) > 1:
             ends = np.array([ndimage.center_of_mass(wanted & (drawn == v)) for v in sorted(inside)])
             length = float(np.linalg.norm(np.diff(ends, axis=0), axis=1).sum())
-            yield from drag(canvas, "join", (hand.shake(ends), Effort(strokes=1, stroke_px=length)), hand)
+            yield from drag(canvas, "join", (ends, Effort(strokes=1, stroke_px=length)), hand)
         return
     free = objects.find_free_numbers(drawn)[0]
     for strokes in plan_strokes(wanted):
@@ -85,7 +86,7 @@ def _use_tools(canvas: Canvas, wanted: Mask, hand: Hand) -> Iterator[Action]:
         yield from _paint_object(canvas, max(strokes.paths, key=len), strokes.radius_px, hand)
         yield from smart_brush(canvas, strokes, hand.value, hand)
     for path, effort in plan_outlines(wanted, wanted, hand.zoom):
-        yield from drag(canvas, "outline", (hand.shake(path), effort), hand, value=max(hand.value, 1))
+        yield from drag(canvas, "outline", (path, effort), hand, value=max(hand.value, 1))
 
 
 def _correct_object(canvas: Canvas, wanted: Mask, number: int, hand: Hand) -> Iterator[Action]:
@@ -98,20 +99,23 @@ def _correct_object(canvas: Canvas, wanted: Mask, number: int, hand: Hand) -> It
         start = places[np.linalg.norm(places - path[0], axis=1).argmin()]
         yield from _paint_object(canvas, np.concatenate((start[np.newaxis], path)), strokes.radius_px, hand)
     yield from change_size(canvas, drawn, is_growing=int(drawn.sum()) < int(wanted.sum()))
-    for path, effort in plan_outlines(wanted, wanted != drawn, hand.zoom):
-        yield from drag(canvas, "outline", (hand.shake(path), effort), hand, value=max(hand.value, 1))
+    for path, effort in list(plan_outlines(wanted, wanted != drawn, hand.zoom))[1:]:  # around all: by `_use_tools`
+        yield from drag(canvas, "outline", (path, effort), hand, value=max(hand.value, 1))
 
 
 def _paint_object(canvas: Canvas, path: NDArray[Any], radius_px: float, hand: Hand) -> Iterator[Action]:
     """Yield a stroke of the brush for objects, also over others: it is new, or more of the one where it starts."""
     effort = Strokes(radius_px, (path,)).effort + hand.count_key("brush")
     setting = radius_px, hand.value
-    shaken = np.clip(hand.shake(path), 0, np.array(canvas.shape) - 1.0)
     for with_shift in (False, True):
-        gesture = Gesture(shaken, None, radius_px, max(hand.value, 1), with_shift)
+        gesture = Gesture(path, None, radius_px, max(hand.value, 1), with_shift)
         cost = effort + hand.count_preparation(*setting) + Effort(keys=int(with_shift))
         yield from attempt(
-            "object stroke", cost, lambda at=gesture: OBJECT_BRUSH.make_edit(canvas, at), setting, "brush"
+            "object stroke",
+            cost,
+            lambda at=gesture: OBJECT_BRUSH.make_edit(canvas, draw(canvas, at, hand)),
+            setting,
+            "brush",
         )
 
 
@@ -126,6 +130,5 @@ def _cut(canvas: Canvas, truth: Labels, number: int, drawn_number: int, hand: Ha
     direction = np.linalg.svd(places - centre, full_matrices=False)[2][0]
     along = (places - centre) @ direction
     line = np.stack([centre + direction * (along.min() - 6.0), centre + direction * (along.max() + 6.0)])
-    line = hand.shake(line)
     effort = Effort(strokes=1, stroke_px=float(np.linalg.norm(line[1] - line[0])))
     yield from drag(canvas, "cut", (line, effort), hand)

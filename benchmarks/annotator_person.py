@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_medseg.core.editing.canvas import Canvas
+from napari_medseg.core.editing.edit import Edit
+from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.instance_metrics import compute_object_scores
 from napari_medseg.core.quality.metrics import compute_dice_per_label
@@ -61,6 +63,7 @@ class Work:
     draft: Labels
     truth: Labels
     probability: Any
+    sight_px: float = SIGHT_PX
 
 
 @dataclass
@@ -96,6 +99,7 @@ class Annotator:
     ) -> None:
         self.work, self.draft, self.believed, self.hand, self.has_tools = work, draft, believed, hand, has_tools
         self.boldness = boldness
+        hand.plans = True
         self.diary = Diary()
         self.times = TimeModel()
         self._looked_at: NDArray[np.float64] | None = None
@@ -131,8 +135,8 @@ class Annotator:
             ]
             if self.has_tools and number % WHOLE_LABEL_STEPS == 0 and self.work.draft.any():
                 candidates += [Candidate(action) for action in list_whole_label_actions(self._canvas())]
-            if not self._take_best(candidates):
-                given_up |= places[0][0]
+            if (failed := self._take_best(candidates, places[0][0])) is not None:
+                given_up |= failed
             yield None
 
     def _list_actions(self, region: Mask, value: int) -> Iterator[Action]:
@@ -146,6 +150,8 @@ class Annotator:
                 yield from list_strokes(canvas, whole, value, self.hand, has_tools=self.has_tools)
             if self.has_tools:
                 yield from list_outlines(canvas, whole, region, value, self.hand)
+            if np.array_equal(whole, region):
+                return
         if self.has_tools:
             yield from list_outlines(canvas, region, region, value, self.hand)
 
@@ -202,14 +208,19 @@ class Annotator:
         """Whether the middle of a region is near the place that was looked at last; all of an image is not."""
         if region is None or self._looked_at is None:
             return False
-        return bool(np.linalg.norm(find_centre(region) - self._looked_at) * self.hand.zoom <= SIGHT_PX)
+        return bool(np.linalg.norm(find_centre(region) - self._looked_at) * self.hand.zoom <= self.work.sight_px)
 
-    def _take_best(self, candidates: Sequence["Candidate"]) -> bool:
-        """Do the action that mends most for its seconds; return whether any mends more than it spoils."""
-        mending = [(n, one) for one in candidates if (n := self._count_mended(one.action)) > 0]
-        if mending:
-            self._do(max(mending, key=lambda pair: pair[0] ** self.boldness / self._price(pair[1]))[1])
-        return bool(mending)
+    def _take_best(self, candidates: Sequence["Candidate"], first: Mask) -> Mask | None:
+        """Do the action that mends most for its seconds.
+
+        Return the region to give up: the first if no action mends more than it spoils, or that of the action if the
+        hand missed so far that nothing was mended.
+        """
+        mending = [(n, one) for one in candidates if (n := self._count_mended(one.action.edit)) > 0]
+        if not mending:
+            return first
+        best = max(mending, key=lambda pair: pair[0] ** self.boldness / self._price(pair[1]))[1]
+        return None if self._do(best) > 0 else first if best.region is None else best.region
 
     def _take_cheapest(self, actions: list[Action], number: int) -> None:
         """Do the cheapest action after which the object is found; if there is none, the one that comes nearest."""
@@ -222,15 +233,32 @@ class Annotator:
         )
         self._do(Candidate(chosen[1], self.believed == number))
 
-    def _do(self, one: "Candidate") -> None:
+    def _do(self, one: "Candidate") -> int:
+        """Do an action, with the hand as it is, and return how many pixels more were mended than spoilt."""
         action, looks = one.action, Effort(looks=int(not self._sees(one.region)))
         if looks.looks:
             self._looked_at = None if one.region is None else find_centre(one.region)
-        self.draft.record_edit(action.edit)
+        edit = self._draw(action)
+        n_mended = 0 if edit is None else self._count_mended(edit)
+        if edit is not None:
+            self.draft.record_edit(edit)
         self.diary.add(replace(action, effort=action.effort + looks))
         if action.brush is not None:
             self.hand.remember(*action.brush)
         self.hand.tool = action.tool or self.hand.tool
+        return n_mended
+
+    def _draw(self, action: Action) -> Edit | None:
+        """Return what the hand really does; `None` if the tool refuses that: the seconds are lost."""
+        if action.draw is None:
+            return action.edit
+        self.hand.plans = False
+        try:
+            return action.draw()
+        except MedSegError:
+            return None
+        finally:
+            self.hand.plans = True
 
     def _price(self, one: "Candidate") -> float:
         return self._price_hand(one.action) + (0.0 if one.is_seen else self.times.look_s)
@@ -238,10 +266,9 @@ class Annotator:
     def _price_hand(self, action: Action) -> float:
         return action.effort.compute_seconds(self.times, self.hand.zoom)
 
-    def _count_mended(self, action: Action) -> int:
-        indices, believed = action.edit.stroke.indices, self.believed.reshape(-1)
-        right = believed[indices]
-        stroke = action.edit.stroke
+    def _count_mended(self, edit: Edit) -> int:
+        stroke = edit.stroke
+        right = self.believed.reshape(-1)[stroke.indices]
         return int(np.count_nonzero(stroke.new == right)) - int(np.count_nonzero(stroke.old == right))
 
     def _find_match(self, number: int) -> bool:

@@ -10,9 +10,11 @@ import annotator_person
 import annotator_picture
 import numpy as np
 import pytest
+from annotator_actions import list_strokes
 from annotator_hand import Effort, Hand, TimeModel, choose_zoom, plan_strokes
 from annotator_person import Work, compute_score, find_false_objects, find_wrong_places
 
+from napari_medseg.core.editing.canvas import Canvas
 from napari_medseg.core.image import Image
 from napari_medseg.core.tasks.bundled_tasks import get_task
 
@@ -127,12 +129,24 @@ def test_one_line_is_the_new_border_of_a_lesion_that_is_too_large_and_too_small(
 
 def test_what_is_in_sight_needs_no_other_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
-    for column in (90, 300):  # pixels of the screen: the image is not zoomed
+    for column, sight_px in ((90, 100.0), (300, 100.0), (90, 0.0)):  # of the screen: the image is not zoomed
         truth = draw_disc(draw_disc(np.zeros((700, 700), np.uint32), 40, 40, 14, 1), 40, column, 14, 2)
-        row = correct(make_work("nuclei", np.zeros_like(truth), truth), "brush", tmp_path, monkeypatch)
+        work = replace(make_work("nuclei", np.zeros_like(truth), truth), sight_px=sight_px)
+        row = correct(work, "brush", tmp_path, monkeypatch)
         assert row["reached"]
         looks.append(row["effort"]["looks"])
-    assert looks == [1, 2]
+    assert looks == [1, 2, 2]
+
+
+def test_the_hand_misses_when_it_acts_and_not_while_the_annotator_chooses() -> None:
+    hand = Hand(np.random.default_rng(0), plans=True)
+    canvas = Canvas(np.zeros((80, 80), np.uint8), get_task("lungs"))
+    region = draw_disc(np.zeros((80, 80), np.uint8), 40, 40, 20, 1) > 0
+    first, again = (next(list_strokes(canvas, region, 1, hand, has_tools=False)) for _ in range(2))
+    assert np.array_equal(first.edit.voxel_runs, again.edit.voxel_runs)
+    assert first.draw is not None
+    hand.plans = False
+    assert not np.array_equal(first.draw().voxel_runs, first.edit.voxel_runs)
 
 
 def test_a_tool_stays_in_the_hand() -> None:

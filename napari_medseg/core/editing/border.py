@@ -32,7 +32,7 @@ from napari_medseg.core.editing.geometry import (
 )
 from napari_medseg.core.editing.morphology import pull_mask, remove_hairs, replace_border, snap_to_edge
 from napari_medseg.core.editing.objects import find_free_numbers
-from napari_medseg.core.editing.pieces import Piece, find_piece_in_plane
+from napari_medseg.core.editing.pieces import Piece, find_border, find_piece_in_plane
 from napari_medseg.core.errors import MedSegError
 
 PICK_PX = 10.0
@@ -84,7 +84,7 @@ def drag_border(canvas: Canvas, drag: BorderDrag, plane: int | None = None, *, m
     """
     plane_box = get_plane_box(canvas.shape, plane)
     labels = canvas.labels[plane_box].reshape(canvas.shape[-2:])
-    places, _ = _find_border(labels, drag.start, drag.pick_px)
+    places, _ = find_border(labels, drag.start, drag.pick_px)
     if not len(places):
         raise MedSegError(f"there is no border within {drag.pick_px:.0f} px. Start the drag on a border.")
     value = int(labels[tuple(places[0])])
@@ -178,28 +178,6 @@ def _make_outline_edit(canvas: Canvas, where: Box, number: int, gain: NDArray[An
     return canvas.make_edit(message, [Change(where, gain | loss, new)], NOTHING)
 
 
-def _find_border(
-    labels: NDArray[Any], place: Sequence[float] | NDArray[np.float64], pick_px: float, value: int | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the pixels (n, 2) at borders, of a label or of any, near a place in a plane, and how far they are, px.
-
-    The nearest is the first.
-    """
-    y, x = (int(np.floor(axis + 0.5)) for axis in place)
-    sides = (slice(max(0, y), max(0, y + 1)), slice(max(0, x), max(0, x + 1)))
-    margin = int(pick_px) + 1
-    window = pad_box(sides, (margin, margin), labels.shape)
-    part = labels[window]
-    if not part.size:
-        return np.empty((0, 2), np.int64), np.empty(0)
-    lowest, highest = (find(part, size=3, mode="nearest") for find in (ndimage.minimum_filter, ndimage.maximum_filter))
-    is_own = part > 0 if value is None else part == value
-    places = np.argwhere((lowest != highest) & is_own) + [side.start for side in window]
-    distance = np.hypot(*(places - np.asarray(place)).T)
-    order = np.argsort(distance, kind="stable")[: np.count_nonzero(distance <= pick_px)]
-    return places[order], distance[order]
-
-
 def _find_drawn_piece(
     canvas: Canvas,
     points: NDArray[np.float64],
@@ -219,25 +197,46 @@ def _find_drawn_piece(
     plane_box = get_plane_box(canvas.shape, plane)
     labels = canvas.labels[plane_box].reshape(canvas.shape[-2:])
     wanted = None if canvas.task.instances else value
-    (starts, from_start), (ends, from_end) = (_find_border(labels, points[n], pick_px, wanted) for n in (0, -1))
+    first = tuple(side.start for side in plane_box[:-2])
+    if not is_open:
+        seed = _find_enclosed_pixel(labels, enclosed, wanted)
+        flat = None if seed is None else _find_flat_piece(canvas, (*first, *seed))
+        return (flat if flat is not None and _is_new_border(flat, enclosed, canvas) else None), is_open
+    (starts, from_start), (ends, from_end) = (find_border(labels, points[n], pick_px, wanted) for n in (0, -1))
     found: list[tuple[float, Piece]] = []
     left = starts
     while len(left) and len(ends):
-        piece = find_piece_in_plane(canvas.labels, (*(side.start for side in plane_box[:-2]), *left[0]))
-        flat = Piece(piece.value, piece.box[-2:], piece.mask.reshape(piece.mask.shape[-2:]), is_planar=True)
+        flat = _find_flat_piece(canvas, (*first, *left[0]))
         own_start, own_end = (np.array([flat.contains(place) for place in places]) for places in (starts, ends))
         if own_end.any():
             found.append((float(from_start[own_start].min() + from_end[own_end].min()), flat))
         left = np.array([place for place in left if not flat.contains(place)])
-    if not is_open:
-        best = max((flat for _, flat in found), key=lambda one: _split(one, enclosed)[0].sum(), default=None)
-        return (best if best is not None and _is_new_border(best, enclosed, canvas) else None), is_open
     if not found and (len(starts) or len(ends)) and gap > max(pick_px, CLOSED_SHARE * way):
         touched = canvas.name(int(labels[tuple((starts if len(starts) else ends)[0])]))
         raise MedSegError(
             f"only one end of the line is at the border of {touched}. Draw from border to border, or close the line."
         )
     return min(found, key=lambda pair: pair[0])[1] if found else None, is_open
+
+
+def _find_flat_piece(canvas: Canvas, seed: Sequence[int]) -> Piece:
+    piece = find_piece_in_plane(canvas.labels, seed)
+    return Piece(piece.value, piece.box[-2:], piece.mask.reshape(piece.mask.shape[-2:]), is_planar=True)
+
+
+def _find_enclosed_pixel(
+    labels: NDArray[Any], enclosed: tuple[Box, NDArray[np.bool_]], value: int | None
+) -> NDArray[np.int64] | None:
+    """Return a pixel of the piece, of a label or of any, of which a line encloses most pixels; `None` if of none."""
+    inner = pad_box(enclosed[0], (0, 0), labels.shape)
+    part = np.where(enclosed[1][move_box(inner, enclosed[0])], labels[inner], 0)
+    values, counts = np.unique(part[part > 0], return_counts=True)
+    if not len(values) or (value is not None and value not in values):
+        return None
+    parts, _ = ndimage.label(part == (values[counts.argmax()] if value is None else value), np.ones((3, 3)))
+    places = np.argwhere(parts == 1 + np.bincount(parts.ravel())[1:].argmax())
+    pixel: NDArray[np.int64] = places[0] + [side.start for side in inner]
+    return pixel
 
 
 def _split(piece: Piece, enclosed: tuple[Box, NDArray[np.bool_]]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

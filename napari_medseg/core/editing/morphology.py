@@ -184,7 +184,7 @@ def replace_border(mask: NDArray[np.bool_], line: NDArray[np.bool_]) -> tuple[ND
     parts, sizes = _label_with_sizes(whole & ~line)
     is_cut_off = np.zeros(len(sizes), np.bool_)
     is_cut_off[parts[around]] = True
-    is_cut_off[[0, sizes.argmax()]] = False
+    is_cut_off[[0, int(sizes.argmax())]] = False
     kept = whole & ~line & ~is_cut_off[parts]
     return (kept | (line & remove_hairs(kept | line))) & ~mask, mask & is_cut_off[parts]
 

@@ -73,6 +73,28 @@ class Piece:
         return inside and bool(self.mask[tuple(local)])
 
 
+def find_border(
+    labels: NDArray[Any], place: Sequence[float] | NDArray[np.float64], pick_px: float, value: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the pixels (n, 2) at borders, of a label or of any, near a place in a plane, and how far they are, px.
+
+    The nearest is the first.
+    """
+    y, x = (int(np.floor(axis + 0.5)) for axis in place)
+    sides = (slice(max(0, y), max(0, y + 1)), slice(max(0, x), max(0, x + 1)))
+    margin = int(pick_px) + 1
+    window = pad_box(sides, (margin, margin), labels.shape)
+    part = labels[window]
+    if not part.size:
+        return np.empty((0, 2), np.int64), np.empty(0)
+    lowest, highest = (find(part, size=3, mode="nearest") for find in (ndimage.minimum_filter, ndimage.maximum_filter))
+    is_own = part > 0 if value is None else part == value
+    places = np.argwhere((lowest != highest) & is_own) + [side.start for side in window]
+    distance = np.hypot(*(places - np.asarray(place)).T)
+    order = np.argsort(distance, kind="stable")[: np.count_nonzero(distance <= pick_px)]
+    return places[order], distance[order]
+
+
 def find_piece(labels: NDArray[Any], seed: Sequence[int]) -> Piece:
     """Find the piece under the cursor in the whole volume, or in a 2-D image.
 

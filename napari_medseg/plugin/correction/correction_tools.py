@@ -82,7 +82,10 @@ class CorrectionTools:
         self.row.toggle_in_volume()
 
     def _bind_image_keys(self) -> None:
-        """Let the keys of the tools work on the image layer too, where napari has a Y of its own."""
+        """Let the keys of the tools work on the image layer too, where napari has an O and a Y of its own.
+
+        Both turn the plane of a 3-D view.
+        """
         current = self._case_controller.current
         if current is not None and not current.borrowed:
             for tool in TOOLS:

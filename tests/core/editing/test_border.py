@@ -196,6 +196,13 @@ def test_a_line_around_a_nucleus_is_its_border_even_if_it_begins_nearer_to_its_n
     assert drawn[17, 20] == 3
 
 
+def test_a_wide_line_around_a_nucleus_is_its_border_too() -> None:
+    labels = make_block((60, 60), ((slice(25, 35), slice(25, 35)), 3), dtype=np.uint16)
+    canvas = Canvas(labels, NUCLEI)
+    drawn = apply(canvas, draw_outline(canvas, [(12, 12), (12, 48), (48, 48), (48, 12), (14, 12)], 9))
+    assert np.count_nonzero(drawn == 3) == np.count_nonzero(drawn) == 37 * 37
+
+
 def test_a_new_nucleus_is_made_of_one_other_only() -> None:
     canvas = Canvas(PAIR, NUCLEI)
     drawn = apply(canvas, draw_outline(canvas, [(19, 20), (19, 34), (41, 34), (41, 20), (21, 20)], 9))

@@ -85,19 +85,22 @@ def test_a_line_around_half_a_nucleus_makes_it_another_one(nuclei: SimpleNamespa
     assert np.array_equal(nuclei.layer.data, nuclei.labels)
 
 
-@pytest.mark.parametrize(("zoom", "is_new"), [(1.0, False), (8.0, True)])
-def test_a_line_that_begins_as_near_on_the_screen_to_a_nucleus_corrects_it(
-    nuclei: SimpleNamespace, zoom: float, is_new: bool
-) -> None:
-    nuclei.mouse_tools.activate(get_tool("outline"))
+@pytest.mark.parametrize("zoom", [1.0, 8.0])
+def test_how_near_a_drag_begins_to_a_border_is_measured_on_the_screen(nuclei: SimpleNamespace, zoom: float) -> None:
+    nuclei.mouse_tools.activate(get_tool("border"))
     nuclei.viewer.scene.camera.zoom = zoom / nuclei.layer.scale[-1]
-    nuclei.mouse.press((9, 507))
-    for place in [(3, 510), (3, 488), (9, 491)]:
-        nuclei.mouse.drag_on(place)
+    nuclei.mouse.drag([(9.5, 9.5), (12, 9.5)])
+    assert ("no border within 2 px" in nuclei.said[-1]) == (zoom > 1)
+
+
+def test_an_outline_shows_its_line_only_until_the_button_is_released(nuclei: SimpleNamespace) -> None:
+    nuclei.mouse_tools.activate(get_tool("outline"))
+    nuclei.mouse.press((11, 16))
+    nuclei.mouse.drag_on((20, 20))
     nuclei.mouse_tools._drags.show()
-    assert nuclei.editor.preview.drawing.colours is None, "only the line: the change takes too long"
-    nuclei.mouse.release((9, 491))
-    assert (nuclei.layer.data == NEW).any() == is_new
+    drawing = nuclei.editor.preview.drawing
+    assert drawing.colours is None
+    assert drawing.line.tolist() == [[11, 16], [20, 20]]
 
 
 def test_a_stroke_on_background_is_a_new_object_and_the_next_one_another(nuclei: SimpleNamespace) -> None:
