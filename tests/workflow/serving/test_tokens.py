@@ -16,7 +16,7 @@ def test_a_token_proves_its_user_and_is_stored_nowhere(tmp_path: Path) -> None:
         assert found is not None
         assert found.name == name
     text = file.path.read_text()
-    assert anna.rpartition("_")[2] not in text
+    assert anna.split("_", 2)[2] not in text  # the secret may hold the sign, too
     assert json.loads(text)["tokens"][0]["digest"] != json.loads(text)["tokens"][1]["digest"]
     if os.name == "posix":
         assert file.path.stat().st_mode & 0o077 == 0
