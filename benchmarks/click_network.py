@@ -1,6 +1,6 @@
-"""A click network for lesions against an ideal dab: is it worth shipping? (Research.)
+"""A click network for lesions or instruments against an ideal dab: is it worth shipping? (Research.)
 
-The network is `covid-unet`; the present mask and maps of positive and negative clicks enter the first layer of its
+The network is that of the task, `covid-unet` or another one (`--live`); the present mask and maps of positive and negative clicks enter the first layer of its
 encoder through a convolution that starts at zero, so that it is the task's model as long as nothing is learnt. It
 learns from masks that are empty, damaged truth, or the live model's own predictions, with up to three clicks on the
 largest error, half of them at its centre and half anywhere in its inner half. The loss is the normalised focal loss
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--source", default="ct20", help="source of the images")
+    parser.add_argument("--source", default="ct20", help="source of the images, or `all`")
     parser.add_argument("--every", type=int, default=4, help="every n-th hold-out image is measured")
     parser.add_argument("--report", action="store_true", help="train nothing")
     options = parser.parse_args(arguments)
@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def read_lessons(options: argparse.Namespace, role: Role) -> list[Lesson]:
-    """Read the images of a role that have a lesion."""
+    """Read the images of a role on which something is labelled."""
     network, card = load_version(options.live)
     items = read_snapshot(options.run_dir / SNAPSHOT_FILE).filter_by_role(role)
     margin = 0.0 if card.field is None else card.field.margin
@@ -145,7 +145,7 @@ def read_lessons(options: argparse.Namespace, role: Role) -> list[Lesson]:
         truth = prepare_labels(stored, prepared)[0, :height, :width] > 0
         return Lesson(item.name, prepared.planes[0, :, :height, :width].copy(), truth, draft)
 
-    lessons = [read(item) for item in items if item.source == options.source]
+    lessons = [read(item) for item in items if options.source in ("all", item.source)]
     return [lesson for lesson in lessons if lesson.truth.any()]
 
 
