@@ -80,9 +80,7 @@ class ClickNetwork(nn.Module):
         self.hints = nn.Conv2d(3, first.out_channels, 3, first.stride, 1, bias=False)
         nn.init.zeros_(self.hints.weight)
         self._added: Tensor | None = None
-        first.register_forward_hook(
-            lambda layer, inputs, output: output if self._added is None else output + self._added
-        )
+        first.register_forward_hook(self._add_hints)
 
     def _add_hints(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         return output if self._added is None else output + self._added
