@@ -1,11 +1,11 @@
 """A click network for lesions or instruments against an ideal dab: is it worth shipping? (Research.)
 
-The network is that of the task, `covid-unet` or another one (`--live`); the present mask and maps of positive and negative clicks enter the first layer of its
-encoder through a convolution that starts at zero, so that it is the task's model as long as nothing is learnt. It
-learns from masks that are empty, damaged truth, or the live model's own predictions, with up to three clicks on the
-largest error, half of them at its centre and half anywhere in its inner half. The loss is the normalised focal loss
-(Sofiiuk et al., 2019) and Dice, weighted near the newest click. A click is computed on 256 px around it, and only the
-changed piece that contains it is kept.
+The network is that of the task, `covid-unet` or another one (`--live`). The present mask and maps of positive and
+negative clicks enter the first layer of its encoder through a convolution that starts at zero, so that it is the
+task's model as long as nothing is learnt. It learns from masks that are empty, damaged truth, or the live model's own
+predictions, with up to three clicks on the largest error, half of them at its centre and half anywhere in its inner
+half. The loss is the normalised focal loss (Sofiiuk et al., 2019) and Dice, weighted near the newest click. A click
+is computed on 256 px around it, and only the changed piece that contains it is kept.
 
 `python benchmarks/click_network.py RUN_DIR --out FOLDER --steps 200` trains on the training images of a run folder
 (`base_model --prepare` makes it) and then measures on hold-out images: Dice after 0, 1, 2, 3, 5 and 10 clicks from the
