@@ -5,6 +5,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -64,6 +65,29 @@ class Work:
     truth: Labels
     probability: Any
     sight_px: float = SIGHT_PX
+
+
+@dataclass(frozen=True, eq=False)
+class WrongPlace:
+    """A connected region, number `number` of `parts` (y, x), that lacks the label `value`."""
+
+    parts: NDArray[np.int32]
+    number: int
+    box: tuple[slice, slice]
+    n_px: int
+    value: int
+
+    @cached_property
+    def region(self) -> Mask:
+        """Its pixels in the image."""
+        region = np.zeros(self.parts.shape, np.bool_)
+        region[self.box] = self.parts[self.box] == self.number
+        return region
+
+    @cached_property
+    def centre(self) -> NDArray[np.float64]:
+        """Its middle (y, x)."""
+        return find_centre(self.parts[self.box] == self.number) + [side.start for side in self.box]
 
 
 @dataclass
@@ -127,15 +151,15 @@ class Annotator:
             places = find_wrong_places(self.draft.labels, self.believed, given_up)
             if not places:
                 return
-            near = [place for place in places[N_PLACES:] if self._sees(place[0])][:N_PLACES]
+            near = [place for place in places[N_PLACES:] if self._sees(place.centre)][:N_PLACES]
             candidates = [
-                Candidate(action, region, is_seen=is_seen)
-                for region, value, is_seen in [(*place, self._sees(place[0])) for place in [*places[:N_PLACES], *near]]
-                for action in self._list_actions(region, value)
+                Candidate(action, place.region, is_seen=self._sees(place.centre))
+                for place in [*places[:N_PLACES], *near]
+                for action in self._list_actions(place.region, place.value)
             ]
             if self.has_tools and number % WHOLE_LABEL_STEPS == 0 and self.work.draft.any():
                 candidates += [Candidate(action) for action in list_whole_label_actions(self._canvas())]
-            if (failed := self._take_best(candidates, places[0][0])) is not None:
+            if (failed := self._take_best(candidates, places[0].region)) is not None:
                 given_up |= failed
             yield None
 
@@ -204,11 +228,11 @@ class Annotator:
     def _measure_way(self, centre: NDArray[np.float64]) -> float:
         return 0.0 if self._looked_at is None else float(np.linalg.norm(centre - self._looked_at))
 
-    def _sees(self, region: Mask | None) -> bool:
-        """Whether the middle of a region is near the place that was looked at last; all of an image is not."""
-        if region is None or self._looked_at is None:
+    def _sees(self, centre: NDArray[np.float64] | None) -> bool:
+        """Whether a place (y, x) is near the one that was looked at last; all of an image is not."""
+        if centre is None or self._looked_at is None:
             return False
-        return bool(np.linalg.norm(find_centre(region) - self._looked_at) * self.hand.zoom <= self.work.sight_px)
+        return bool(np.linalg.norm(centre - self._looked_at) * self.hand.zoom <= self.work.sight_px)
 
     def _take_best(self, candidates: Sequence["Candidate"], first: Mask) -> Mask | None:
         """Do the action that mends most for its seconds.
@@ -235,9 +259,10 @@ class Annotator:
 
     def _do(self, one: "Candidate") -> int:
         """Do an action, with the hand as it is, and return how many pixels more were mended than spoilt."""
-        action, looks = one.action, Effort(looks=int(not self._sees(one.region)))
+        centre = None if one.region is None else find_centre(one.region)
+        action, looks = one.action, Effort(looks=int(not self._sees(centre)))
         if looks.looks:
-            self._looked_at = None if one.region is None else find_centre(one.region)
+            self._looked_at = centre
         edit = self._draw(action)
         n_mended = 0 if edit is None else self._count_mended(edit)
         if edit is not None:
@@ -316,9 +341,9 @@ def overlook(draft: Labels, truth: Labels, task: Task, rng: np.random.Generator)
             if rng.random() < OVERLOOKED and compute_best_overlap(draft, truth == number) <= MATCHED:
                 believed[truth == number] = 0
         return believed
-    for region, _ in find_wrong_places(draft, truth, np.zeros(truth.shape, np.bool_)):
+    for place in find_wrong_places(draft, truth, np.zeros(truth.shape, np.bool_)):
         if rng.random() < OVERLOOKED:
-            believed[region] = draft[region]
+            believed[place.region] = draft[place.region]
     return believed
 
 
@@ -327,15 +352,19 @@ def find_centre(region: Mask) -> NDArray[np.float64]:
     return np.argwhere(region).mean(axis=0)
 
 
-def find_wrong_places(labels: Labels, right: Labels, given_up: Mask) -> list[tuple[Mask, int]]:
-    """Return connected regions that lack one right label, with it; the largest first, tiny ones left out."""
+def find_wrong_places(labels: Labels, right: Labels, given_up: Mask) -> list[WrongPlace]:
+    """Return connected regions that lack one right label; the largest first, tiny ones left out."""
     wrong = (labels != right) & ~given_up
     places = []
     for value in np.unique(right[wrong]).tolist():
         parts, n = ndimage.label(wrong & (right == value))
-        sizes = np.bincount(parts.ravel())
-        places += [(int(sizes[k]), parts == k, int(value)) for k in range(1, n + 1) if sizes[k] >= MIN_ERROR_PX]
-    return [(region, value) for _, region, value in sorted(places, key=lambda place: -place[0])]
+        sizes, boxes = np.bincount(parts.ravel()), ndimage.find_objects(parts)
+        places += [
+            WrongPlace(parts, k, boxes[k - 1], int(sizes[k]), int(value))
+            for k in range(1, n + 1)
+            if sizes[k] >= MIN_ERROR_PX
+        ]
+    return sorted(places, key=lambda place: -place.n_px)
 
 
 def find_false_objects(labels: Labels, truth: Labels) -> list[int]:

@@ -63,9 +63,11 @@ def test_strokes_cover_a_region_and_little_else() -> None:
 
 def test_wrong_places_are_listed_by_size_with_the_right_label() -> None:
     truth = draw_disc(draw_disc(np.zeros((80, 80), np.uint8), 20, 20, 6, 1), 60, 60, 12, 2)
-    (large, first), (small, second) = find_wrong_places(np.zeros_like(truth), truth, np.zeros(truth.shape, np.bool_))
-    assert (first, second) == (2, 1)
-    assert large.sum() > small.sum() == (truth == 1).sum()
+    large, small = find_wrong_places(np.zeros_like(truth), truth, np.zeros(truth.shape, np.bool_))
+    assert (large.value, small.value) == (2, 1)
+    assert large.n_px > small.n_px == (truth == 1).sum()
+    assert np.array_equal(small.region, truth == 1)
+    assert small.centre.tolist() == [20.0, 20.0]
 
 
 def test_a_missing_lesion_is_painted_and_a_wrong_one_is_deleted_by_one_key(
