@@ -3,7 +3,7 @@
 Each chain starts from a base, corrects eight images of a new source, retrains by the recipe of the window, and goes on
 from the result with the next eight. Which eight come next depends on the order. Corrections are the reference labels;
 each result is taken, without the gate. After each round the Dice is measured on images of the new source whose
-patients or slides are in no chain, and on the hold-out of the old source (`retraining.py` has both sources).
+patients or slides are in no chain, and on the hold-out of the old source (`domains.py` has both sources).
 
 For the versions of the first order, the simulated annotator of `annotator.py` then corrects images of the new source
 that are in no chain, with all tools: seconds per case before the first round and after the first, third and fifth.
@@ -32,8 +32,9 @@ from annotator import correct_case, predict
 from annotator_person import BOLDNESS
 from annotator_tables import format_orders, format_seconds
 from corrections import compute_scores
+from domains import DOMAINS, BenchmarkSetup, Domain
 from numpy.typing import NDArray
-from retraining import DOMAINS, BenchmarkSetup, Domain, add_row, make_recipe, make_training_items, read_rows, retrain
+from retraining import add_row, make_recipe, make_training_items, read_rows, retrain
 from strategies import STRATEGIES
 
 from napari_medseg.core import formats

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from domains import DOMAINS, BenchmarkSetup, Domain
 from numpy.typing import NDArray
-from retraining import DOMAINS, BenchmarkSetup, Domain, add_row, choose_corrected_items, make_recipe, read_rows, retrain
+from retraining import add_row, choose_corrected_items, make_recipe, read_rows, retrain
 from scipy import ndimage
 from strategies import STRATEGIES
 

@@ -1,7 +1,7 @@
 """Compare ways to retrain: an oracle corrects 1, 2, 4, 8 and 16 images of a new source; each strategy trains on them.
 
 Each result is evaluated on images of the new source whose patients were in no training set, and on the hold-out of the
-old source. The first shows the gain, the second the loss. `retraining.py` has the sources, `strategies.py` the
+old source. The first shows the gain, the second the loss. `domains.py` has the sources, `strategies.py` the
 strategies. Every run is a line in `OUT/fine_tuning.jsonl`. A rerun skips the lines that exist, so it can be stopped at
 any time, and two processes may share the file if they differ in `--tasks`, `--seeds` or `--strategies`. `--report`
 only writes table and plot from the existing lines.
@@ -18,17 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import drawing
-from retraining import (
-    DOMAINS,
-    BenchmarkSetup,
-    Domain,
-    add_row,
-    choose_corrected_items,
-    make_recipe,
-    make_training_items,
-    read_rows,
-    retrain,
-)
+from domains import DOMAINS, BenchmarkSetup, Domain
+from retraining import add_row, choose_corrected_items, make_recipe, make_training_items, read_rows, retrain
 from strategies import STRATEGIES
 
 from napari_medseg.core.snapshot import SnapshotItem

@@ -17,18 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from domains import DOMAINS, PACKAGE, BenchmarkSetup, Domain
 from numpy.typing import NDArray
-from retraining import (
-    DOMAINS,
-    PACKAGE,
-    BenchmarkSetup,
-    Domain,
-    add_row,
-    choose_corrected_items,
-    make_recipe,
-    read_rows,
-    retrain,
-)
+from retraining import add_row, choose_corrected_items, make_recipe, read_rows, retrain
 from strategies import STRATEGIES
 
 from napari_medseg.core import formats

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from domains import SAMPLES, BenchmarkSetup, Domain, make_item
 from gpu_checks import MAX_KEPT_MB, MIN_AGREEMENT, TIMED_MODEL
 from gpu_figures import MB, NO_GPU, Bench, Figure, read_free_bytes
 from predictor import make_image
-from retraining import SAMPLES, BenchmarkSetup, Domain, make_item, make_recipe, make_training_items
+from retraining import make_recipe, make_training_items
 from strategies import STRATEGIES
 
 from napari_medseg.core.image import Image

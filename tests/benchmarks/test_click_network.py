@@ -2,7 +2,8 @@ import click_network
 import numpy as np
 import pytest
 import torch
-from click_network import ClickNetwork, Lesson, apply_click, compute_loss, draw_lesson, list_ways
+from click_lessons import CROP_PX, Lesson, draw_batch, draw_crop
+from click_network import ClickNetwork, apply_click, compute_loss, list_ways
 from click_simulation import Click, compute_mask_dice, dab, damage, find_largest_error, keep_clicked_piece, place_click
 
 from napari_medseg.core.model_card import Architecture
@@ -70,7 +71,7 @@ def test_only_the_changed_piece_with_the_click_is_kept() -> None:
 
 def test_a_click_changes_nothing_outside_its_crop(clicking: ClickNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     shape = (300, 400)
-    monkeypatch.setattr(click_network, "answer", lambda clicking, plane, mask, clicks: np.ones_like(mask))
+    monkeypatch.setattr(click_network, "answer_click", lambda clicking, plane, mask, clicks: np.ones_like(mask))
     mask = apply_click(clicking, np.zeros((1, *shape), np.float32), np.zeros(shape, bool), [Click(20, 30, True)])
     assert mask[:256, :256].all()
     assert mask.sum() == 256 * 256
@@ -78,14 +79,43 @@ def test_a_click_changes_nothing_outside_its_crop(clicking: ClickNetwork, monkey
     assert small.all()
 
 
-def test_a_lesson_can_be_learnt_and_followed(clicking: ClickNetwork) -> None:
+def make_lesson(draft: np.ndarray) -> Lesson:
     truth = make_mask((20, 50, 20, 60))
-    plane = np.where(truth, 1.0, -1.0).astype(np.float32)[None]
-    lesson = Lesson("a", plane, truth, np.zeros(SHAPE, bool))
-    parts = [torch.from_numpy(part[None]) for part in draw_lesson(lesson, clicking, np.random.default_rng(0))]
-    loss = compute_loss(clicking(parts[0], parts[1]), parts[2], parts[3])
+    return Lesson("a", "patient", np.where(truth, 1.0, -1.0).astype(np.float32)[None], truth, draft)
+
+
+def test_a_crop_starts_from_an_empty_a_damaged_or_the_drafted_mask() -> None:
+    lesson, rng = make_lesson(make_mask((0, 96, 0, 128))), np.random.default_rng(0)
+    crops = [draw_crop(lesson, rng) for _ in range(60)]
+    shares = [float((one.mask & one.truth).sum() / one.truth.sum()) for one in crops]
+    empty, whole = (np.mean([not one.mask.any() for one in crops]), np.mean([one.mask.mean() > 0.1 for one in crops]))
+    assert 0.1 < empty < 0.45
+    assert 0.1 < whole < 0.45
+    assert any(0.05 < share < 0.999 for share in shares)
+    assert {one.n_wanted for one in crops} == {1, 2, 3}
+    assert all(one.plane.shape == (1, CROP_PX, CROP_PX) for one in crops)
+    assert all(((one.plane[0] > 0.3) == one.truth).mean() > 0.95 for one in crops)  # moved and scaled together
+
+
+def test_the_network_answers_the_clicks_before_the_last(clicking: ClickNetwork) -> None:
+    asked: list[int] = []
+
+    def answer(planes: np.ndarray, hints: np.ndarray) -> np.ndarray:
+        asked.append(len(planes))
+        assert (hints[:, 1:].sum(axis=(1, 2, 3)) > 0).all()
+        return np.zeros(planes.shape[:1] + planes.shape[2:], bool)
+
+    lesson = make_lesson(make_mask())
+    planes, hints, truth, weight = draw_batch([lesson], 24, answer, np.random.default_rng(2))
+    assert planes.shape == (24, 1, CROP_PX, CROP_PX)
+    assert 24 > asked[0] > asked[1] > 0
+    assert (weight.amax((1, 2)) > 4).all()
+    loss = compute_loss(clicking(planes[:2], hints[:2]), truth[:2], weight[:2])
     loss.backward()
     assert torch.isfinite(loss)
     assert clicking.hints.weight.grad.abs().sum() > 0
+
+
+def test_each_way_is_followed_for_ten_clicks(clicking: ClickNetwork) -> None:
     steps = list_ways(clicking)
-    assert len(click_network.follow(steps["ideal dab"], lesson)["dice"]) == 11
+    assert len(click_network.follow(steps["ideal dab"], make_lesson(make_mask()))["dice"]) == 11

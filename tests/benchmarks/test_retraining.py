@@ -6,7 +6,8 @@ import corrections
 import corrupted
 import pytest
 import torch
-from retraining import BenchmarkSetup, Domain, add_row, make_recipe, make_training_items, read_rows, split_old_items
+from domains import BenchmarkSetup, Domain, split_old_items
+from retraining import add_row, make_recipe, make_training_items, read_rows
 from strategies import STRATEGIES
 from training_phantoms import item, small_card
 
