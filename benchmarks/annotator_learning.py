@@ -12,12 +12,14 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from annotator import correct_case, predict, price
 from annotator_hand import TimeModel
-from annotator_person import BOLDNESS
+from annotator_person import BOLDNESS, Work
 from learning_at_accept import N_CASES, TRIALS, Trial, add_row, choose_drafting, find_newest_state, read_rows
 
 from napari_medseg.core.snapshot import SnapshotItem
@@ -68,8 +70,16 @@ def correct_draft(predictor: Predictor, item: SnapshotItem, task: str, seed: int
     """Return what it takes to correct the draft of a version."""
     case = LabelledCase(item.name, Path(item.image), Path(item.labels), item.group)
     with tempfile.TemporaryDirectory() as folder:
-        work = predict(predictor, case, task, Path(folder))
+        work = merge_labels(predict(predictor, case, task, Path(folder)), item)
         return correct_case(work, "all tools", seed, item.name, Path(folder), BOLDNESS[:1])
+
+
+def merge_labels(work: Work, item: SnapshotItem) -> Work:
+    """Return the work with labels that the truth does not tell apart as one, such as lesions of any class."""
+    draft = work.draft.copy()
+    for value, members in item.label_sets.items():
+        draft[np.isin(draft, members)] = value
+    return replace(work, draft=draft)
 
 
 def format_table(rows: Sequence[Row]) -> str:

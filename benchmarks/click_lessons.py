@@ -114,7 +114,7 @@ def train_folds(options: argparse.Namespace) -> Callable[[SnapshotItem], Path]:
         recipe = read_recipe(whole / RECIPE_FILE)
         changes = {
             "run": {"base": str((whole / recipe.run.base).resolve()), "precision": options.precision},
-            "schedule": {"n_epochs": -(-options.fold_steps // 20), "steps_per_epoch": 20, "patience": 500},
+            "schedule": {"n_epochs": -(-options.fold_steps // 60), "steps_per_epoch": 60, "patience": 500},
             "fine_tuning": {"average_with_parent": 0.0},
         }
         write_recipe(update_recipe(recipe, changes), folder / RECIPE_FILE)
