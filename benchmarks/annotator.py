@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
+from napari_medseg.core.model_card import CARD_FILE, read_card
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
 from napari_medseg.core.project.undo_journal import StrokeJournal
 from napari_medseg.core.records import Case, Review, ReviewState
@@ -70,6 +71,8 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(GOALS), choices=list(GOALS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--n", type=int, default=8, help="largest number of images of a task")
+    parser.add_argument("--version", type=Path, help="folder of another version than the live one, for one task")
+    parser.add_argument("--sources", nargs="+", default=[], help="others than those of the table, for one task")
     parser.add_argument("--sight-px", type=float, default=SIGHT_PX, help="what is nearer needs no other look")
     parser.add_argument("--report", action="store_true", help="print the table of existing lines only")
     options = parser.parse_args()
@@ -87,10 +90,11 @@ def main() -> None:
 def correct_task(task: str, options: argparse.Namespace, done: set[tuple[str, str, int]]) -> Iterator[Row]:
     """Predict hold-out images of a task and correct them in each way."""
     registry = ModelRegistry(options.out.parent / "empty-registry", BUNDLED_MODELS)
-    card = registry.get_live_card(task)
+    card = read_card(options.version / CARD_FILE) if options.version else registry.get_live_card(task)
     roi = registry.find_roi_model(card)
-    predictor = Predictor.load(registry.get_folder(card.id), roi_folder=roi and registry.get_folder(roi.id))
-    for case in choose_cases(task, options.data, options.n):
+    folder = options.version or registry.get_folder(card.id)
+    predictor = Predictor.load(folder, roi_folder=roi and registry.get_folder(roi.id))
+    for case in choose_cases(task, options):
         missing = [seed for seed in options.seeds if (task, case.name, seed) not in done]
         if not missing:
             continue
@@ -102,9 +106,10 @@ def correct_task(task: str, options: argparse.Namespace, done: set[tuple[str, st
                     yield {"task": task, "case": case.name, "seed": seed, "way": way, "model": card.id, **row}
 
 
-def choose_cases(task: str, data: Path, n: int) -> list[LabelledCase]:
+def choose_cases(task: str, options: argparse.Namespace) -> list[LabelledCase]:
     """Hold-out images that no training saw, evenly chosen from all of them."""
     name, wanted = SOURCES[task]
+    wanted, data, n = options.sources or wanted, options.data, options.n
     cases = []
     for source in read_model_recipe(RECIPES / name).sources:
         if (wanted and source.name not in wanted) or not source.labels:
