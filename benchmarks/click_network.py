@@ -48,9 +48,9 @@ EMA_DECAY = 0.99
 class ClickNetwork(nn.Module):
     """A network with an encoder that is also shown a mask and clicks."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, *, is_bf16: bool = False) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.is_bf16 = network, is_bf16
         first = next(layer for layer in network.get_submodule("encoder").modules() if isinstance(layer, nn.Conv2d))
         self.hints = nn.Conv2d(3, first.out_channels, 3, first.stride, 1, bias=False)
         nn.init.zeros_(self.hints.weight)
@@ -62,8 +62,9 @@ class ClickNetwork(nn.Module):
 
     def forward(self, planes: Tensor, hints: Tensor) -> Tensor:
         """Return the logit (n, h, w) of any label, from planes (n, c, h, w) and mask and clicks (n, 3, h, w)."""
-        self._added = self.hints(hints)
-        logits = self.network(planes)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.is_bf16):
+            self._added = self.hints(hints)
+            logits = self.network(planes.contiguous(memory_format=torch.channels_last)).float()
         self._added = None
         return logits[:, 1:].logsumexp(dim=1) - logits[:, 0]
 
@@ -74,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(options.seed)
     network, _ = load_version(options.live)
-    clicking = ClickNetwork(network.eval()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    clicking = ClickNetwork(network.eval(), is_bf16=options.precision == "bf16")
+    clicking.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     options.out.mkdir(parents=True, exist_ok=True)
     weights = options.out / WEIGHTS
     if not weights.exists() and not options.report:
@@ -127,18 +129,15 @@ def train(clicking: ClickNetwork, lessons: Sequence[Lesson], options: argparse.N
         clicking, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(EMA_DECAY)
     )
     clicking.eval()
-    is_bf16 = options.precision == "bf16"
 
     def answer(planes: NDArray[np.float32], hints: NDArray[np.float32]) -> NDArray[np.bool_]:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
+        with torch.inference_mode():
             proposed: NDArray[np.bool_] = (clicking(torch.from_numpy(planes), torch.from_numpy(hints)) > 0).numpy()
         return proposed
 
     for step in range(options.steps):
         planes, hints, truth, weight = draw_batch(lessons, options.batch, answer, rng)
-        with torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
-            logit = clicking(planes.contiguous(memory_format=torch.channels_last), hints)
-        loss = compute_loss(logit.float(), truth, weight)
+        loss = compute_loss(clicking(planes, hints), truth, weight)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(clicking.parameters(), 5.0)
