@@ -6,7 +6,8 @@ the editing tools of the program. At each step it takes the action that mends mo
 (`annotator_hand.TimeModel`). Its hand misses by 2 px of the screen, which it does not know when it chooses, and it
 overlooks one error in ten. It knows the truth, so its seconds are those of somebody who sees at once what is wrong:
 ratios between ways to work mean more than the seconds. Each case is corrected with small and with large steps
-(`annotator_person.BOLDNESS`), and the quickest counts. Of a slide with nuclei, the field
+(`annotator_person.BOLDNESS`), and the quickest counts. With `--searches` it does not know where the errors are
+(`annotator_search.py`). Of a slide with nuclei, the field
 in the middle is corrected.
 
 The actions are chosen once, by the stated times; the ratios with other times price the same actions anew.
@@ -26,8 +27,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from annotator_errors import compute_score, overlook
 from annotator_hand import Effort, Hand, TimeModel, choose_zoom
-from annotator_person import BOLDNESS, SIGHT_PX, Annotator, Work, compute_score, overlook
+from annotator_person import BOLDNESS, SIGHT_PX, Annotator, Work
+from annotator_search import Searcher
 from numpy.typing import NDArray
 
 from napari_medseg.core import formats
@@ -74,6 +77,7 @@ def main() -> None:
     parser.add_argument("--version", type=Path, help="folder of another version than the live one, for one task")
     parser.add_argument("--sources", nargs="+", default=[], help="others than those of the table, for one task")
     parser.add_argument("--sight-px", type=float, default=SIGHT_PX, help="what is nearer needs no other look")
+    parser.add_argument("--searches", action="store_true", help="the annotator does not know where the errors are")
     parser.add_argument("--report", action="store_true", help="print the table of existing lines only")
     options = parser.parse_args()
     rows = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
@@ -99,7 +103,8 @@ def correct_task(task: str, options: argparse.Namespace, done: set[tuple[str, st
         if not missing:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            work = replace(predict(predictor, case, task, Path(folder)), sight_px=options.sight_px)
+            work = predict(predictor, case, task, Path(folder))
+            work = replace(work, sight_px=options.sight_px, is_searched=options.searches)
             for seed in missing:
                 for way in WAYS:
                     row = correct_case(work, way, seed, case.name, Path(folder))
@@ -157,7 +162,9 @@ def correct_case(
     for number, (boldness, takes_tools) in enumerate(tries):
         limit_s = price(best, TimeModel()) if best is not None and best["reached"] else math.inf
         seeds = (seed, zlib.crc32(name.encode()), number)
-        row = _correct_by(work, (WAYS[way][0], takes_tools), boldness, seeds, folder / f"{way}.journal", limit_s)
+        row = _correct_by(
+            work, (WAYS[way][0], takes_tools, has_tools), boldness, seeds, folder / f"{way}.journal", limit_s
+        )
         if best is None or _rate(row) < _rate(best):
             best = row
     assert best is not None
@@ -169,9 +176,9 @@ def _rate(row: Row) -> tuple[bool, float]:
 
 
 def _correct_by(
-    work: Work, way: tuple[bool, bool], boldness: float, seeds: tuple[int, int, int], file: Path, limit_s: float
+    work: Work, way: tuple[bool, bool, bool], boldness: float, seeds: tuple[int, int, int], file: Path, limit_s: float
 ) -> Row:
-    has_draft, has_tools = way
+    has_draft, has_tools, is_guided = way
     start = work.draft.copy() if has_draft else np.zeros_like(work.draft)
     believed = overlook(work.draft, work.truth, work.task, np.random.default_rng(seeds[:2]))
     rng = np.random.default_rng(seeds)
@@ -180,7 +187,10 @@ def _correct_by(
     case = Case(1, work.task.name, "case", "group", "hash", "YX", start.shape, None, (), False, "2026")
     draft = Draft(Review(1, 1, None, ReviewState.OPEN, 0.0, 0, "", "2026", None), case, journal, start, "")
     zoom = choose_zoom(start.shape)
-    annotator = Annotator(work, draft, believed, Hand(rng, zoom=zoom), has_tools=has_tools, boldness=boldness)
+    person = Searcher if work.is_searched else Annotator
+    annotator = person(work, draft, believed, Hand(rng, zoom=zoom), has_tools=has_tools, boldness=boldness)
+    if isinstance(annotator, Searcher):
+        annotator.is_guided = is_guided
     first, goal = compute_score(start, work.truth, work.task), GOALS[work.task.name]
     last = annotator.correct(goal, limit_s)
     draft.close()

@@ -1,11 +1,9 @@
 """A simulated annotator: takes the action that mends most per second, until the labels are good enough."""
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -18,6 +16,15 @@ from annotator_actions import (
     list_strokes,
     list_whole_label_actions,
 )
+from annotator_errors import (
+    MATCHED,
+    Labels,
+    compute_best_overlap,
+    compute_score,
+    find_centre,
+    find_false_objects,
+    find_wrong_places,
+)
 from annotator_hand import Effort, Hand, Mask, TimeModel
 from annotator_objects import list_deletions, list_object_actions
 from numpy.typing import NDArray
@@ -27,15 +34,9 @@ from napari_medseg.core.editing.canvas import Canvas
 from napari_medseg.core.editing.edit import Edit
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
-from napari_medseg.core.quality.instance_metrics import compute_object_scores
-from napari_medseg.core.quality.metrics import compute_dice_per_label
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.workflow.drafts import Draft
 
-OVERLOOKED = 0.1
-MATCHED = 0.5
-"""Above this IoU an object is found."""
-MIN_ERROR_PX = 4
 N_PLACES = 4
 """The largest wrong places that the annotator weighs at a time, and as many of those that are in sight."""
 SIGHT_PX = 100.0
@@ -52,12 +53,14 @@ N_PASSES = 2
 """Objects that were spoilt while others were corrected are corrected in a second pass."""
 MAX_TRIES = 3
 """For one object: a join, then a cut; or a stroke that the hand missed."""
-Labels = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """An image to correct: its draft by the model, what the model says, the truth, and what the annotator believes."""
+    """An image to correct: its draft by the model, the truth, what the model says, and how far the eye reaches.
+
+    `is_searched`: whether the annotator has to look for the errors.
+    """
 
     task: Task
     image: Image
@@ -65,29 +68,7 @@ class Work:
     truth: Labels
     probability: Any
     sight_px: float = SIGHT_PX
-
-
-@dataclass(frozen=True, eq=False)
-class WrongPlace:
-    """A connected region, number `number` of `parts` (y, x), that lacks the label `value`."""
-
-    parts: NDArray[np.int32]
-    number: int
-    box: tuple[slice, slice]
-    n_px: int
-    value: int
-
-    @cached_property
-    def region(self) -> Mask:
-        """Its pixels in the image."""
-        region = np.zeros(self.parts.shape, np.bool_)
-        region[self.box] = self.parts[self.box] == self.number
-        return region
-
-    @cached_property
-    def centre(self) -> NDArray[np.float64]:
-        """Its middle (y, x)."""
-        return find_centre(self.parts[self.box] == self.number) + [side.start for side in self.box]
+    is_searched: bool = False
 
 
 @dataclass
@@ -127,14 +108,15 @@ class Annotator:
         self.diary = Diary()
         self.times = TimeModel()
         self._looked_at: NDArray[np.float64] | None = None
+        self._given_up: Mask = np.zeros(believed.shape, np.bool_)
+        self._has_removed_specks = False
 
     def correct(self, goal: float, limit_s: float = math.inf) -> float:
         """Work until the score against the truth reaches the goal, nothing more is seen, or it takes longer than that.
 
         Return the score.
         """
-        steps = self._correct_objects(goal) if self.work.task.instances else self._correct_labels(goal)
-        for _ in zip(range(MAX_ACTIONS), steps, strict=False):
+        for _ in zip(range(MAX_ACTIONS), self._take_steps(goal), strict=False):
             if self.diary.effort.compute_seconds(self.times, self.hand.zoom) > limit_s:
                 break
         return self.score()
@@ -143,12 +125,20 @@ class Annotator:
         """Mean Dice of the labels, or F1 of the objects, against the truth."""
         return compute_score(self.draft.labels, self.work.truth, self.work.task)
 
+    def _take_steps(self, goal: float) -> Iterator[None]:
+        """Correct one thing after the other, and yield after each."""
+        return self._correct_objects(goal) if self.work.task.instances else self._correct_labels(goal)
+
+    def _notices(self, centre: NDArray[np.float64], n_px: int) -> bool:
+        """Whether it knows of something wrong, of a size in pixels: of all that it does not overlook."""
+        return True
+
     def _correct_labels(self, goal: float) -> Iterator[None]:
-        given_up: Labels = np.zeros(self.believed.shape, np.bool_)
         for number in count():
             if self.score() >= goal:
                 return
-            places = find_wrong_places(self.draft.labels, self.believed, given_up)
+            places = find_wrong_places(self.draft.labels, self.believed, self._given_up)
+            places = [place for place in places if self._notices(place.centre, place.n_px)]
             if not places:
                 return
             near = [place for place in places[N_PLACES:] if self._sees(place.centre)][:N_PLACES]
@@ -160,7 +150,7 @@ class Annotator:
             if self.has_tools and number % WHOLE_LABEL_STEPS == 0 and self.work.draft.any():
                 candidates += [Candidate(action) for action in list_whole_label_actions(self._canvas())]
             if (failed := self._take_best(candidates, places[0].region)) is not None:
-                given_up |= failed
+                self._given_up |= failed
             yield None
 
     def _list_actions(self, region: Mask, value: int) -> Iterator[Action]:
@@ -180,7 +170,8 @@ class Annotator:
             yield from list_outlines(canvas, region, region, value, self.hand)
 
     def _correct_objects(self, goal: float) -> Iterator[None]:
-        if self.has_tools and self.score() < goal:
+        if self.has_tools and self.score() < goal and not self._has_removed_specks:
+            self._has_removed_specks = True
             yield from self._remove_specks()
         for _ in range(N_PASSES):
             yield from self._add_objects(goal)
@@ -199,8 +190,8 @@ class Annotator:
 
     def _add_objects(self, goal: float) -> Iterator[None]:
         """Make each missing object, always the nearest one next."""
-        left = dict.fromkeys(np.unique(self.believed[self.believed > 0]).tolist(), MAX_TRIES)
-        centres = {number: find_centre(self.believed == number) for number in left}
+        centres = self._find_noticed(self.believed, np.unique(self.believed[self.believed > 0]).tolist())
+        left = dict.fromkeys(centres, MAX_TRIES)
         while left and self.score() < goal:
             number = min(left, key=lambda n: self._measure_way(centres[n]))
             left[number] -= 1
@@ -213,9 +204,10 @@ class Annotator:
 
     def _delete_objects(self, goal: float) -> Iterator[None]:
         """Delete each false object, always the nearest one next."""
-        false = {n: self.draft.labels == n for n in find_false_objects(self.draft.labels, self.believed)}
+        centres = self._find_noticed(self.draft.labels, find_false_objects(self.draft.labels, self.believed))
+        false = {n: self.draft.labels == n for n in centres}
         while false and self.score() < goal:
-            number = min(false, key=lambda n: self._measure_way(find_centre(false[n])))
+            number = min(false, key=lambda n: self._measure_way(centres[n]))
             region = false.pop(number)
             if not (self.draft.labels == number).any():  # erased with another one
                 continue
@@ -224,6 +216,12 @@ class Annotator:
                 best = max(listed, key=lambda action: (self._foresee(action), -self._price_hand(action)))
                 self._do(Candidate(best, region))
                 yield None
+
+    def _find_noticed(self, labels: Labels, numbers: Sequence[int]) -> dict[int, NDArray[np.float64]]:
+        """Return the centres of those objects that it notices."""
+        regions = {number: labels == number for number in numbers}
+        centres = {number: find_centre(region) for number, region in regions.items()}
+        return {n: centre for n, centre in centres.items() if self._notices(centre, int(regions[n].sum()))}
 
     def _measure_way(self, centre: NDArray[np.float64]) -> float:
         return 0.0 if self._looked_at is None else float(np.linalg.norm(centre - self._looked_at))
@@ -320,76 +318,3 @@ class Annotator:
             image=image.pixels if self.has_tools else None,
             probability=self.work.probability if self.has_tools else None,
         )
-
-
-def compute_score(labels: Labels, truth: Labels, task: Task) -> float:
-    """Mean Dice of the labels of the truth, or F1 of numbered objects at an IoU above 0.5.
-
-    A label that the truth does not have would count as 0 for its last forgotten voxel.
-    """
-    if task.instances:
-        return compute_object_scores(labels, truth).f1
-    present = [int(v) for v in np.unique(truth) if v]
-    return statistics.fmean(compute_dice_per_label(labels, truth, present).values()) if present else 1.0
-
-
-def overlook(draft: Labels, truth: Labels, task: Task, rng: np.random.Generator) -> Labels:
-    """Return what the annotator believes: the truth, but one error of the draft in ten is not seen."""
-    believed = truth.copy()
-    if task.instances:
-        for number in np.unique(truth[truth > 0]).tolist():
-            if rng.random() < OVERLOOKED and compute_best_overlap(draft, truth == number) <= MATCHED:
-                believed[truth == number] = 0
-        return believed
-    for place in find_wrong_places(draft, truth, np.zeros(truth.shape, np.bool_)):
-        if rng.random() < OVERLOOKED:
-            believed[place.region] = draft[place.region]
-    return believed
-
-
-def find_centre(region: Mask) -> NDArray[np.float64]:
-    """Return the middle (y, x) of a region."""
-    return np.argwhere(region).mean(axis=0)
-
-
-def find_wrong_places(labels: Labels, right: Labels, given_up: Mask) -> list[WrongPlace]:
-    """Return connected regions that lack one right label; the largest first, tiny ones left out."""
-    wrong = (labels != right) & ~given_up
-    places = []
-    for value in np.unique(right[wrong]).tolist():
-        parts, n = ndimage.label(wrong & (right == value))
-        sizes, boxes = np.bincount(parts.ravel()), ndimage.find_objects(parts)
-        places += [
-            WrongPlace(parts, k, boxes[k - 1], int(sizes[k]), int(value))
-            for k in range(1, n + 1)
-            if sizes[k] >= MIN_ERROR_PX
-        ]
-    return sorted(places, key=lambda place: -place.n_px)
-
-
-def find_false_objects(labels: Labels, truth: Labels) -> list[int]:
-    """Numbers of objects of the draft that match no object of the truth, such as what is left of one that was split."""
-    numbers, areas = np.unique(labels[labels > 0], return_counts=True)
-    matched = [_matches_one(labels == n, int(area), truth) for n, area in zip(numbers, areas, strict=True)]
-    return [int(n) for n, is_true in zip(numbers, matched, strict=True) if not is_true]
-
-
-def _matches_one(region: Mask, area: int, truth: Labels) -> bool:
-    inside = truth[region]
-    counts = np.bincount(inside[inside > 0].astype(np.int64))
-    if not counts.size:
-        return False
-    number = int(counts.argmax())
-    shared = int(counts[number])
-    return shared > MATCHED * (area + int(np.count_nonzero(truth == number)) - shared)
-
-
-def compute_best_overlap(labels: Labels, region: Mask) -> float:
-    """IoU of a region with the object of the draft that covers most of it."""
-    inside = labels[region]
-    counts = np.bincount(inside[inside > 0].astype(np.int64))
-    if not counts.size:
-        return 0.0
-    number = int(counts.argmax())
-    total = int(np.count_nonzero(labels == number)) + int(region.sum()) - int(counts[number])
-    return float(counts[number] / total)

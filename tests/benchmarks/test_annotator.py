@@ -6,13 +6,15 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import annotator
-import annotator_person
+import annotator_errors
 import annotator_picture
+import annotator_search
 import numpy as np
 import pytest
 from annotator_actions import list_strokes
+from annotator_errors import compute_score, find_false_objects, find_wrong_places
 from annotator_hand import Effort, Hand, TimeModel, choose_zoom, plan_strokes
-from annotator_person import Work, compute_score, find_false_objects, find_wrong_places
+from annotator_person import Work
 
 from napari_medseg.core.editing.canvas import Canvas
 from napari_medseg.core.image import Image
@@ -33,7 +35,7 @@ def make_work(task: str, draft: np.ndarray, truth: np.ndarray) -> Work:
 
 
 def correct(work: Work, way: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> annotator.Row:
-    monkeypatch.setattr(annotator_person, "OVERLOOKED", 0.0)
+    monkeypatch.setattr(annotator_errors, "OVERLOOKED", 0.0)
     return annotator.correct_case(work, way, 0, "case", folder)
 
 
@@ -193,3 +195,30 @@ def test_the_picture_has_a_bar_for_each_way_and_each_round(tmp_path: Path) -> No
     assert texts.count("6 s") == 5, "four looks of 1.5 s"
     assert "after 40 cases" in texts
     assert annotator_picture.list_ways([row | {"way": "brush"}]) == [], "a way is missing"
+
+
+def test_who_searches_pays_for_looks_at_what_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = draw_disc(draw_disc(np.zeros((400, 400), np.uint8), 60, 60, 8, 1), 340, 340, 8, 2)
+    draft = np.where(truth == 2, 0, truth)
+    known = make_work("nuclei", draft, truth)
+    searched = replace(known, is_searched=True)
+    rows = [correct(work, "brush", tmp_path, monkeypatch) for work in (known, searched)]
+    assert [row["reached"] for row in rows] == [True, True]
+    assert [row["effort"]["looks"] for row in rows] == [1, 25]  # the last of five by five squares
+
+
+def test_doubtful_places_come_before_the_rest_of_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = draw_disc(draw_disc(np.zeros((400, 400), np.uint8), 60, 60, 8, 1), 340, 340, 8, 2)
+    draft = np.where(truth == 2, 0, truth)
+    monkeypatch.setattr(annotator_search, "find_doubtful_centres", lambda work: [np.array([338.0, 342.0])])
+    work = replace(make_work("nuclei", draft, truth), is_searched=True)
+    brush, tools = (correct(work, way, tmp_path, monkeypatch) for way in ("brush", "all tools"))
+    assert (brush["effort"]["looks"], tools["effort"]["looks"]) == (25, 1)
+    assert tools["effort"]["keys"] >= 1
+
+
+def test_stops_cover_the_image_without_those_that_were_seen() -> None:
+    stops = list(annotator_search.list_stops((100, 100), 50.0, []))
+    assert [stop.tolist() for stop in stops] == [[24.5, 24.5], [24.5, 74.5], [74.5, 24.5], [74.5, 74.5]]
+    left = annotator_search.list_stops((100, 100), 50.0, [np.array([30.0, 70.0]), np.array([74.0, 40.0])])
+    assert [stop.tolist() for stop in left] == [[24.5, 24.5], [74.5, 74.5]]
