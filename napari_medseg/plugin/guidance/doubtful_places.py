@@ -70,11 +70,13 @@ class PlaceGuide:
     def _describe(self, place: DoubtfulPlace) -> str:
         places = self._maps.places
         assert places is not None  # checked by the caller
+        place_n = f"place {(places.current or 0) + 1} of {len(places.places)}"
+        if place.n_objects > 1:
+            return f"{place_n}: {place.n_objects} doubtful objects in the frame; ` if all of them are right"
         name = self._editor.task.get_label_name(place.label)
-        number = (places.current or 0) + 1
         size = int(np.count_nonzero(place.mask))
         wrong = f"{place.expected_wrong:,.0f} of {size:,} voxels may be wrong"
-        return f"place {number} of {len(places.places)}, {name}: {wrong}; ` if it is right"
+        return f"{place_n}, {name}: {wrong}; ` if it is right"
 
 
 def _make_frame(place: DoubtfulPlace) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from editing_phantoms import LUNGS
+from editing_phantoms import LUNGS, NUCLEI
 
 from napari_medseg.core.editing.canvas import Canvas
 from napari_medseg.core.editing.doubtful_places import confirm_place, find_doubtful_places
@@ -79,3 +79,68 @@ def test_number_of_places_is_limited_and_may_be_zero() -> None:
     assert find_doubtful_places(make_canvas(np.ones((20, 120, 400), np.bool_))) == []
     with pytest.raises(MedSegError, match="Predict this image first"):
         find_doubtful_places(Canvas(np.zeros((3, 3), np.uint8), LUNGS))
+
+
+def make_nuclei(protected: np.ndarray | None = None) -> Canvas:
+    """Nuclei of 12 px: three doubtful ones and a sure one beside each other, one far away, and a missed one."""
+    labels, uncertainty = np.zeros((200, 300), np.uint32), np.zeros((200, 300), np.uint8)
+    for number, (y, x, inside) in {
+        7: (20, 20, 30),
+        8: (20, 36, 30),
+        9: (36, 20, 20),
+        10: (36, 36, 4),
+        900: (150, 250, 40),
+        12: (150, 100, 0),
+    }.items():
+        rows, columns = np.ogrid[:200, :300]
+        distance = np.hypot(rows - y, columns - x)
+        labels[distance <= 6] = number
+        uncertainty[distance <= 6] = inside
+        uncertainty[(distance > 6) & (distance <= 8)] = 45  # a blurred border says nothing
+    uncertainty[60:68, 200:208] = 35  # maybe a nucleus that is not drawn
+    uncertainty[100:102, 200:202] = 49  # too small for one
+    return Canvas(labels, NUCLEI, None, protected, uncertainty=uncertainty)
+
+
+def test_objects_are_ranked_by_the_doubt_in_them_and_come_in_groups() -> None:
+    places = find_doubtful_places(make_nuclei())
+    assert [place.n_objects for place in places] == [3, 1, 1]
+    group, lonely, missed = places
+    assert (group.box[0].start, group.box[0].stop) == (14, 43)  # the three, without the sure one
+    assert set(np.unique(make_nuclei().labels[group.box][group.mask])) == {7, 8, 9}
+    assert (lonely.label, missed.label) == (900, 0)
+    assert missed.box == (slice(60, 68), slice(200, 208))
+    assert make_nuclei().labels[group.centre] in {7, 8, 9}
+    assert len(find_doubtful_places(make_nuclei(), max_places=1)) == 1
+
+
+def test_objects_that_a_person_knows_are_not_doubtful() -> None:
+    protected = np.zeros((200, 300), np.bool_)
+    protected[:, :60] = protected[140:152, 240:260] = True
+    places = find_doubtful_places(make_nuclei(protected))
+    assert [place.label for place in places] == [0]
+    edit = confirm_place(make_nuclei(), find_doubtful_places(make_nuclei())[0])
+    assert edit.message.startswith("3 objects are right here")
+
+
+def test_a_field_without_doubt_or_without_objects_has_no_doubtful_objects() -> None:
+    sure = Canvas(make_nuclei().labels, NUCLEI, uncertainty=np.zeros((200, 300), np.uint8))
+    assert find_doubtful_places(sure) == []
+    empty = np.zeros((60, 60), np.uint32)
+    assert find_doubtful_places(Canvas(empty, NUCLEI, uncertainty=np.zeros((60, 60), np.uint8))) == []
+    blob = np.zeros((60, 60), np.uint8)
+    blob[20:30, 20:30] = 40
+    (only,) = find_doubtful_places(Canvas(empty, NUCLEI, uncertainty=blob))
+    assert (only.label, only.n_objects) == (0, 1)
+
+
+def test_objects_of_a_series_are_grouped_on_one_slice() -> None:
+    labels, uncertainty = np.zeros((8, 60, 90), np.uint32), np.zeros((8, 60, 90), np.uint8)
+    for number, (z, x) in {1: (1, 20), 2: (3, 20), 3: (3, 40)}.items():
+        labels[z : z + 1, 20:32, x : x + 12] = number
+        uncertainty[z : z + 1, 20:32, x : x + 12] = 30
+    pair, single = find_doubtful_places(Canvas(labels, NUCLEI, uncertainty=uncertainty))
+    assert (pair.n_objects, pair.centre[0], pair.box[0]) == (2, 3, slice(3, 4))
+    assert (single.n_objects, single.centre[0]) == (1, 1)
+    wide = Canvas(labels, NUCLEI, (1.0, 1.0, 4.0), uncertainty=uncertainty)  # 80 mm apart, 27 mm across
+    assert [place.n_objects for place in find_doubtful_places(wide)] == [1, 1, 1]
