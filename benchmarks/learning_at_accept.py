@@ -136,6 +136,8 @@ def learn(
     seen = () if state is None else read_request(state).corrections
     pairs = [(_make_case(n, item), _make_correction(n)) for n, item in enumerate(accepted, start=1)]
     choice = choose_corrections(pairs, seen)
+    if choice.begins_anew:
+        state, seen = None, ()
     roles = {correction.id: Role.TRAIN for _, correction in choice.learnt}
     roles |= {correction.id: Role.VALIDATE for _, correction in choice.compared}
     items = [accepted[place - 1].model_copy(update={"role": role}) for place, role in roles.items()]

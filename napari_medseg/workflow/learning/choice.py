@@ -15,10 +15,16 @@ N_NEWEST, MAX_LEARNT, MAX_COMPARED = 4, 12, 8
 
 @dataclass(frozen=True)
 class Choice:
-    """The corrections to learn from, and those of validation cases, which no adapted state has seen."""
+    """The corrections to learn from, and those of validation cases, which no adapted state has seen.
+
+    `begins_anew`: the state has seen every validation case, as those of the first two groups. It is left, and what
+    learns next starts from the live version: a state that can be compared takes as much of the adapted weights as
+    helps (`docs/learning-at-accept.md` has the figures).
+    """
 
     learnt: tuple[AcceptedCase, ...]
     compared: tuple[AcceptedCase, ...]
+    begins_anew: bool = False
 
 
 def list_usable(pairs: Iterable[AcceptedCase]) -> list[AcceptedCase]:
@@ -36,7 +42,7 @@ def choose_corrections(
     """Choose corrections of `list_usable`.
 
     Validation groups are those of a retrain, so that no case changes sides then. A group of which a correction was
-    learnt already, that is in `seen`, is not validated on.
+    learnt already, that is in `seen`, is not validated on; if there is no other one, the choice begins anew.
 
     Parameters
     ----------
@@ -49,11 +55,13 @@ def choose_corrections(
     """
     names = clear_names or {}
     groups = {names.get(case.group, case.group): case.group for case, _ in usable}
-    validating = {groups[name] for name in choose_validation_groups(groups, MIN_GROUPS_TO_VALIDATE_RETRAIN)}
-    validating -= {case.group for case, correction in usable if correction.id in seen}
+    wanted = {groups[name] for name in choose_validation_groups(groups, MIN_GROUPS_TO_VALIDATE_RETRAIN)}
+    validating = wanted - {case.group for case, correction in usable if correction.id in seen}
+    if begins_anew := bool(wanted) and not validating:
+        validating = wanted
     learnt = [pair for pair in usable if pair[0].group not in validating]
     compared = [pair for pair in usable if pair[0].group in validating]
-    return Choice(tuple(thin_older(learnt)), tuple(compared[-MAX_COMPARED:]))
+    return Choice(tuple(thin_older(learnt)), tuple(compared[-MAX_COMPARED:]), begins_anew)
 
 
 def thin_older(pairs: Sequence[AcceptedCase]) -> list[AcceptedCase]:

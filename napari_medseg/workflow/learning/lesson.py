@@ -56,6 +56,8 @@ def plan_lesson(ws: Workspace, task: str) -> Lesson | None:
     usable = list_usable(pairs)
     seen = () if state is None else state.corrections
     choice = choose_corrections(usable, seen, ws.project.identities.read_groups())
+    if choice.begins_anew:
+        state, seen = None, ()
     if not {correction.id for _, correction in choice.learnt} - {*seen}:
         return None
     replayed = list_replayed_images(ws, task, live)

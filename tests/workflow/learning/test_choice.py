@@ -35,12 +35,23 @@ def test_with_few_groups_all_are_learnt_and_later_one_validates() -> None:
 
 
 def test_a_group_that_was_learnt_from_does_not_validate() -> None:
+    pairs = make_pairs(10, 10)
+    learnt, unseen = choose_corrections(pairs, ()).compared
+    choice = choose_corrections(pairs, [learnt[1].id])
+    assert choice.compared == (unseen,)
+    assert learnt in choice.learnt
+    assert not choice.begins_anew
+
+
+def test_a_state_that_has_seen_every_validation_case_is_left() -> None:
     pairs = make_pairs(12, 6)
-    (validating, *_) = choose_corrections(pairs, ()).compared
-    seen = [correction.id for case, correction in pairs if case.group == validating[0].group][:1]
+    first = choose_corrections(pairs, ())
+    seen = [correction.id for _, correction in first.compared][:1]
     choice = choose_corrections(pairs, seen)
-    assert not choice.compared
-    assert len(choice.learnt) == MAX_LEARNT
+    assert choice.begins_anew
+    assert (choice.learnt, choice.compared) == (first.learnt, first.compared)
+    assert not first.begins_anew
+    assert not choose_corrections(make_pairs(4, 2), [1, 2]).begins_anew  # too few groups to validate
 
 
 def test_of_many_the_newest_and_some_older_ones_are_read() -> None:

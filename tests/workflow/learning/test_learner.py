@@ -11,6 +11,7 @@ import torch
 from learning_phantoms import get_sha256, write_fake_python, write_state
 from workflow_phantoms import accepted, phantom, phantom_labels
 
+from napari_medseg.core.grouping.split import choose_validation_groups
 from napari_medseg.core.image import Image
 from napari_medseg.core.model_card import Architecture, Lineage, ModelCard, Preprocessing
 from napari_medseg.core.model_registry import ModelRegistry
@@ -100,6 +101,27 @@ def test_an_accepted_case_makes_a_state_and_the_next_goes_on_from_it(
     request = read_request(write(ws))
     assert (request.start, request.start_sha256) == (str(first.folder.absolute()), first.sha256)
     assert request.corrections == (1, 2)
+
+
+def test_with_three_groups_learning_begins_anew_so_that_one_can_validate(
+    ws: Workspace, start: Callable[..., AcceptLearner]
+) -> None:
+    names = ["patient 1", "patient 2", "patient 3"]
+    (validating,) = choose_validation_groups(names, 3)
+    order = [validating, *(name for name in names if name != validating)]
+    for number, name in enumerate(order[:2], start=1):
+        set_held_out(ws, accepted(ws, number, name).group, False)
+        wait_for_end(start())
+    state = find_state(ws, "lungs", LIVE)
+    assert state is not None
+    assert state.corrections == (1, 2)
+
+    set_held_out(ws, accepted(ws, 3, order[2]).group, False)
+    folder = write(ws)
+    request = read_request(folder)
+    assert (request.start, request.corrections) == ("", (2, 3))
+    roles = [role for role in read_roles(folder).values() if role is not Role.REPLAY]
+    assert sorted(roles) == [Role.TRAIN, Role.TRAIN, Role.VALIDATE]
 
 
 def test_held_out_cases_and_their_copies_are_not_in_the_folder(ws: Workspace) -> None:
