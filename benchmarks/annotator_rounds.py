@@ -69,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             data=options.data.resolve(),
             weights=options.weights.resolve(),
             work=options.work.resolve(),
+            base_budget_s=options.base_budget_s,
             recipe={"schedule": {"n_epochs": options.epochs, "steps_per_epoch": STEPS_PER_EPOCH}},
         )
         for task in options.tasks:
@@ -95,6 +96,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="of all orders but the first, which has five")
     parser.add_argument("--epochs", type=int, default=4, help="of ten steps, for each retrain")
     parser.add_argument("--pool", type=int, default=64, help="largest number of images to choose from")
+    parser.add_argument("--base-budget-s", type=float, default=300.0, help="seconds to train a base here, once")
     parser.add_argument("--n-judged", type=int, default=16, help="largest number of images of each source to score")
     parser.add_argument("--n-annotated", type=int, default=6, help="images that the annotator corrects per version")
     parser.add_argument("--report", action="store_true", help="only print the tables of the existing lines")
