@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 from correction_phantoms import FIRST_NUMBER, open_predicted
 from plugin_phantoms import phantom, phantom_labels
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QKeyEvent
+from qtpy.QtWidgets import QApplication, QLineEdit, QWidget
 
 from napari_medseg.plugin.correction import editor
 from napari_medseg.plugin.correction.tools import PIECE_ACTIONS
@@ -209,3 +213,18 @@ def test_keys_over_a_piece_do_nothing_in_another_view(lungs: SimpleNamespace) ->
     press(lungs, "delete")
     assert lungs.said[-1] == editor.NO_SLICES
     assert not lungs.editor.session.draft.has_records
+
+
+def test_shift_and_a_digit_is_no_tool_in_a_field(lungs: SimpleNamespace, qtbot: QtBot) -> None:
+    """A French keyboard needs Shift for the number of a slice."""
+    canvas = QWidget()
+    field = QLineEdit(canvas)
+    qtbot.addWidget(canvas)
+    lungs.correction.watch([canvas, field])
+    lungs.mouse.move_to(IN_RIGHT)
+    shift = Qt.KeyboardModifier.ShiftModifier
+    for widget, expected in ((field, 1), (canvas, 2)):
+        for kind in (QEvent.Type.KeyPress, QEvent.Type.KeyRelease):
+            QApplication.sendEvent(widget, QKeyEvent(kind, Qt.Key.Key_2, shift, 11, 19, 0, "2"))
+        assert lungs.layer.data[1][IN_RIGHT] == expected
+    assert field.text() == "2"
