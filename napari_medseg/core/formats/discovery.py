@@ -18,6 +18,7 @@ from napari_medseg.core.dicom.bare_files import is_directory_file, list_director
 from napari_medseg.core.dicom.headers import DicomHeader, NoImageError, read_header
 from napari_medseg.core.dicom.series import group_by_series
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.file_names import find_written_labels
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima", ".seg.dcm", ".rtstruct.dcm")
@@ -52,8 +53,9 @@ _MAY_HOLD_VOLUMES = (
     *(NIFTI_SUFFIXES + NIFTI_PAIR_SUFFIXES + TIFF_SUFFIXES + TIFF_VARIANT_SUFFIXES),
     *(suffix for suffix in VOLUME_SUFFIXES if suffix != ".seg.nrrd"),
 )
-# Data sets often keep labels in these folders beside the images; they are not images to segment.
-_LABEL_FOLDERS = {"labels", "masks"}
+# Data sets often keep labels in these folders beside the images, nnU-Net and TotalSegmentator with names of their own;
+# they are not images to segment.
+_LABEL_FOLDERS = {"labels", "masks", "labelstr", "labelsts", "segmentations"}
 # Folders in which other programs keep one image as many chunks; their files are not images of ours.
 _CHUNK_STORE_SUFFIXES = (".zarr", ".n5")
 _CHUNK_STORE_FILES = {".zarray", ".zgroup", "zarr.json"}
@@ -74,8 +76,10 @@ def find_images(path: Path | Sequence[Path]) -> list[ImageSource]:
 def search_images(path: Path | Sequence[Path]) -> FoundImages:
     """Find the images in a file or folder, or in several of them, and what was skipped in the folders.
 
+    Labels that the program wrote beside images are no images, unless they are named themselves.
+
     DICOM files of one series are one image, in any order and from any folder. Subfolders are searched, except those
-    named ``labels`` or ``masks``, hidden ones and chunk stores (Zarr, N5). A zip archive is searched like a folder. A
+    of labels, hidden ones and chunk stores (Zarr, N5). A zip archive is searched like a folder. A
     file of several volumes or phases gives one source for each. A path that does not exist or cannot be listed is a
     source with a `problem`, so that the others are still read.
     """
@@ -162,7 +166,8 @@ def _sort_files(files: Sequence[Path], named: Collection[Path], problems: Sequen
     )
     offered = {file for source in series.sources for file in source.files}
     pictures = [file for file in files if get_suffix(file) in NON_DICOM_SUFFIXES]
-    segments = [file for file in pictures if get_suffix(file) == ".seg.nrrd" and file not in named]
+    written = find_written_labels(files)
+    segments = [file for file in pictures if (get_suffix(file) == ".seg.nrrd" or file in written) and file not in named]
     pictures = [file for file in pictures if file not in segments]
     pictures = [file for file in pictures if get_suffix(file) != ".img" or not _has_header(file, pictures)]
     by_hand = [file for file in files if file in named and file not in offered and not _has_header(file, pictures)]
