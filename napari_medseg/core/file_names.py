@@ -28,6 +28,8 @@ MAX_NAME_BYTES = 255
 
 PREDICTIONS_FILE, PROVENANCE_FILE = "predictions.jsonl", "provenance.json"
 """What lies beside the labels of `medseg predict`, and beside exported ones."""
+PROJECT_DATABASE = "project.sqlite"
+"""What makes a folder a project; its other files are not for others to read."""
 LABELS_ENDING, REVIEWED_ENDING = "_labels", "_reviewed"
 """What their names end with, before the suffix."""
 

@@ -18,7 +18,7 @@ from napari_medseg.core.dicom.bare_files import is_directory_file, list_director
 from napari_medseg.core.dicom.headers import DicomHeader, NoImageError, read_header
 from napari_medseg.core.dicom.series import group_by_series
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.file_names import find_written_labels
+from napari_medseg.core.file_names import PROJECT_DATABASE, find_written_labels
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima", ".seg.dcm", ".rtstruct.dcm")
@@ -194,12 +194,14 @@ def _has_header(voxels: Path, files: Collection[Path]) -> bool:
 def walk_files(folder: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[Path]:
     """Yield the files of a folder and its subfolders that may be images, sorted by folder and name.
 
-    Hidden files and folders, folders of labels, chunk stores, and what is no file (pipes, devices) are left out. A link
+    Hidden files and folders, folders of labels, chunk stores, projects with their caches and copies, and what is no
+    file (pipes, devices) are left out. A link
     to nothing is yielded, so that reading it reports the problem. `on_error` gets the error of a folder that cannot be
     listed.
     """
     for parent, folders, names in os.walk(folder, onerror=on_error):
-        if parent.lower().endswith(_CHUNK_STORE_SUFFIXES) or not _CHUNK_STORE_FILES.isdisjoint(names):
+        is_store = parent.lower().endswith(_CHUNK_STORE_SUFFIXES) or not _CHUNK_STORE_FILES.isdisjoint(names)
+        if is_store or PROJECT_DATABASE in names:
             folders[:] = []
             continue
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name.lower() not in _LABEL_FOLDERS)
@@ -207,6 +209,11 @@ def walk_files(folder: Path, on_error: Callable[[OSError], None] | None = None) 
             path = Path(parent, name)
             if not name.startswith(".") and (path.is_file() or path.is_symlink()):
                 yield path
+
+
+def is_project(folder: Path) -> bool:
+    """Whether a folder is a project of this program."""
+    return (folder / PROJECT_DATABASE).is_file()
 
 
 def group_dicom_series(paths: Iterable[Path], named: Collection[Path] = ()) -> FoundImages:
@@ -235,6 +242,11 @@ def group_dicom_series(paths: Iterable[Path], named: Collection[Path] = ()) -> F
 
 def _list_files(folder: Path) -> tuple[list[Path], str]:
     """Return the files of a folder, and a problem: a part that cannot be listed, or too many files."""
+    if is_project(folder):
+        return [], (
+            f"the folder {folder} is a project of this program, not a folder of images. Open it with the menu of the "
+            "project at the lower end of the dock, or give it to a command with --project."
+        )
     errors: list[OSError] = []
     found = list(islice(walk_files(folder, errors.append), MAX_FILES + 1))
     if len(found) > MAX_FILES:
