@@ -31,7 +31,7 @@ def test_what_is_there_is_never_written_as_nothing() -> None:
     assert measured((10, 50, 50), (0.5, 0.25, 0.25), (1, 3000)) == ["0.031 mm³", "94 mm³"]
     assert measured((10, 50, 50), (0.001, 0.0005, 0.0005), (260, 4)) == ["65 µm³", "1.0 µm³"]
     assert measured((50, 50), (0.05, 0.05), (8, 20)) == ["0.02 mm²", "0.05 mm²"]
-    assert measured((50, 50), (2e-5, 2e-5), (100, 20_000)) == ["0.04 µm²", "8.0 µm²"]
+    assert measured((50, 50), (2e-5, 2e-5), (100, 2_000)) == ["0.04 µm²", "0.8 µm²"]
 
 
 def test_area_in_square_millimetres() -> None:
