@@ -1,10 +1,11 @@
 """Keys over a piece: shown while pressed, done on release, on the slice or in the volume."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from correction_phantoms import FIRST_NUMBER, open_predicted
+from correction_phantoms import FIRST_NUMBER, make_nuclei, open_predicted, stained
 from plugin_phantoms import phantom, phantom_labels
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent, Qt
@@ -164,6 +165,16 @@ def test_specks_and_swapped_labels(lungs: SimpleNamespace) -> None:
     assert lungs.said[-1] == "no piece is below 3 mm²."
     lungs.mouse_tools.set_in_volume(True)
     assert actions.list_speck_sizes()[1] == (10.0, "below 10 mm³")
+
+
+def test_specks_of_a_slide_are_no_whole_nuclei(tools: SimpleNamespace) -> None:
+    labels = make_nuclei()
+    open_predicted(tools, replace(stained(labels), spacing_mm=(0.00025, 0.00025)), "nuclei", labels)
+    actions = tools.correction.piece_actions
+    (size, text), *_ = actions.list_speck_sizes()
+    assert text == "below 3 µm²"
+    actions.begin_removing_specks(size)
+    assert tools.said[-1] == "no piece is below 3 µm²."
 
 
 def test_a_nucleus_is_deleted_and_the_others_stay(nuclei: SimpleNamespace) -> None:
