@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,13 @@ NAMINGS: tuple[Naming, ...] = ("stem", "group", "patient")
 
 MAX_NAME_BYTES = 255
 """Limit of all usual file systems; some allow less, see `find_name_limit`."""
+
+PREDICTIONS_FILE, PROVENANCE_FILE = "predictions.jsonl", "provenance.json"
+"""What lies beside the labels of `medseg predict`, and beside exported ones."""
+PROJECT_DATABASE = "project.sqlite"
+"""What makes a folder a project; its other files are not for others to read."""
+LABELS_ENDING, REVIEWED_ENDING = "_labels", "_reviewed"
+"""What their names end with, before the suffix."""
 
 _FORBIDDEN = frozenset('<>:"/\\|?*')
 _RESERVED_ON_WINDOWS = frozenset(
@@ -87,6 +94,14 @@ def make_unused_stem(wanted: str, taken: Collection[str], max_bytes: int = MAX_N
         ending = f"_{number}"
         stem = _shorten(wanted, max_bytes - len(ending)) + ending
     return stem
+
+
+def find_written_labels(files: Iterable[Path]) -> set[Path]:
+    """Return which files are labels or reviewed areas that the program wrote, by their names and what lies beside."""
+    listed = list(files)
+    folders = {file.parent for file in listed if file.name in (PREDICTIONS_FILE, PROVENANCE_FILE)}
+    endings = tuple(f"{ending}." for ending in (LABELS_ENDING, REVIEWED_ENDING))
+    return {file for file in listed if file.parent in folders and any(ending in file.name for ending in endings)}
 
 
 def list_taken_names(folder: Path) -> set[str]:

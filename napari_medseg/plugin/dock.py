@@ -25,8 +25,8 @@ from napari_medseg.plugin.controllers.task_assigner import TaskAssigner
 from napari_medseg.plugin.controllers.worklist import Worklist
 from napari_medseg.plugin.correction.correction_tools import CorrectionTools
 from napari_medseg.plugin.drafts.first_parts import FirstParts
+from napari_medseg.plugin.drafts.kept_layer import KeptLayer
 from napari_medseg.plugin.drafts.offer_to_continue import offer_to_continue
-from napari_medseg.plugin.drafts.removed_layer import RemovedLayer
 from napari_medseg.plugin.findings.finding_actions import FindingActions
 from napari_medseg.plugin.forms.export_form import ExportChoice, make_export_form
 from napari_medseg.plugin.forms.form_dialog import FormDialog
@@ -102,7 +102,7 @@ class Dock(QWidget):
         windows = (self.views.close_down, self.masks.close_down, self.meter.close_down, self._overlays.clear)
         work = (self.run_monitor.close, self.retrain_panel.findings.cancel_check, self.exporter.close_down)
         cases = (self.case_commands.close, self.case_panel.close_down, self.prediction_queue.close, self.worklist.close)
-        first = (self._keys.close, self._removed_layer.close, self.learning.close, self.flat_view.close)
+        first = (self._keys.close, self._kept_layer.close, self.learning.close, self.flat_view.close)
         with ExitStack() as steps:
             for step in reversed(
                 (self.slides.close_down, self.video.close_down, *first, *open_case, *windows, *work, *cases)
@@ -182,7 +182,7 @@ class Dock(QWidget):
         self.guidance = Guidance(self._viewer, workspace, desk, self.prediction_queue, self.correction)
         self.labels_panel.add_to_model_row(self.guidance.threshold_row)
         self.first_parts = FirstParts(self._viewer, desk, self.prediction_queue)
-        self._removed_layer = RemovedLayer(self._viewer, desk, self._get_open_task)
+        self._kept_layer = KeptLayer(self._viewer, desk, self._get_open_task)
         self.added_labels = AddedLabels(self._viewer, desk, self._get_open_task, self.prompt.ask_of_case)
         self.review_panel = ReviewPanel(workspace, desk, self.idle_timer, self.review_region, self.added_labels)
         self.meter = Meter(self._viewer, workspace, desk, self.worklist)

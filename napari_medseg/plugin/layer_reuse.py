@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from napari import Viewer
 
 POSITION = ("translate", "rotate", "shear")
+PLACE = ("scale", *POSITION, "affine")
+"""Where the voxels of a layer lie."""
 LOOK = (*POSITION, "visible", "rendering", "depiction", "projection_mode", "locked")
 NUMBER_OF_NAME = re.compile(r" \[\d+\]$")
 """What napari appends to the name of a second layer of the same name."""
@@ -116,6 +118,15 @@ def show_labels(viewer: "Viewer", layer: Labels, labels: NDArray[Any]) -> None:
     set_data(layer, labels)
     if viewer.layers.selection.active is not layer:
         viewer.layers.selection.active = layer
+
+
+def put_on_image(layer: Labels, beside: ImageLayer) -> bool:
+    """Put labels on the grid of their image; return whether they were anywhere else."""
+    wanted = layers.get_spatial_arguments(beside)
+    moved = [name for name in PLACE if not _are_equal(getattr(layer, name), wanted[name])]
+    for name in moved:
+        setattr(layer, name, wanted[name])
+    return bool(moved)
 
 
 def set_data(layer: ImageLayer | Labels, data: NDArray[Any]) -> None:

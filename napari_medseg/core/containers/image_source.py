@@ -118,7 +118,7 @@ class FoundImages:
     skipped
         DICOM files in the folders that hold no image: segmentations, doses, presentation states, reports.
     segmentations
-        Names of the segmentations of 3D Slicer in the folders.
+        Names of the segmentations of 3D Slicer, and of labels that the program wrote, in the folders.
     archives
         Names of the zip archives in the folders, which are opened only if they are named.
     remarks
@@ -141,6 +141,7 @@ class FoundImages:
     def note(self) -> str:
         """Sentences that name the skipped and missing files; empty if there are none."""
         left_out = ", ".join(self.segmentations[:MAX_NAMED])
+        left_out += f" and {len(self.segmentations) - MAX_NAMED} more" * (len(self.segmentations) > MAX_NAMED)
         about = f"Segmentations are no images and were left out: {left_out}." if left_out else ""
         closed = ", ".join(self.archives[:MAX_NAMED])
         packed = f"Archives in the folder were not opened; open them one by one: {closed}." if closed else ""

@@ -10,6 +10,9 @@ from napari_medseg.core.editing.geometry import Box, get_box_shape, get_plane_bo
 from napari_medseg.core.editing.runs import cut_into_slabs, find_components
 from napari_medseg.core.errors import MedSegError
 
+_MICROSCOPIC = 1000.0
+"""Below so many µm² or µm³ a size is written in them."""
+
 
 def remove_specks(canvas: Canvas, min_volume_mm3: float, values: Sequence[int] = ()) -> Edit:
     """Delete all pieces of a volume that are smaller than a volume.
@@ -38,6 +41,12 @@ def remove_specks_in_plane(
 ) -> Edit:
     """Like `remove_specks`, on one slice, or in a 2-D image, below an area in mm2."""
     return _remove_specks(canvas, get_plane_box(canvas.shape, plane), (min_area_mm2, "mm²"), values)
+
+
+def format_speck_size(size: float, unit: str) -> str:
+    """Return a size as text: the micrometres of a microscope are written as such."""
+    small, factor = {"mm³": ("µm³", 1e9), "mm²": ("µm²", 1e6)}.get(unit, (unit, 1.0))
+    return f"{size * factor:g} {small}" if size * factor < _MICROSCOPIC else f"{size:g} {unit}"
 
 
 def swap_labels(canvas: Canvas, one: int, other: int) -> Edit:
@@ -78,6 +87,7 @@ def _remove_specks(canvas: Canvas, box: Box, smallest: tuple[float, str], values
     if canvas.spacing_mm is None:
         unit = "voxels" if unit == "mm³" else "px"
     n_specks = int(np.count_nonzero(is_speck))
-    message = f"removed {n_specks:,} {'speck' if n_specks == 1 else 'specks'} below {size_mm:g} {unit}"
-    nothing = f"no piece is below {size_mm:g} {unit}."
+    size = format_speck_size(size_mm, unit)
+    message = f"removed {n_specks:,} {'speck' if n_specks == 1 else 'specks'} below {size}"
+    nothing = f"no piece is below {size}."
     return canvas.make_edit(message, [Change(box, components.paint(is_speck), 0)], nothing)

@@ -18,6 +18,7 @@ from napari_medseg.core.dicom.bare_files import is_directory_file, list_director
 from napari_medseg.core.dicom.headers import DicomHeader, NoImageError, read_header
 from napari_medseg.core.dicom.series import group_by_series
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.file_names import PROJECT_DATABASE, find_written_labels
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima", ".seg.dcm", ".rtstruct.dcm")
@@ -52,8 +53,9 @@ _MAY_HOLD_VOLUMES = (
     *(NIFTI_SUFFIXES + NIFTI_PAIR_SUFFIXES + TIFF_SUFFIXES + TIFF_VARIANT_SUFFIXES),
     *(suffix for suffix in VOLUME_SUFFIXES if suffix != ".seg.nrrd"),
 )
-# Data sets often keep labels in these folders beside the images; they are not images to segment.
-_LABEL_FOLDERS = {"labels", "masks"}
+# Data sets often keep labels in these folders beside the images, nnU-Net and TotalSegmentator with names of their own;
+# they are not images to segment.
+_LABEL_FOLDERS = {"labels", "masks", "labelstr", "labelsts", "segmentations"}
 # Folders in which other programs keep one image as many chunks; their files are not images of ours.
 _CHUNK_STORE_SUFFIXES = (".zarr", ".n5")
 _CHUNK_STORE_FILES = {".zarray", ".zgroup", "zarr.json"}
@@ -74,8 +76,10 @@ def find_images(path: Path | Sequence[Path]) -> list[ImageSource]:
 def search_images(path: Path | Sequence[Path]) -> FoundImages:
     """Find the images in a file or folder, or in several of them, and what was skipped in the folders.
 
+    Labels that the program wrote beside images are no images, unless they are named themselves.
+
     DICOM files of one series are one image, in any order and from any folder. Subfolders are searched, except those
-    named ``labels`` or ``masks``, hidden ones and chunk stores (Zarr, N5). A zip archive is searched like a folder. A
+    of labels, hidden ones and chunk stores (Zarr, N5). A zip archive is searched like a folder. A
     file of several volumes or phases gives one source for each. A path that does not exist or cannot be listed is a
     source with a `problem`, so that the others are still read.
     """
@@ -162,7 +166,8 @@ def _sort_files(files: Sequence[Path], named: Collection[Path], problems: Sequen
     )
     offered = {file for source in series.sources for file in source.files}
     pictures = [file for file in files if get_suffix(file) in NON_DICOM_SUFFIXES]
-    segments = [file for file in pictures if get_suffix(file) == ".seg.nrrd" and file not in named]
+    written = find_written_labels(files)
+    segments = [file for file in pictures if (get_suffix(file) == ".seg.nrrd" or file in written) and file not in named]
     pictures = [file for file in pictures if file not in segments]
     pictures = [file for file in pictures if get_suffix(file) != ".img" or not _has_header(file, pictures)]
     by_hand = [file for file in files if file in named and file not in offered and not _has_header(file, pictures)]
@@ -189,12 +194,14 @@ def _has_header(voxels: Path, files: Collection[Path]) -> bool:
 def walk_files(folder: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[Path]:
     """Yield the files of a folder and its subfolders that may be images, sorted by folder and name.
 
-    Hidden files and folders, folders of labels, chunk stores, and what is no file (pipes, devices) are left out. A link
+    Hidden files and folders, folders of labels, chunk stores, projects with their caches and copies, and what is no
+    file (pipes, devices) are left out. A link
     to nothing is yielded, so that reading it reports the problem. `on_error` gets the error of a folder that cannot be
     listed.
     """
     for parent, folders, names in os.walk(folder, onerror=on_error):
-        if parent.lower().endswith(_CHUNK_STORE_SUFFIXES) or not _CHUNK_STORE_FILES.isdisjoint(names):
+        is_store = parent.lower().endswith(_CHUNK_STORE_SUFFIXES) or not _CHUNK_STORE_FILES.isdisjoint(names)
+        if is_store or PROJECT_DATABASE in names:
             folders[:] = []
             continue
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name.lower() not in _LABEL_FOLDERS)
@@ -202,6 +209,11 @@ def walk_files(folder: Path, on_error: Callable[[OSError], None] | None = None) 
             path = Path(parent, name)
             if not name.startswith(".") and (path.is_file() or path.is_symlink()):
                 yield path
+
+
+def is_project(folder: Path) -> bool:
+    """Whether a folder is a project of this program."""
+    return (folder / PROJECT_DATABASE).is_file()
 
 
 def group_dicom_series(paths: Iterable[Path], named: Collection[Path] = ()) -> FoundImages:
@@ -230,6 +242,11 @@ def group_dicom_series(paths: Iterable[Path], named: Collection[Path] = ()) -> F
 
 def _list_files(folder: Path) -> tuple[list[Path], str]:
     """Return the files of a folder, and a problem: a part that cannot be listed, or too many files."""
+    if is_project(folder):
+        return [], (
+            f"the folder {folder} is a project of this program, not a folder of images. Open it with the menu of the "
+            "project at the lower end of the dock, or give it to a command with --project."
+        )
     errors: list[OSError] = []
     found = list(islice(walk_files(folder, errors.append), MAX_FILES + 1))
     if len(found) > MAX_FILES:

@@ -24,6 +24,7 @@ from napari_medseg.core.formats.discovery import (
     TIFF_SUFFIXES,
     TIFF_VARIANT_SUFFIXES,
     get_suffix,
+    is_project,
     walk_files,
 )
 from napari_medseg.core.formats.other_rooms import read_nrrd_volume, read_volume
@@ -67,14 +68,15 @@ _MAGIC: tuple[tuple[bytes, Callable[[Path], Image]], ...] = (
 def can_read(path: Path) -> bool:
     """Whether a file may hold an image, or a folder a file that may. A fast check: reading can still fail.
 
-    A file is known by its suffix or its first bytes, as `read` knows it. A folder is searched as by `find_images`.
+    A file is known by its suffix or its first bytes, as `read` knows it. A folder is searched as by `find_images`;
+    a project may be read, too, so that reading says what it is.
     """
     if find_address(path) is not None:
         return is_slide(path)
     if is_zip(path) or is_slide(path):
         return True
     if os.path.isdir(path):
-        return any(can_read(file) for file in islice(walk_files(path), MAX_FILES))
+        return is_project(path) or any(can_read(file) for file in islice(walk_files(path), MAX_FILES))
     if get_suffix(path) in READERS:
         return True
     if not os.path.isfile(path):  # a pipe would be waited for

@@ -14,6 +14,7 @@ from typing import Self
 
 from napari_medseg.core.atomic_io import remove_unfinished_files
 from napari_medseg.core.errors import MedSegError, format_os_error, get_reason
+from napari_medseg.core.file_names import PROJECT_DATABASE
 from napari_medseg.core.open_folders import ensure_in_place, unwatch_folder, watch_folder
 from napari_medseg.core.project import case_history
 from napari_medseg.core.project.case_history import ALL_IDS, CaseHistory, ListedCases, Span
@@ -34,7 +35,7 @@ from napari_medseg.core.project.sqlite_errors import translate_sqlite_errors
 from napari_medseg.core.records import Case, CaseNote, Correction, Review, ReviewState, Run, RunState, now
 from napari_medseg.core.snapshot import Role
 
-DATABASE = "project.sqlite"
+DATABASE = PROJECT_DATABASE
 FOLDERS = ("images", "labels", "journal", "runs", "exports")
 
 

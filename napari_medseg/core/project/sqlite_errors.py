@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.file_names import make_printable
 
 
 @contextlib.contextmanager
@@ -15,6 +16,11 @@ def translate_sqlite_errors(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
         raise
+    except UnicodeEncodeError as error:  # what was to be written; the file is as it was
+        raise MedSegError(
+            f"{make_printable(error.object)!r} cannot be stored in the project: some of its bytes are no text. Rename "
+            "the file or folder that has this name, then add it again."
+        ) from error
     except (sqlite3.DatabaseError, UnicodeError) as error:  # the message of SQLite may quote wrong bytes
         is_busy = (
             isinstance(error, sqlite3.OperationalError)

@@ -13,8 +13,15 @@ from napari_medseg.core.quality.object_counts import count_object_pixels
 from napari_medseg.core.tasks.bundled_tasks import Label, Task, get_task
 
 Unit = Literal["ml", "mm2", "px"]
-MICROMETRES_BELOW_MM2 = 0.01
-_UNIT_TEXT = {"ml": "ml", "mm2": "mm²", "px": "px"}
+_UNIT_TEXT: dict[Unit, tuple[tuple[str, float], ...]] = {
+    "ml": (("ml", 1.0), ("mm³", 1e3), ("µm³", 1e12)),
+    "mm2": (("mm²", 1.0), ("µm²", 1e6)),
+    "px": (("px", 1.0),),
+}
+"""Units from the largest on, and how many of them make one; the first of which there are enough is written."""
+_ENOUGH = {"ml": 0.1, "mm³": 0.01, "mm²": 0.01}
+_LEAST_SHARE = 0.0005
+"""Smaller shares would be written as nothing."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +45,14 @@ class Measurement:
         if self.count is not None:
             mean = _format_value(self.value / self.count, self.unit) if self.count else ""
             return f"{self.count:,}" + (f", mean {mean}" if mean else "")
-        share = f", {self.shares[0][1]:.1%}".replace("%", " %") if self.shares else ""
+        share = f", {_format_share(self.shares[0][1])}" if self.shares else ""
         return _format_value(self.value, self.unit) + share
 
     @property
     def details(self) -> str:
         """Text for a tooltip: number of voxels, and the share of each label of the ROI."""
         lines = [f"{self.voxels:,} voxels"]
-        lines += [f"{share:.1%} of {name}".replace("%", " %") for name, share in self.shares]
+        lines += [f"{_format_share(share)} of {name}" for name, share in self.shares]
         if self.count is not None:
             lines.append(f"{self.count:,} objects, together {_format_value(self.value, self.unit)}")
         return "\n".join(lines)
@@ -107,11 +114,20 @@ def _compute_roi_shares(inside: NDArray[np.bool_], roi_labels: NDArray[Any], tas
 
 
 def _format_value(value: float, unit: Unit) -> str:
-    """Format with no decimals from 10 on, else one; areas of cells in square micrometres."""
-    if unit == "mm2" and 0 < value < MICROMETRES_BELOW_MM2:
-        return f"{value * 1e6:,.0f} µm²"
-    number = f"{value:,.1f}" if 0 < value < 10 and unit != "px" else f"{value:,.0f}"
-    return f"{number} {_UNIT_TEXT[unit]}"
+    """Format in a unit in which something that is there is not zero: 40 mm³ are no 0.0 ml.
+
+    Numbers of 10 and more have no decimals, others one, and below 0.1 two digits.
+    """
+    units = _UNIT_TEXT[unit]
+    enough = (one for one in units if not value or value * one[1] >= _ENOUGH.get(one[0], 0.0))
+    text, factor = next(enough)
+    number = value * factor
+    decimals = 0 if unit == "px" or number >= 10 or not number else 1
+    return f"{number:,.{decimals}f} {text}" if number >= 0.1 or not number else f"{number:.2g} {text}"
+
+
+def _format_share(share: float) -> str:
+    return "< 0.1 %" if 0 < share < _LEAST_SHARE else f"{share:.1%}".replace("%", " %")
 
 
 def _get_voxel_size(image: Image) -> tuple[float, Unit]:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Shapes
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QAbstractSpinBox, QLineEdit, QWidget
 
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.plugin.controllers.case_controller import CaseController
@@ -17,6 +17,7 @@ from napari_medseg.plugin.correction.tool_row import NAPARI_TOOLS, ToolRow
 from napari_medseg.plugin.correction.tools import PIECE_ACTIONS, TOOLS, PieceAction, Tool
 from napari_medseg.plugin.keymap import N_LABEL_KEYS, KeyBinding, make_key_callback
 from napari_medseg.plugin.layers import METADATA_KEY
+from napari_medseg.plugin.widgets.key_places import AmericanKeys
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -42,6 +43,7 @@ class CorrectionTools:
         self.piece_actions = PieceActions(self.editor, self.mouse_tools)
         self.row = ToolRow(self.editor, self.mouse_tools, self.piece_actions, viewer.theme)
         self.shifted_keys = ShiftedKeys(self._list_holds(), self.editor.drop_preview)
+        self._american_keys = AmericanKeys()
         self._viewer = viewer
         self._case_controller = case_controller
         viewer.layers.events.inserted.connect(self._bind_labels_modes)
@@ -51,12 +53,15 @@ class CorrectionTools:
         """Let go of the layer, the keys and the overlay."""
         self._viewer.layers.events.inserted.disconnect(self._bind_labels_modes)
         self.shifted_keys.close()
+        self._american_keys.close()
         self.mouse_tools.close()
         self.editor.close()
 
     def watch(self, widgets: Sequence[QWidget]) -> None:
-        """Handle the keys that napari has no name for on these widgets: the canvas."""
-        self.shifted_keys.watch(widgets)
+        """Handle the keys that napari has no name for on these widgets, the canvas; a field keeps its keys."""
+        others = [widget for widget in widgets if not isinstance(widget, QLineEdit | QAbstractSpinBox)]
+        self.shifted_keys.watch(others)
+        self._american_keys.watch(others)
 
     def list_key_bindings(self) -> list[KeyBinding]:
         """Return the keys of the tools, for the keyboard map and the page of keys."""

@@ -14,7 +14,13 @@ from napari_medseg.plugin.correction.mouse_tools import MouseTools
 from napari_medseg.plugin.correction.tools import PieceAction, make_rename_action
 
 SPECK_SIZES = (3.0, 10.0, 30.0, 100.0)
-"""Sizes below which a piece is a speck, offered in a menu: mm3 in a volume, mm2 on a slice, px without a spacing."""
+"""Sizes below which a piece is a speck, offered in a menu: mm3 in a volume, mm2 on a slice, px without a spacing.
+
+Of the images of a microscope, µm3 and µm2: a nucleus has 30 µm2, and a whole field less than 3 mm2.
+"""
+_MICROSCOPE_MM = 0.02
+"""Pixels of a microscope are smaller; those of CT, X-rays and endoscopes are larger."""
+_MM_OF_UM = {"mm²": 1e-6, "mm³": 1e-9}
 
 
 class PieceActions(QObject):
@@ -97,7 +103,9 @@ class PieceActions(QObject):
         unit = "px" if canvas.spacing_mm is None else "mm³" if self._is_in_volume(canvas) else "mm²"
         if canvas.spacing_mm is None and self._is_in_volume(canvas):
             unit = "voxels"
-        return [(size, f"below {size:g} {unit}") for size in SPECK_SIZES]
+        is_of_microscope = canvas.spacing_mm is not None and min(canvas.spacing_mm[-2:]) < _MICROSCOPE_MM
+        sizes = [size * _MM_OF_UM[unit] if is_of_microscope else size for size in SPECK_SIZES]
+        return [(size, f"below {whole_label.format_speck_size(size, unit)}") for size in sizes]
 
     def list_swaps(self) -> list[tuple[int, int, str]]:
         """Return the pairs of labels that can be swapped, and their text."""

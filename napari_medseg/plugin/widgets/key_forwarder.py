@@ -6,6 +6,7 @@ from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QAbstractItemView, QAbstractSpinBox, QApplication, QComboBox, QWidget
 
+from napari_medseg.plugin.widgets.key_places import find_american_key, make_key_event
 from napari_medseg.plugin.widgets.key_watcher import KeyWatcher
 
 ANSWERED = (QEvent.Type.KeyPress, QEvent.Type.KeyRelease)
@@ -36,16 +37,14 @@ class KeyForwarder(KeyWatcher):
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
         """Pass a letter on; other keys stay with the widget."""
-        if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent) and is_letter(event):
+        if not isinstance(event, QKeyEvent) or (letter := find_letter(event)) is None:
+            return False
+        if event.type() == QEvent.Type.ShortcutOverride:
             event.ignore()
-            return False
-        if event.type() not in ANSWERED or not isinstance(event, QKeyEvent) or not is_letter(event):
-            return False
-        canvas = self._find_canvas()
+        canvas = self._find_canvas() if event.type() in ANSWERED else None
         if canvas is None:
             return False
-        copy = QKeyEvent(event.type(), event.key(), event.modifiers(), event.text(), event.isAutoRepeat())
-        QApplication.sendEvent(canvas, copy)
+        QApplication.sendEvent(canvas, make_key_event(event, letter))
         return True
 
     def _on_focus_changed(self, _old: QWidget | None, new: QWidget | None) -> None:
@@ -62,6 +61,7 @@ def takes_no_letters(widget: QWidget) -> bool:
     return is_choice or isinstance(widget, QAbstractSpinBox | QAbstractItemView)
 
 
-def is_letter(event: QKeyEvent) -> bool:
-    """Whether a key writes one letter, alone or with Shift."""
-    return event.modifiers() in PLAIN and Qt.Key.Key_A <= event.key() <= Qt.Key.Key_Z
+def find_letter(event: QKeyEvent) -> int | None:
+    """Return the key of one letter, alone or with Shift, on a keyboard of any script; `None` for another key."""
+    key = find_american_key(event) or event.key()
+    return key if event.modifiers() in PLAIN and Qt.Key.Key_A <= key <= Qt.Key.Key_Z else None

@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError, translate_errors
+from napari_medseg.core.file_names import PROVENANCE_FILE
 from napari_medseg.core.formats.gantry_tilt import is_sheared
 from napari_medseg.core.formats.gantry_tilt import straighten as straighten_series
 from napari_medseg.core.label_files.registry import find_label_format, find_problem
@@ -36,7 +37,6 @@ from napari_medseg.workflow.output.label_output import describe_labels, write_an
 from napari_medseg.workflow.output.measurement_table import MEASUREMENTS_FILE, write_measurements
 from napari_medseg.workflow.output.notes import NO_NOTES, NotesToExport
 from napari_medseg.workflow.output.provenance import (
-    PROVENANCE_FILE,
     Entry,
     Provenance,
     make_unfinished_entry,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.file_names import get_name_key, shorten_for_endings
+from napari_medseg.core.file_names import LABELS_ENDING, REVIEWED_ENDING, get_name_key, shorten_for_endings
 from napari_medseg.core.image import Image
 from napari_medseg.core.label_files.registry import LabelFormat, find_label_format
 from napari_medseg.core.records import Case, Correction
@@ -117,7 +117,11 @@ def plan_files(
     """Name the files of each case; no file of the folder is touched."""
     stems = _make_file_stems(cases, namer, earlier)
     wanted = find_label_format(suffix)
-    endings = [f"_labels{wanted.suffix}", f"_image{wanted.image_suffix}", f"_reviewed{wanted.image_suffix}"]
+    endings = [
+        f"{LABELS_ENDING}{wanted.suffix}",
+        f"_image{wanted.image_suffix}",
+        f"{REVIEWED_ENDING}{wanted.image_suffix}",
+    ]
     plans = []
     for one, stem in zip(cases, stems, strict=True):
         short = shorten_for_endings(stem, endings, folder)
@@ -170,11 +174,11 @@ def _make_file_paths(
     one: ExportCase, folder: Path, stem: str, wanted: LabelFormat, with_images: bool
 ) -> dict[str, Path]:
     """Return the output paths of a case; the keys are those used in `provenance.json`."""
-    files = {"labels_file": folder / f"{stem}_labels{wanted.suffix}"}
+    files = {"labels_file": folder / f"{stem}{LABELS_ENDING}{wanted.suffix}"}
     if with_images:
         files["image_file"] = folder / f"{stem}_image{one.image_suffix}"
     if one.is_partly_reviewed:
-        files["reviewed_file"] = folder / f"{stem}_reviewed{one.image_suffix}"
+        files["reviewed_file"] = folder / f"{stem}{REVIEWED_ENDING}{one.image_suffix}"
     return files
 
 

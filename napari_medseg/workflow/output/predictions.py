@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import (
+    LABELS_ENDING,
+    PREDICTIONS_FILE,
     get_name_key,
     make_file_stem,
     make_printable,
@@ -20,8 +22,6 @@ from napari_medseg.core.file_names import (
     shorten_for_endings,
 )
 from napari_medseg.core.json_model import append_json_line, read_json_lines
-
-PREDICTIONS_FILE = "predictions.jsonl"
 
 
 class PredictionEntry(BaseModel):
@@ -79,7 +79,7 @@ class PredictionFolder:
         reserved: Iterable[str] = (),
     ) -> None:
         self._folder = folder
-        self._ending = f"_labels{suffix}"
+        self._ending = f"{LABELS_ENDING}{suffix}"
         self._task = task
         self._model = model
         self._overwrite = overwrite

@@ -14,7 +14,7 @@ from typing import Any
 
 from napari_medseg.core.atomic_io import TEMPORARY_PREFIX, atomic_write_text, read_file
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.file_names import get_name_key
+from napari_medseg.core.file_names import PROVENANCE_FILE, get_name_key
 from napari_medseg.core.formats.discovery import DICOM_SUFFIXES, NIFTI_SUFFIXES, VOLUME_SUFFIXES, get_suffix
 from napari_medseg.core.formats.gantry_tilt import compute_tilt_degrees, is_sheared
 from napari_medseg.core.formats.png_jpeg import get_exif_orientation
@@ -22,7 +22,6 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.json_model import parse_json
 from napari_medseg.core.records import now
 
-PROVENANCE_FILE = "provenance.json"
 FILE_KINDS = ("labels_file", "image_file", "reviewed_file")
 
 STRAIGHTENED = (

@@ -32,6 +32,15 @@ def test_twenty_specks_in_one_step() -> None:
         whole_label.remove_specks(Canvas(canvas.labels[0], LUNGS), 1.0)
 
 
+def test_specks_under_a_microscope_have_micrometres() -> None:
+    labels = make_block((40, 40), ((slice(0, 10), slice(0, 10)), 1), ((slice(20, 26), slice(20, 26)), 2))
+    canvas = Canvas(freeze(labels), LUNGS, (0.00025, 0.00025))
+    edit = whole_label.remove_specks_in_plane(canvas, 3e-6)
+    assert (edit.n_voxels, edit.message) == (36, "removed 1 speck below 3 µm²")
+    assert whole_label.format_speck_size(3.0, "mm²") == "3 mm²"
+    assert whole_label.format_speck_size(1e-7, "mm³") == "100 µm³"
+
+
 def test_specks_of_a_slice() -> None:
     canvas = make_canvas()
     edit = whole_label.remove_specks_in_plane(canvas, 0.3, plane=1)

@@ -201,6 +201,16 @@ def test_damaged_database_is_named(tmp_path: Path, damage: bytes) -> None:
         Project.open(tmp_path)
 
 
+def test_a_name_that_is_no_text_costs_its_case_and_is_not_called_damage(tmp_path: Path) -> None:
+    """File names on Linux are bytes; Python reads those that are no UTF-8 as lone surrogates."""
+    with contextlib.closing(Project.create(tmp_path)) as project:
+        with pytest.raises(MedSegError, match=r"'Kn\\\\udcf6tchen' cannot be stored.*Rename the file") as refused:
+            project.insert(replace(a_case(), file_name="Kn\udcf6tchen"))
+        assert "damaged" not in str(refused.value)
+        assert project.read_records(Case) == []
+        assert project.insert(a_case("c1")).id
+
+
 @pytest.mark.parametrize("loss", ["zero bytes", "no tables", "missing"])
 @pytest.mark.parametrize("left", ["labels/correction-1-0123456789abcdef.tif", "journal/3.journal"])
 def test_labels_without_their_database_are_no_empty_project(tmp_path: Path, loss: str, left: str) -> None:

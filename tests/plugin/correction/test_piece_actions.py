@@ -1,11 +1,16 @@
 """Keys over a piece: shown while pressed, done on release, on the slice or in the volume."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from correction_phantoms import FIRST_NUMBER, open_predicted
+from correction_phantoms import FIRST_NUMBER, make_nuclei, open_predicted, stained
 from plugin_phantoms import phantom, phantom_labels
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QKeyEvent
+from qtpy.QtWidgets import QApplication, QLineEdit, QWidget
 
 from napari_medseg.plugin.correction import editor
 from napari_medseg.plugin.correction.tools import PIECE_ACTIONS
@@ -162,6 +167,16 @@ def test_specks_and_swapped_labels(lungs: SimpleNamespace) -> None:
     assert actions.list_speck_sizes()[1] == (10.0, "below 10 mm³")
 
 
+def test_specks_of_a_slide_are_no_whole_nuclei(tools: SimpleNamespace) -> None:
+    labels = make_nuclei()
+    open_predicted(tools, replace(stained(labels), spacing_mm=(0.00025, 0.00025)), "nuclei", labels)
+    actions = tools.correction.piece_actions
+    (size, text), *_ = actions.list_speck_sizes()
+    assert text == "below 3 µm²"
+    actions.begin_removing_specks(size)
+    assert tools.said[-1] == "no piece is below 3 µm²."
+
+
 def test_a_nucleus_is_deleted_and_the_others_stay(nuclei: SimpleNamespace) -> None:
     press(nuclei, "delete", (3, 3))
     assert nuclei.said[-1] == f"deleted nucleus {FIRST_NUMBER}: 64 px"
@@ -209,3 +224,18 @@ def test_keys_over_a_piece_do_nothing_in_another_view(lungs: SimpleNamespace) ->
     press(lungs, "delete")
     assert lungs.said[-1] == editor.NO_SLICES
     assert not lungs.editor.session.draft.has_records
+
+
+def test_shift_and_a_digit_is_no_tool_in_a_field(lungs: SimpleNamespace, qtbot: QtBot) -> None:
+    """A French keyboard needs Shift for the number of a slice."""
+    canvas = QWidget()
+    field = QLineEdit(canvas)
+    qtbot.addWidget(canvas)
+    lungs.correction.watch([canvas, field])
+    lungs.mouse.move_to(IN_RIGHT)
+    shift = Qt.KeyboardModifier.ShiftModifier
+    for widget, expected in ((field, 1), (canvas, 2)):
+        for kind in (QEvent.Type.KeyPress, QEvent.Type.KeyRelease):
+            QApplication.sendEvent(widget, QKeyEvent(kind, Qt.Key.Key_2, shift, 11, 19, 0, "2"))
+        assert lungs.layer.data[1][IN_RIGHT] == expected
+    assert field.text() == "2"

@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from napari_medseg.core import formats
 from napari_medseg.core.image import Image
+from napari_medseg.core.project.database import Project
 from napari_medseg.workflow.image_files.image_list import expand_lists
 from napari_medseg.workflow.image_files.search import search_paths
+from napari_medseg.workflow.output.predictions import PredictionFolder
 
 
 def write(file: Path) -> None:
@@ -32,3 +35,39 @@ def test_images_of_one_name_in_two_folders_are_two(tmp_path: Path) -> None:
     found = search_paths([tmp_path / "a", tmp_path / "b"])
     assert len(found.sources) == 2
     assert found.skipped == []
+
+
+def test_labels_that_the_program_wrote_beside_images_are_no_images(tmp_path: Path) -> None:
+    """As when `medseg predict FOLDER -o FOLDER/out` is given twice."""
+    write(tmp_path / "one.tif")
+    write(tmp_path / "of_another_program_labels.tif")
+    image = formats.read(tmp_path / "one.tif")
+    out = PredictionFolder(tmp_path / "out", ".nii.gz", "lungs", "lungs-unet@1")
+    entry = out.claim(image.content_hash, image.sources, "one")
+    out.record(entry)
+    formats.write_labels(out.get_path(entry), image.pixels, image)
+    found = search_paths([tmp_path])
+    assert [source.name for source in found.sources] == ["of_another_program_labels.tif", "one.tif"]
+    assert found.skipped == ["Segmentations are no images and were left out: one_labels.nii.gz."]
+    assert [source.name for source in search_paths([out.get_path(entry)]).sources] == ["one_labels.nii.gz"]
+
+
+def test_what_lies_in_a_project_is_no_image(tmp_path: Path) -> None:
+    write(tmp_path / "one.tif")
+    Project.create(tmp_path / "work").close()
+    (tmp_path / "work" / "cache" / "thumbnails").mkdir(parents=True)
+    np.save(tmp_path / "work" / "cache" / "thumbnails" / "0123.npy", np.zeros((8, 8), np.uint8))
+    write(tmp_path / "work" / "images" / "0123.tif")
+    assert [source.name for source in search_paths([tmp_path]).sources] == ["one.tif"]
+    (alone,) = search_paths([tmp_path / "work"]).sources
+    assert "is a project of this program" in alone.problem
+    assert formats.can_read(tmp_path / "work")  # so that a drop is taken, and told
+    assert [source.name for source in search_paths([tmp_path / "work" / "images"]).sources] == ["0123.tif"]
+
+
+@pytest.mark.parametrize("folder", ["labelsTr", "labelsTs", "segmentations"])
+def test_labels_of_a_data_set_are_no_images(folder: str, tmp_path: Path) -> None:
+    write(tmp_path / "imagesTr" / "case_0000.tif")
+    write(tmp_path / folder / "case.tif")
+    assert [source.name for source in search_paths([tmp_path]).sources] == ["case_0000.tif"]
+    assert [source.name for source in search_paths([tmp_path / folder]).sources] == ["case.tif"]

@@ -109,6 +109,7 @@ def test_volume_is_exported_and_reads_back_on_its_grid(tmp_path: Path, suffix: s
         "measurements.csv",
     ]
     np.testing.assert_array_equal(formats.read_labels(paths[0], one.image), one.labels)
+    assert [source.name for source in formats.find_images(tmp_path / "out")] == [f"scan_image{suffix}"]
     image = formats.read(paths[1])
     np.testing.assert_array_equal(image.pixels, one.image.pixels)
     assert image.has_same_grid(one.image)

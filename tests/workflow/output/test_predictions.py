@@ -7,8 +7,9 @@ import pytest
 
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.file_names import PREDICTIONS_FILE
 from napari_medseg.core.image import Image
-from napari_medseg.workflow.output.predictions import PREDICTIONS_FILE, PredictionFolder
+from napari_medseg.workflow.output.predictions import PredictionFolder
 
 
 def make_image(seed: int) -> Image:
