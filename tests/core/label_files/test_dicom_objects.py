@@ -132,7 +132,7 @@ def test_what_is_no_series_is_refused_with_another_way(tmp_path: Path) -> None:
     image = Image(np.zeros((3, 4), np.uint8), "YX", name="photo")
     labels = np.ones((3, 4), np.uint8)
     for kind in ("dicom-seg", "rtstruct"):
-        with pytest.raises(MedSegError, match=r"photo is not from DICOM.*Choose .seg.nrrd"):
+        with pytest.raises(MedSegError, match=r"photo is not from DICOM.*Export .seg.nrrd"):
             find_label_format(kind).write(tmp_path / "l.dcm", labels, image, LUNGS)
     write_series(tmp_path / "s", noise((2, 3, 4)))
     scan = formats.read(tmp_path / "s")
