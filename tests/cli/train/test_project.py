@@ -8,6 +8,7 @@ import pytest
 from workflow_phantoms import accepted, real_version
 
 from napari_medseg.core.model_card import read_card
+from napari_medseg.core.project.database import Project
 from napari_medseg.core.records import Run
 from napari_medseg.core.snapshot import Role, read_snapshot
 from napari_medseg.workflow.hold_out.held_out_groups import set_held_out
@@ -105,6 +106,7 @@ def test_a_run_from_another_version_for_some_epochs_is_not_promoted_without_proo
 
 
 def test_without_corrections_nothing_is_trained(medseg: Call, tmp_path: Path, registry: Path) -> None:
+    Project.create(tmp_path / "p").close()
     code, out, err = medseg("train", "project", "--project", tmp_path / "p", "--registry", registry)
     assert (code, out) == (1, "")
     assert "no correction to learn from" in err
