@@ -89,6 +89,7 @@ def test_a_run_from_another_version_for_some_epochs_is_not_promoted_without_proo
     code, out, err = medseg("train", "project", *how, *place)
     assert code == 1, err
     assert "is not promoted" in err
+    assert "medseg models promote lungs-unet@78 --reason" in err, "the same command again would train again"
     answer = json.loads(out)
     assert (answer["model"], answer["live"]) == ("lungs-unet@78", "lungs-unet@77")
     assert answer["verdict"]["decision"] != "better", "one hold-out case proves nothing"
