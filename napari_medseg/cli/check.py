@@ -16,7 +16,7 @@ from napari_medseg.cli.options import (
     describe_identity,
     open_workspace,
 )
-from napari_medseg.cli.project_task import check_task
+from napari_medseg.cli.project.task_check import check_task
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import Case
 from napari_medseg.workflow import retrain

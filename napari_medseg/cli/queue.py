@@ -11,7 +11,7 @@ from napari_medseg.cli.options import (
     describe_identity,
     open_workspace,
 )
-from napari_medseg.cli.project_task import check_task
+from napari_medseg.cli.project.task_check import check_task
 from napari_medseg.core.records import UNLIKE
 from napari_medseg.workflow.case_images.look_up import mark_lost_images
 from napari_medseg.workflow.case_list.ranking import rank_undecided_cases

@@ -17,7 +17,7 @@ from napari_medseg.cli.options import (
     check_output_file,
     open_workspace,
 )
-from napari_medseg.cli.project_task import check_task
+from napari_medseg.cli.project.task_check import check_task
 from napari_medseg.workflow.meter import texts
 from napari_medseg.workflow.meter.figures import (
     MeterFigures,

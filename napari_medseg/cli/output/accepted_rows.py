@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from napari_medseg.cli.console import echo_notice
-from napari_medseg.cli.project_task import check_task
+from napari_medseg.cli.project.task_check import check_task
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.workflow.output.export import list_accepted_rows
 from napari_medseg.workflow.second_reader.hidden import describe_left_out, leave_out_unread

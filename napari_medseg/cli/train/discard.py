@@ -2,7 +2,7 @@
 
 from napari_medseg.cli.console import echo
 from napari_medseg.cli.options import DEFAULT_TASK, ProjectOption, RegistryOption, TaskOption, open_workspace
-from napari_medseg.cli.project_task import check_task
+from napari_medseg.cli.project.task_check import check_task
 from napari_medseg.cli.train.project_run import find_resumable_run
 from napari_medseg.workflow import run_control
 

@@ -16,7 +16,7 @@ from napari_medseg.cli.options import (
     RegistryOption,
     open_workspace,
 )
-from napari_medseg.cli.project_task import check_task
+from napari_medseg.cli.project.task_check import check_task
 from napari_medseg.cli.train.run_options import check_png_suffix
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.mask_placement import AS_STATED, MaskPlacement

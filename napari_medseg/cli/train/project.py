@@ -16,7 +16,7 @@ from napari_medseg.cli.options import (
     TaskOption,
     open_workspace,
 )
-from napari_medseg.cli.project_task import check_task
+from napari_medseg.cli.project.task_check import check_task
 from napari_medseg.cli.train.project_run import finish_project_run, follow_project_run
 from napari_medseg.cli.train.run_options import (
     BudgetOption,

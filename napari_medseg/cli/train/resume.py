@@ -16,7 +16,7 @@ from napari_medseg.cli.options import (
     RegistryOption,
     open_workspace,
 )
-from napari_medseg.cli.project_task import check_task
+from napari_medseg.cli.project.task_check import check_task
 from napari_medseg.cli.train.folder_run import evaluate_and_echo, train_folder_run
 from napari_medseg.cli.train.project_run import find_resumable_run, finish_project_run, follow_project_run
 from napari_medseg.cli.train.run_options import (
