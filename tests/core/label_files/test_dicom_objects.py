@@ -1,5 +1,6 @@
 """DICOM-SEG and RTSTRUCT: highdicom and pydicom find every label on the slices of its series."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,17 @@ def test_a_segmentation_says_what_who_and_with_which_model(tmp_path: Path) -> No
     assert {one.ReferencedSOPInstanceUID for one in file.ReferencedSeriesSequence[0].ReferencedInstanceSequence} == {
         pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID for path in image.sources
     }
+
+
+def test_a_name_in_one_part_is_printed_in_no_warning(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+    write_series(tmp_path / "ct", noise((2, 8, 9)), PatientName="ANONYM01", FrameOfReferenceUID="1.2.9")
+    image = formats.read(tmp_path / "ct")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        file = write_twice(tmp_path / "l.dcm", "dicom-seg", draw(image), image)
+    assert file.PatientName == "ANONYM01"
+    assert not [str(one.message) for one in told if "ANONYM01" in str(one.message)]
 
 
 def test_frames_of_an_enhanced_series_in_any_order_get_their_own_labels(tmp_path: Path) -> None:
