@@ -16,6 +16,7 @@ from napari_medseg.cli.options import (
     describe_identity,
     open_workspace,
 )
+from napari_medseg.cli.project.task_check import check_task
 from napari_medseg.core.quality.promotion_gate import MIN_GROUPS
 from napari_medseg.core.records import Case
 from napari_medseg.workflow import retrain
@@ -41,6 +42,7 @@ def check(
     then cases whose image is missing. The exit code is 1 if a finding blocks training.
     """
     with open_workspace(project, registry) as ws:
+        check_task(ws, task)
         lost = [row for row in mark_lost_images(ws, list_cases(ws, task)) if row.image_problem is not None]
         found = hide_blind(ws, check_corrections(ws, task))
         lines = format_findings(ws, task, found) + [_describe_lost(row, clear_names) for row in lost]

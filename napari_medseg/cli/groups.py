@@ -129,7 +129,11 @@ def _find_cases(ws: Workspace, words: str) -> list[Case]:
     for word in split_words(words):
         matching = [case for case in known if word in (case.name, case.file_name, str(case.id))]
         if not matching:
-            raise MedSegError(f"the project has no case {word!r}. medseg queue --json lists names and numbers.")
+            example = known[0].name if known else "patient 1 case 1"
+            raise MedSegError(
+                f"the project has no case {word!r}. Give its name in the list, such as {example!r}, its number, or its "
+                "file name."
+            )
         found += matching
     return found
 

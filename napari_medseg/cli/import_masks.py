@@ -24,10 +24,10 @@ from napari_medseg.cli.options import (
     ProjectOption,
     RegistryOption,
     get_project_dir,
-    open_workspace,
+    open_or_make_workspace,
 )
 from napari_medseg.core.atomic_io import refuse_unwritable_folder
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, name_problem
 from napari_medseg.core.formats.mask_placement import MaskPlacement
 from napari_medseg.workflow.data_set.card import CARD_FILE, read_data_card
 
@@ -138,7 +138,7 @@ def import_masks(
     pairs, lacking = find_pairs(images, masks, None if opened is None else opened.archive)
     console = make_progress_console(quiet=as_json)
     outcomes = []
-    with open_workspace(project, registry) as ws:
+    with open_or_make_workspace(project, registry) as ws:
         wanted = find_last_task(ws) if task is None else ws.tasks.get_task(task)
         said = _read_meaning(wanted, values, binarise=binarise, others_background=others_background)
         meaning = said or recall_meaning(ws, wanted.name, masks)
@@ -178,7 +178,7 @@ def _import_data_set(
 
     console = make_progress_console(quiet=as_json)
     card = read_data_card(opened.path)
-    with open_workspace(project, registry) as ws:
+    with open_or_make_workspace(project, registry) as ws:
         task = adopt_task(ws, card.task_definition)
         found = import_data_set(ws, opened.path, card, force=force, archive=opened.archive)
         outcomes = []
@@ -222,11 +222,7 @@ def _format_result(outcomes: "Sequence[ImportOutcome]", lacking: "Sequence[Misma
     for note, count in remarks.most_common(MAX_LISTED):
         yield f"note: {note}" + (f" ({count} pairs)" if count > 1 else "")
     for kind, count in Counter(one.kind for one in lacking).items():
-        alike = [
-            one.text if one.text.startswith(one.name) else f"{one.name}: {one.text}"
-            for one in lacking
-            if one.kind == kind
-        ]
+        alike = [name_problem(one.name, one.text) for one in lacking if one.kind == kind]
         yield f"{kind}: {count}"
         yield from (f"  {text}" for text in alike[:MAX_LISTED])
         if count > MAX_LISTED:

@@ -18,6 +18,8 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.label_files.registry import LABEL_FORMATS, LabelFormat
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.model_registry import BUNDLED_MODELS, ModelRegistry
+from napari_medseg.core.project.database import DATABASE
+from napari_medseg.core.project.lost_database import ensure_has_database
 from napari_medseg.core.records import Case
 from napari_medseg.inference.runtimes.runtime_names import RuntimeWish, choose_runtime, parse_runtime
 from napari_medseg.inference.tuning.settings import make_tuning_settings
@@ -180,13 +182,21 @@ def open_registry(registry: Path | None) -> ModelRegistry:
 
 @contextlib.contextmanager
 def open_workspace(project: Path | None, registry: Path | None) -> Iterator[Workspace]:
-    """Open the workspace for one command.
+    """Open the project of an option for one command, or that of the window.
 
     Raises
     ------
     MedSegError
-        If a window has the project open.
+        If a window has the project open, or the folder holds none: a slip in a name makes no project.
     """
+    ensure_has_database(get_project_dir(project) / DATABASE)
+    with open_or_make_workspace(project, registry) as ws:
+        yield ws
+
+
+@contextlib.contextmanager
+def open_or_make_workspace(project: Path | None, registry: Path | None) -> Iterator[Workspace]:
+    """Open the workspace for a command that brings cases, and make the project if there is none; errors as above."""
     ws = Workspace.open(get_project_dir(project), get_registry_dir(registry))
     try:
         yield ws
@@ -224,7 +234,8 @@ def choose_images(
 
 
 def choose_model_card(models: ModelRegistry, task: str, model: str | None) -> ModelCard:
-    """Return the card of a version, or of the live one; raise `MedSegError` if it is for another task."""
+    """Return the card of a version, or of the live one; raise `MedSegError` if it is for another task, or none."""
+    models.read_task_catalog().get_task(task)
     card = models.get_live_card(task) if model is None else models.get_card(model)
     if card.task != task:
         raise MedSegError(f"{card.id} is for the task {card.task!r}, not {task!r}. Add --task {card.task}.")

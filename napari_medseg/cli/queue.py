@@ -11,6 +11,7 @@ from napari_medseg.cli.options import (
     describe_identity,
     open_workspace,
 )
+from napari_medseg.cli.project.task_check import check_task
 from napari_medseg.core.records import UNLIKE
 from napari_medseg.workflow.case_images.look_up import mark_lost_images
 from napari_medseg.workflow.case_list.ranking import rank_undecided_cases
@@ -30,6 +31,7 @@ def queue(
     whose image is missing come last, and say so.
     """
     with open_workspace(project, registry) as ws:
+        check_task(ws, task)
         rows = rank_undecided_cases(mark_lost_images(ws, [row for row in list_cases(ws, task) if not row.is_decided]))
     if as_json:
         entries = [

@@ -12,8 +12,8 @@ from napari_medseg.cli.options import (
     ProjectOption,
     RegistryOption,
     get_project_dir,
+    open_or_make_workspace,
     open_registry,
-    open_workspace,
 )
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
@@ -105,7 +105,7 @@ def extend(
 @app.command()
 def remove(name: NameArgument, project: ProjectOption = None, registry: RegistryOption = None) -> None:
     """Remove a task. No case and no model may use it."""
-    with open_workspace(project, registry) as ws:
+    with open_or_make_workspace(project, registry) as ws:
         remove_task(ws, name)
     echo(f"{name} is removed.")
 

@@ -118,6 +118,11 @@ def look_up(registry: Mapping[str, T], name: str, kind: str = "name", *, problem
     return registry[name]
 
 
+def name_problem(name: str, problem: str) -> str:
+    """Return the text of a problem with the name of what has it in front, once."""
+    return problem if problem.startswith(name) else f"{name}: {problem}"
+
+
 def format_os_error(error: OSError) -> str:
     """Return the reason of a failed file operation and what to do, as one sentence each."""
     return f"{get_reason(error)}. {_ADVICE.get(error.errno or 0, _DEFAULT_ADVICE)}"

@@ -116,7 +116,8 @@ class ModelRegistry:
         if (card := self.find_live_card(task)) is not None:
             return card
         waiting = [card.id for card in self.list_versions(task)]
-        advice = f"Promote one of {waiting}, or train another." if waiting else "Train its first model."
+        first = f"Train its first model: press Train first model in the window, or medseg train project --task {task}."
+        advice = f"Promote one of {waiting}, or train another." if waiting else first
         raise MedSegError(f"the task {task!r} has no live model yet. {advice}")
 
     def find_live_card(self, task: str) -> ModelCard | None:

@@ -44,6 +44,7 @@ def test_groups_are_previewed_changed_and_listed(medseg: Call, ws: Workspace, tm
     assert (code, "is not a pattern" in err) == (1, True)
     code, _, err = medseg("groups", "change", "--cases", "nobody", "--to", "x", *where)
     assert (code, "no case 'nobody'" in err) == (1, True)
+    assert "such as 'patient 13 case 1', its number, or its file name" in err
 
 
 def test_a_change_that_affects_the_used_hold_out_needs_a_yes(medseg: Call, ws: Workspace, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_medseg.workflow.cluster.warm_models import WarmModels
 
 _BY_DASK = "that of Dask's configuration"
-PANEL = "Many cases at once (needs napari-medseg[cluster])"
+PANEL = "Many cases at once (needs napari-medseg\\[cluster])"
 
 WorkersOption = Annotated[
     int,

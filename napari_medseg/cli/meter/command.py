@@ -17,6 +17,7 @@ from napari_medseg.cli.options import (
     check_output_file,
     open_workspace,
 )
+from napari_medseg.cli.project.task_check import check_task
 from napari_medseg.workflow.meter import texts
 from napari_medseg.workflow.meter.figures import (
     MeterFigures,
@@ -68,6 +69,7 @@ def meter(
     what the rest of the list will take; whether more corrections still help; how far two readers agree.
     """
     with open_workspace(project, registry) as ws:
+        check_task(ws, task)
         names = ws.project.identities.read_readers() if clear_names else None
         if compare:
             _compare_versions(ws, task)

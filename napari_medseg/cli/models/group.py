@@ -27,6 +27,8 @@ def list_versions(
 ) -> None:
     """List all versions, newest first."""
     models = open_registry(registry)
+    if task is not None:
+        models.read_task_catalog().get_task(task)
     live = _list_live_ids(models)
     cards = models.list_versions(task)
     if as_json:
@@ -118,7 +120,9 @@ def promote(
 @app.command("roll-back")
 def roll_back(task: TaskOption = DEFAULT_TASK, registry: RegistryOption = None) -> None:
     """Make the previous live version live again."""
-    echo(f"{open_registry(registry).roll_back(task).id} is live.")
+    models = open_registry(registry)
+    models.read_task_catalog().get_task(task)
+    echo(f"{models.roll_back(task).id} is live.")
 
 
 app.command()(export.export)

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from napari_medseg.cli.console import echo_notice
+from napari_medseg.cli.project.task_check import check_task
 from napari_medseg.core.records import Case, Correction
 from napari_medseg.workflow.output.export import list_accepted_rows
 from napari_medseg.workflow.second_reader.hidden import describe_left_out, leave_out_unread
@@ -19,7 +20,8 @@ WithBlindOption = Annotated[
 
 
 def list_rows_to_write(ws: Workspace, task: str, *, with_blind: bool) -> list[tuple[Case, Correction, str]]:
-    """Return the accepted cases of a task, and say how many are left out."""
+    """Return the accepted cases of a task, and say how many are left out; errors as of `check_task`."""
+    check_task(ws, task)
     rows = list_accepted_rows(ws, task)
     if with_blind:
         return rows

@@ -174,8 +174,6 @@ def clean(
     from napari_medseg.workflow.run_control import can_resume, discard, find_running_run
     from napari_medseg.workflow.storage.disk_use import Cleared, clear_files, list_clearable_files, list_ended_runs
 
-    if not (project / "project.sqlite").is_file():
-        raise MedSegError(f"{project} holds no project. Choose another folder.")
     with open_workspace(project, registry) as ws:
         find_running_run(ws)  # updates the state of runs that ended meanwhile
         parked = [run for run in ws.project.read_records(Run) if paused_runs and can_resume(ws, run)]

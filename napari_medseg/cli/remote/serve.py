@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 GB = 10**9
 
 app = typer.Typer(
-    invoke_without_command=True, help="Predict for windows on other computers (*Device > Remote...* there)."
+    invoke_without_command=True,
+    help="Predict for windows on other computers (there: *Remote...* in the menu of the device).",
 )
 token_app = typer.Typer(no_args_is_help=True, help="Who may use the server.")
 app.add_typer(token_app, name="token")

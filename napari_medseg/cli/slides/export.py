@@ -11,7 +11,6 @@ from napari_medseg.cli.options import (
     JsonOption,
     RegistryOption,
     check_output_folder,
-    get_project_dir,
     open_workspace,
     split_words,
 )
@@ -86,11 +85,10 @@ def _write_fields(
     manifest = read_manifest(prediction)
     if slide is None:
         return [], [], ""
-    if not get_project_dir(project).is_dir():
-        raise MedSegError(f"{get_project_dir(project)} is no project. Choose one with --project.")
-    with contextlib.closing(open_slide(slide)) as opened, open_workspace(project, registry) as ws:
+    with contextlib.closing(open_slide(slide)) as opened, contextlib.ExitStack() as stack:
         if SlideIdentity.of(opened) != manifest.slide:
             raise MedSegError(f"{prediction} is the prediction of another slide than {slide.name}.")
+        ws = stack.enter_context(open_workspace(project, registry))
         rows, n_left_out = list_corrected_fields(ws, slide, manifest.task, with_blind=with_blind)
         tell_left_out(n_left_out)
         written, left_out = ([], "") if folder is None else write_fields(ws, rows, folder)

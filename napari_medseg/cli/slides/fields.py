@@ -7,7 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from napari_medseg.cli.console import echo, echo_json
-from napari_medseg.cli.options import JsonOption, ProjectOption, RegistryOption, TaskOption, open_workspace
+from napari_medseg.cli.options import (
+    JsonOption,
+    ProjectOption,
+    RegistryOption,
+    TaskOption,
+    open_or_make_workspace,
+    open_workspace,
+)
 from napari_medseg.cli.slides.options import SLIDE_TASK, SlideArgument
 from napari_medseg.core.containers.addresses import find_address
 from napari_medseg.core.errors import MedSegError, translate_errors
@@ -40,9 +47,12 @@ def fields(
     cannot be read.
     """
     path = slide if find_address(slide) is not None else slide.absolute()
-    with open_workspace(project, registry) as ws:
+    open_project = open_or_make_workspace if add else open_workspace
+    with open_project(project, registry) as ws:
         errors = _add(ws, path, GridChoice(size, level, tissue, add, seed), task) if add else []
         listed = list_slide_fields(ws, path)
+    if not listed:
+        open_slide(path).close()  # refuses what is no slide, such as a slip in a name
     if as_json:
         echo_json({"fields": [_describe(one) for one in listed], "errors": errors})
     else:

@@ -10,6 +10,7 @@ from napari_medseg.cli.options import (
     TaskOption,
     open_workspace,
 )
+from napari_medseg.cli.project.task_check import check_task
 from napari_medseg.cli.train.project_run import finish_project_run
 from napari_medseg.cli.train.run_options import PromoteOption, ReasonOption, check_reason
 from napari_medseg.core.errors import MedSegError
@@ -31,6 +32,7 @@ def decide_run(
     """
     check_reason(context, reason, promote=promote)
     with open_workspace(project, registry) as ws:
+        check_task(ws, task)
         if (run := find_waiting_comparison(ws, task)) is None:
             raise MedSegError(f"the task {task!r} has no new version that waits for a decision.")
         finish_project_run(ws, run, promote=promote, reason=reason, as_json=as_json)

@@ -16,6 +16,7 @@ from napari_medseg.cli.options import (
     RegistryOption,
     open_workspace,
 )
+from napari_medseg.cli.project.task_check import check_task
 from napari_medseg.cli.train.run_options import check_png_suffix
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.mask_placement import AS_STATED, MaskPlacement
@@ -94,6 +95,7 @@ def write_run_preview(run_dir: Path, png: Path) -> None:
 
 def _find_last_run_folder(task: str, project: Path | None, registry: Path | None) -> Path:
     with open_workspace(project, registry) as ws:
+        check_task(ws, task)
         run = run_control.get_last_run(ws, task)
         if run is None:
             raise MedSegError(f"the project has no run of the task {task!r} yet. Give a run folder or a base recipe.")

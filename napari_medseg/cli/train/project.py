@@ -16,6 +16,7 @@ from napari_medseg.cli.options import (
     TaskOption,
     open_workspace,
 )
+from napari_medseg.cli.project.task_check import check_task
 from napari_medseg.cli.train.project_run import finish_project_run, follow_project_run
 from napari_medseg.cli.train.run_options import (
     BudgetOption,
@@ -66,6 +67,7 @@ def train_on_project(
     """
     check_reason(context, reason, promote=promote)
     with open_workspace(project, registry) as ws:
+        check_task(ws, task)
         checked = find_problems(ws, task)
         findings = hide_blind(ws, check_corrections(ws, task, checked))
         console = make_progress_console(quiet=as_json)

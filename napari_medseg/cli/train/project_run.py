@@ -71,7 +71,10 @@ def finish_project_run(
         _echo_comparison(comparison)
         echo(f"{card.id} is kept in the registry; {live or 'none'} is live.")
     if is_refused:
-        raise MedSegError(f"{card.id} is not promoted: {comparison.verdict.text} Add --reason to promote it anyway.")
+        raise MedSegError(
+            f"{card.id} is not promoted: {comparison.verdict.text} To promote it anyway, say why: "
+            f"medseg models promote {card.id} --reason TEXT"
+        )
 
 
 def _describe_comparison(comparison: retrain.CandidateComparison) -> dict[str, object]:

@@ -16,6 +16,7 @@ from napari_medseg.cli.options import (
     RegistryOption,
     open_workspace,
 )
+from napari_medseg.cli.project.task_check import check_task
 from napari_medseg.cli.train.folder_run import evaluate_and_echo, train_folder_run
 from napari_medseg.cli.train.project_run import find_resumable_run, finish_project_run, follow_project_run
 from napari_medseg.cli.train.run_options import (
@@ -83,6 +84,7 @@ def _resume_project_run(
     as_json: bool,
 ) -> None:
     with open_workspace(*folders) as ws:
+        check_task(ws, task)
         run = find_resumable_run(ws, task)
         folder = run_control.get_run_folder(ws, run)
         offset = get_events_offset(folder)

@@ -114,7 +114,7 @@ def frames(
     if as_json:
         echo_json({"frames": written, "kept": n_kept, "errors": errors})
     else:
-        echo(f"{output}: {len(written):,} frames{_describe_kept(n_kept)}")
+        echo(f"{output}: {_count_frames(len(written))}{_describe_kept(n_kept)}")
     _tell_errors(errors)
 
 
@@ -171,7 +171,7 @@ def predict(
             }
         )
     else:
-        echo(f"{output}: labels of {len(files):,} frames{_describe_kept(n_kept)}")
+        echo(f"{output}: labels of {_count_frames(len(files))}{_describe_kept(n_kept)}")
         if drawn is not None:
             echo(str(drawn))
     _tell_errors(errors)
@@ -199,17 +199,34 @@ def export(
     if as_json:
         echo_json({"files": [str(path) for path in written.files], "refused": list(written.refused)})
     else:
-        echo(f"{output}: {written.n_frames:,} frames with masks, and annotations.json")
+        echo(f"{output}: {_count_frames(written.n_frames)} with masks, and annotations.json")
     _tell_errors(written.refused)
 
 
+def _count_frames(number: int) -> str:
+    return f"{number:,} frame{'s' * (number != 1)}"
+
+
 def _find_range(index: FrameIndex, begin: float, end: float | None) -> tuple[int, int]:
+    """Return the first and the last frame of a time; raise `MedSegError` if it has none."""
+    if end is not None and end < begin:
+        raise MedSegError(f"--from {begin:g} lies behind --to {end:g}. Exchange them.")
     last = index.n_frames - 1 if end is None else _find_frame(index, end)
     return _find_frame(index, begin), last
 
 
 def _find_frame(index: FrameIndex, seconds: float) -> int:
-    """Return the frame at a time; a time that was rounded to milliseconds, as commands print it, finds its frame."""
+    """Return the frame at a time; a time that was rounded to milliseconds, as commands print it, finds its frame.
+
+    Raises
+    ------
+    MedSegError
+        If the video has ended by then.
+    """
+    if seconds > index.duration_s + HALF_MS:
+        raise MedSegError(
+            f"the video ends after {index.duration_s:.3f} s; {seconds:g} s lie behind. Give an earlier time."
+        )
     return index.find_at_time(seconds + HALF_MS)
 
 

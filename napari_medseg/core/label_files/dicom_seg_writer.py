@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -65,26 +66,29 @@ def write_dicom_seg(path: Path, labels: NDArray[Any], image: Image, described: L
     digest = hashlib.sha256(np.ascontiguousarray(planes).data).hexdigest()
     key = (source.first.SeriesInstanceUID, described.task.name)
     seed = (*key, digest, described.provenance)
-    built = highdicom.seg.Segmentation(
-        source_images=[_complete(dataset) for dataset in source.datasets],
-        pixel_array=planes,
-        segmentation_type="BINARY",
-        segment_descriptions=[
-            _describe(highdicom, number, segment, described, key) for number, segment in enumerate(segments, start=1)
-        ],
-        series_instance_uid=make_uid("series", *key),
-        series_number=_SERIES_NUMBER,
-        sop_instance_uid=make_uid("instance", *seed),
-        instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=MANUFACTURER,
-        software_versions=version("napari-medseg"),
-        device_serial_number="0",
-        content_description=described.task.title[:64],
-        content_creator_name=make_person_name(described.reviewer) or None,
-        content_label="SEGMENTATION",
-        series_description=f"{described.task.title} {described.model}".strip()[:64],
-    )
+    descriptions = [
+        _describe(highdicom, number, segment, described, key) for number, segment in enumerate(segments, start=1)
+    ]
+    with warnings.catch_warnings():  # names without a comma are common, and the warning prints the patient's
+        warnings.filterwarnings("ignore", message=".*is unlikely to represent the intended person name")
+        built = highdicom.seg.Segmentation(
+            source_images=[_complete(dataset) for dataset in source.datasets],
+            pixel_array=planes,
+            segmentation_type="BINARY",
+            segment_descriptions=descriptions,
+            series_instance_uid=make_uid("series", *key),
+            series_number=_SERIES_NUMBER,
+            sop_instance_uid=make_uid("instance", *seed),
+            instance_number=1,
+            manufacturer=MANUFACTURER,
+            manufacturer_model_name=MANUFACTURER,
+            software_versions=version("napari-medseg"),
+            device_serial_number="0",
+            content_description=described.task.title[:64],
+            content_creator_name=make_person_name(described.reviewer) or None,
+            content_label="SEGMENTATION",
+            series_description=f"{described.task.title} {described.model}".strip()[:64],
+        )
     _fix_times_and_uids(built, described, seed)
     with atomic_write(path) as temporary:
         built.save_as(temporary, enforce_file_format=True)

@@ -91,11 +91,11 @@ def read_dicom_source(image: Image, what: str) -> DicomSource:
     """
     if not image.sources or (not image.series and get_suffix(image.sources[0]) in NON_DICOM_SUFFIXES):
         raise MedSegError(
-            f"{image.name} is not from DICOM, and {what} belongs to a DICOM series. Choose .seg.nrrd, .mha or .nii.gz."
+            f"{image.name} is not from DICOM, and {what} belongs to a DICOM series. Export .seg.nrrd, .mha or .nii.gz."
         )
     if get_whole_path(image.sources[0]) != image.sources[0]:
         raise MedSegError(
-            f"{image.name} is one of several phases of a file, and {what} cannot name it. Choose .seg.nrrd or .nii.gz."
+            f"{image.name} is one of several phases of a file, and {what} cannot name it. Export .seg.nrrd or .nii.gz."
         )
     if gone := [path for path in image.sources if not exists(path)]:
         raise MedSegError(

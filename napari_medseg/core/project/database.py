@@ -20,7 +20,7 @@ from napari_medseg.core.project import case_history
 from napari_medseg.core.project.case_history import ALL_IDS, CaseHistory, ListedCases, Span
 from napari_medseg.core.project.identities import Identities, add_case_identity, add_note_texts
 from napari_medseg.core.project.lock import FolderLock
-from napari_medseg.core.project.lost_database import ensure_database_not_lost
+from napari_medseg.core.project.lost_database import ensure_database_not_lost, ensure_has_database
 from napari_medseg.core.project.migrations import open_database
 from napari_medseg.core.project.rows import (
     TABLES,
@@ -87,8 +87,7 @@ class Project:
             If there is no project, another window has it open, it is damaged, its database is empty although labels lie
             beside it, or a newer program wrote it.
         """
-        if not (folder / DATABASE).is_file():
-            raise MedSegError(f"{folder} holds no project ({DATABASE} is missing). Choose another folder or make one.")
+        ensure_has_database(folder / DATABASE)
         return cls._connect(folder)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Whether the database of a project is lost while the files of its cases are still there."""
+"""Whether a folder holds a project, and whether its database is lost while the files of its cases are still there."""
 
 import re
 from pathlib import Path
@@ -12,6 +12,27 @@ _OWN_FILES = {
     "images": re.compile(r"[0-9a-f]{32,128}\.tif"),
     ".": re.compile(r"project\.before-version-\d+\.sqlite"),
 }
+
+
+def ensure_has_database(path: Path) -> None:
+    """Refuse a folder that is no project.
+
+    Parameters
+    ----------
+    path
+        Where the database of the project should be.
+
+    Raises
+    ------
+    MedSegError
+        If it is not there, or lost: see `ensure_database_not_lost`.
+    """
+    if not path.is_file():
+        ensure_database_not_lost(path)
+        raise MedSegError(
+            f"{path.parent} holds no project ({path.name} is missing). Choose another folder, or make a project there: "
+            "open it in the window, or use medseg import."
+        )
 
 
 def ensure_database_not_lost(path: Path) -> None:

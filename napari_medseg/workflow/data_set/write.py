@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core import formats
 from napari_medseg.core.atomic_io import atomic_write_text
-from napari_medseg.core.errors import MedSegError, translate_errors
+from napari_medseg.core.errors import MedSegError, name_problem, translate_errors
 from napari_medseg.core.quality.measurements import measure_labels
 from napari_medseg.core.tasks.bundled_tasks import TASKS, Task
 from napari_medseg.workflow.data_set.card import (
@@ -124,7 +124,7 @@ def _plan(
                 found.append(layout.place(plan_case(item, row), item.task))
                 task = item.task
         except MedSegError as error:
-            refused.append(f"{row[0].name}: {error}")
+            refused.append(name_problem(row[0].name, str(error)))
     if layout.is_semantic and found:
         found = _keep_one_kind(found, layout, refused)
     folds = choose_folds([case.plan.case for case in found])

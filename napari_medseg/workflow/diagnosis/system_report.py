@@ -200,4 +200,4 @@ def _list_models(registry: ModelRegistry) -> dict[str, str]:
 
 def _describe_task(registry: ModelRegistry, task: str) -> str:
     n_versions, live = len(registry.list_versions(task)), registry.get_live_id(task) or "none"
-    return f"{n_versions} versions, {live} is live"
+    return f"{n_versions} version{'s' * (n_versions != 1)}, {live} is live"

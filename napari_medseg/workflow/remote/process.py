@@ -77,8 +77,8 @@ def open_link(remote: RemoteRun) -> ServerLink:
     settings = read_server(Path(remote.settings_folder))
     if settings is None or settings.address != remote.address:
         raise MedSegError(
-            f"the run trains at {remote.address}, which is not the server that you use now. Choose it again under "
-            "Device > Remote, or start a new run."
+            f"the run trains at {remote.address}, which is not the server that you use now. Choose it again: "
+            "Remote… in the menu of the device beside the task, or start a new run."
         )
 
     def read_token() -> str:

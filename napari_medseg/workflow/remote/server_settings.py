@@ -53,7 +53,9 @@ def read_server(folder: Path, environment: Mapping[str, str] | None = None) -> S
         return None
     except (OSError, ValidationError) as error:
         reason = get_reason(error) if isinstance(error, OSError) else "it is damaged"  # never its content
-        report_damage(f"{path} cannot be read ({reason}): no server is used. Choose it again under Device > Remote.")
+        report_damage(
+            f"{path} cannot be read ({reason}): no server is used. Choose it again: Remote… in the menu of the device."
+        )
         return None
     token = "" if settings.token.get_secret_value() else read_token_variable(environment)
     return settings.model_copy(update={"token": SecretStr(token)}) if token else settings

@@ -25,7 +25,7 @@ from napari_medseg.core.dicom_sharing.deidentify import (
     write_shared,
 )
 from napari_medseg.core.dicom_sharing.pseudonyms import Pseudonyms
-from napari_medseg.core.errors import MedSegError, look_up
+from napari_medseg.core.errors import MedSegError, look_up, name_problem
 from napari_medseg.core.formats.discovery import get_suffix
 from napari_medseg.core.image import Image
 from napari_medseg.core.label_files.dicom_source import read_dicom_source
@@ -105,7 +105,7 @@ def share_cases(
         try:
             entries.append(_share_case(items[one.place], one, folder, pseudonyms, shared))
         except MedSegError as error:
-            shared.refused.append(f"{one.name}: {error}")
+            shared.refused.append(name_problem(one.name, str(error)))
             for name in one.files:
                 (folder / name).unlink(missing_ok=True)
     _write_list(folder, entries)
@@ -131,7 +131,7 @@ def _find_sharable(
                 refuse_without_place(source, item.image)
             ready.append(_name_files(item, place, wanted))
         except MedSegError as error:
-            refused.append(f"{item.case.name}: {error}")
+            refused.append(name_problem(item.case.name, str(error)))
     return ready
 
 

@@ -7,8 +7,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.project.database import DATABASE, Project
+from napari_medseg.core.project.lost_database import ensure_has_database
 from napari_medseg.core.project.sqlite_errors import translate_sqlite_errors
 
 _WAIT_S = 10.0
@@ -25,8 +25,7 @@ def open_project_copy(folder: Path) -> Iterator[Project]:
     MedSegError
         If there is no project, its database is damaged, or a newer program wrote it.
     """
-    if not (folder / DATABASE).is_file():
-        raise MedSegError(f"{folder} holds no project ({DATABASE} is missing). Choose another folder.")
+    ensure_has_database(folder / DATABASE)
     with tempfile.TemporaryDirectory(prefix="medseg-", ignore_cleanup_errors=True) as beside:
         copy_database(folder / DATABASE, Path(beside) / DATABASE)
         project = Project.open(Path(beside))

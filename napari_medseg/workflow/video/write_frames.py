@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from napari_medseg.core import formats
 from napari_medseg.core.atomic_io import atomic_write_text
-from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.errors import MedSegError, name_problem
 from napari_medseg.core.file_names import make_file_stem
 from napari_medseg.core.grouping.keyed_groups import get_group_label
 from napari_medseg.core.image import Image
@@ -115,7 +115,7 @@ def write_frames(
                 for frame in _list_frames(item):
                     content.add_frame(frame, item.task, item.image)
             except MedSegError as error:
-                content.refused.append(f"{row[0].name}: {error}")
+                content.refused.append(name_problem(row[0].name, str(error)))
             n_done += 1
             report(n_done, len(rows))
     return content.finish()

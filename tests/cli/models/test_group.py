@@ -23,6 +23,8 @@ def test_models_are_listed_shown_promoted_and_rolled_back(medseg: Call, tmp_path
     assert [entry["live"] for entry in listed][:2] == [True, False]
     code, out, _ = medseg("models", "roll-back", *place)
     assert (code, out) == (0, "lungs-unet@77 is live.\n")
+    for command in ("roll-back", "list"):
+        assert "unknown task 'lung'; choose one of" in medseg("models", command, "--task", "lung", *place)[2]
     shown = medseg("models", "show", "lungs-unet@77", *place)[1]
     assert "promoted because: measured elsewhere" in shown
     assert "from: lungs-unet@1" in shown

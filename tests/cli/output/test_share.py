@@ -43,6 +43,16 @@ def test_share_writes_files_and_keeps_the_map_in_the_project(
     project.close()
 
 
+def test_what_is_not_from_dicom_is_named_once(medseg: Call, ws: Workspace, tmp_path: Path) -> None:
+    accepted(ws, 0)
+    ws.close()
+    place = ("--project", ws.project.folder, "--registry", tmp_path / "registry")
+    code, _, told = medseg("share", "-o", tmp_path / "out", *place)
+    assert code == 1
+    assert told.count("patient 1 case 1") == 1
+    assert "is not from DICOM" in told
+
+
 def test_a_file_that_names_the_patient_is_written_only_if_one_agrees(
     medseg: Call, series: tuple[object, ...], tmp_path: Path
 ) -> None:

@@ -136,7 +136,8 @@ def test_a_model_that_needs_a_whole_image_is_refused(tmp_path: Path, slide: Path
 
 def test_fields_on_tissue_become_cases(tmp_path: Path, slide: Path) -> None:
     places = ("--project", tmp_path / "project", "--registry", tmp_path / "registry", "--json")
-    assert read_json(invoke("fields", slide, *places))["fields"] == []
+    assert "holds no project" in str(invoke("fields", slide, *places).exception)
+    assert "Check the name" in str(invoke("fields", tmp_path / "c.svs", "--add", 1, *places).exception)
     added = read_json(invoke("fields", slide, "--add", 3, "--size", 300, *places))["fields"]
     assert len(added) == 3
     assert all((one["width"], one["height"], one["state"]) == (300, 300, "new") for one in added)

@@ -9,6 +9,7 @@ from PIL import Image as Picture
 from workflow_phantoms import phantom, phantom_labels
 
 from napari_medseg.cli.train.old_spelling import translate_old_spelling
+from napari_medseg.core.project.database import Project
 from training.recipe import read_recipe
 
 Call = Callable[..., tuple[int, str, str]]
@@ -85,6 +86,7 @@ def test_the_old_spelling_prepares_a_run_with_one_notice_on_stderr(medseg: Call,
 
 def test_the_old_spelling_keeps_its_exit_codes(medseg: Call, tmp_path: Path) -> None:
     where = ("--project", tmp_path / "project", "--registry", tmp_path / "registry")
+    Project.create(tmp_path / "project").close()
     code, out, err = medseg("train", "--continue", "--json", *where)
     assert (code, out) == (1, "")
     assert err.count("\n") == 2, "the notice, and the reason"

@@ -9,6 +9,7 @@ import pytest
 from workflow_phantoms import phantom, phantom_labels
 
 from napari_medseg.core import formats
+from napari_medseg.core.project.database import Project
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -36,6 +37,7 @@ def test_a_base_recipe_is_drawn_and_nothing_is_trained(medseg: Call, registry: P
         formats.write_labels(path, np.zeros(phantom_labels().shape, np.uint8), phantom(0))
     code, _, err = medseg(*place, "--data", tmp_path / "data", "--same-voxels")
     assert (code, "nothing to learn" in err) == (1, True)
+    Project.create(tmp_path / "p").close()
     code, _, err = medseg("train", "preview", picture, "--project", tmp_path / "p", "--registry", registry)
     assert (code, "no run" in err) == (1, True)
     code, _, err = medseg("train", "preview", picture, tmp_path, "--data", tmp_path / "data")

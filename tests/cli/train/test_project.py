@@ -8,6 +8,7 @@ import pytest
 from workflow_phantoms import accepted, real_version
 
 from napari_medseg.core.model_card import read_card
+from napari_medseg.core.project.database import Project
 from napari_medseg.core.records import Run
 from napari_medseg.core.snapshot import Role, read_snapshot
 from napari_medseg.workflow.hold_out.held_out_groups import set_held_out
@@ -88,6 +89,7 @@ def test_a_run_from_another_version_for_some_epochs_is_not_promoted_without_proo
     code, out, err = medseg("train", "project", *how, *place)
     assert code == 1, err
     assert "is not promoted" in err
+    assert "medseg models promote lungs-unet@78 --reason" in err, "the same command again would train again"
     answer = json.loads(out)
     assert (answer["model"], answer["live"]) == ("lungs-unet@78", "lungs-unet@77")
     assert answer["verdict"]["decision"] != "better", "one hold-out case proves nothing"
@@ -105,6 +107,7 @@ def test_a_run_from_another_version_for_some_epochs_is_not_promoted_without_proo
 
 
 def test_without_corrections_nothing_is_trained(medseg: Call, tmp_path: Path, registry: Path) -> None:
+    Project.create(tmp_path / "p").close()
     code, out, err = medseg("train", "project", "--project", tmp_path / "p", "--registry", registry)
     assert (code, out) == (1, "")
     assert "no correction to learn from" in err

@@ -8,6 +8,7 @@ import pytest
 from napari_medseg.cli.train.resume import _set_device
 from napari_medseg.cli.train.run_options import read_run_overrides
 from napari_medseg.core.errors import MedSegError
+from napari_medseg.core.project.database import Project
 from training.recipe import make_fine_tuning_recipe, read_recipe, write_recipe
 from training.run_folder import RECIPE_FILE, hold_trainer_lock
 
@@ -22,6 +23,7 @@ def test_a_device_that_is_not_there_is_refused_with_the_list(
 ) -> None:
     words = [tmp_path / word.lower() if word.isupper() else word for word in command]
     (tmp_path / "run").mkdir()
+    Project.create(tmp_path / "project").close()
     where = [] if "benchmark" in command or "RUN" in command else ["--project", tmp_path / "project"]
     code, _, err = medseg(*words, "--device", "cuda:9", *where)
     assert code == 1

@@ -60,11 +60,23 @@ def test_frames_that_look_different_are_written(tmp_path: Path, capsys: pytest.C
     assert 1 <= len(found["frames"]) <= 2
 
 
-def test_one_way_of_choosing_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ((), "one of --every, --changes and --at"),
+        (("--every", "5", "--from", "9"), "ends after 2.400 s; 9 s lie behind"),
+        (("--at", "2.5"), "ends after 2.400 s; 2.5 s lie behind"),
+        (("--every", "5", "--from", "2", "--to", "1"), "--from 2 lies behind --to 1"),
+    ],
+)
+def test_frames_that_are_not_there_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], reason: str
+) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["video", "frames", str(write_video(tmp_path / "a.mp4")), "-o", str(tmp_path / "out")])
+        main(["video", "frames", str(write_video(tmp_path / "a.mp4")), "-o", str(tmp_path / "out"), *words])
     assert ended.value.code == 1
-    assert "one of --every, --changes and --at" in capsys.readouterr().err
+    assert reason in capsys.readouterr().err
+    assert not list(tmp_path.glob("out/*.png"))
 
 
 def test_a_range_is_predicted_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

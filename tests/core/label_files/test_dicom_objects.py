@@ -1,5 +1,6 @@
 """DICOM-SEG and RTSTRUCT: highdicom and pydicom find every label on the slices of its series."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,17 @@ def test_a_segmentation_says_what_who_and_with_which_model(tmp_path: Path) -> No
     }
 
 
+def test_a_name_in_one_part_is_printed_in_no_warning(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+    write_series(tmp_path / "ct", noise((2, 8, 9)), PatientName="ANONYM01", FrameOfReferenceUID="1.2.9")
+    image = formats.read(tmp_path / "ct")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        file = write_twice(tmp_path / "l.dcm", "dicom-seg", draw(image), image)
+    assert file.PatientName == "ANONYM01"
+    assert not [str(one.message) for one in told if "ANONYM01" in str(one.message)]
+
+
 def test_frames_of_an_enhanced_series_in_any_order_get_their_own_labels(tmp_path: Path) -> None:
     pytest.importorskip("highdicom")
     write_enhanced(tmp_path / "e.dcm", noise((4, 5, 6)), [2, 0, 3, 1], FrameOfReferenceUID="1.2.9", InstanceNumber=1)
@@ -132,7 +144,7 @@ def test_what_is_no_series_is_refused_with_another_way(tmp_path: Path) -> None:
     image = Image(np.zeros((3, 4), np.uint8), "YX", name="photo")
     labels = np.ones((3, 4), np.uint8)
     for kind in ("dicom-seg", "rtstruct"):
-        with pytest.raises(MedSegError, match=r"photo is not from DICOM.*Choose .seg.nrrd"):
+        with pytest.raises(MedSegError, match=r"photo is not from DICOM.*Export .seg.nrrd"):
             find_label_format(kind).write(tmp_path / "l.dcm", labels, image, LUNGS)
     write_series(tmp_path / "s", noise((2, 3, 4)))
     scan = formats.read(tmp_path / "s")
