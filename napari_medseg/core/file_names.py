@@ -26,6 +26,24 @@ NAMINGS: tuple[Naming, ...] = ("stem", "group", "patient")
 MAX_NAME_BYTES = 255
 """Limit of all usual file systems; some allow less, see `find_name_limit`."""
 
+MAX_SUFFIX_PARTS = 2
+PROJECT_FOLDERS = frozenset(
+    {
+        "images",
+        "labels",
+        "journal",
+        "runs",
+        "exports",
+        "tasks",
+        "cache",
+        "adapted",
+        "slides",
+        "video",
+        "checks",
+        "untold",
+    }
+)
+"""What a project keeps beside its database; `checks` has a number behind a hyphen."""
 PREDICTIONS_FILE, PROVENANCE_FILE = "predictions.jsonl", "provenance.json"
 """What lies beside the labels of `medseg predict`, and beside exported ones."""
 PROJECT_DATABASE = "project.sqlite"
@@ -99,9 +117,17 @@ def make_unused_stem(wanted: str, taken: Collection[str], max_bytes: int = MAX_N
 def find_written_labels(files: Iterable[Path]) -> set[Path]:
     """Return which files are labels or reviewed areas that the program wrote, by their names and what lies beside."""
     listed = list(files)
-    folders = {file.parent for file in listed if file.name in (PREDICTIONS_FILE, PROVENANCE_FILE)}
-    endings = tuple(f"{ending}." for ending in (LABELS_ENDING, REVIEWED_ENDING))
-    return {file for file in listed if file.parent in folders and any(ending in file.name for ending in endings)}
+    endings = {PREDICTIONS_FILE: (LABELS_ENDING,), PROVENANCE_FILE: (LABELS_ENDING, REVIEWED_ENDING)}
+    written: dict[Path, tuple[str, ...]] = {}
+    for file in listed:
+        written[file.parent] = (*written.get(file.parent, ()), *endings.get(file.name, ()))
+    return {file for file in listed if any(_has_ending(file.name, ending) for ending in written[file.parent])}
+
+
+def _has_ending(name: str, ending: str) -> bool:
+    """Whether the stem of a name ends so; a suffix has two parts at most, such as `.nii.gz`."""
+    stem, found, suffix = name.rpartition(f"{ending}.")
+    return bool(stem and found) and suffix.count(".") < MAX_SUFFIX_PARTS
 
 
 def list_taken_names(folder: Path) -> set[str]:

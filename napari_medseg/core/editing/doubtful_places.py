@@ -135,6 +135,7 @@ def _find_doubtful_objects(
     sizes = np.bincount(unit)
     doubt = np.bincount(unit, weights) / sizes
     doubt[(doubt < MIN_OBJECT_UNCERTAINTY) | (np.bincount(unit, known.reshape(-1)[indices]) * 2 >= sizes)] = 0.0
+    doubt[doubt * sizes < MIN_EXPECTED_WRONG] = 0.0  # a speck
     centres = _find_centres(canvas, indices, unit, n_drawn or len(sizes))
     group = _group_objects(centres, doubt, max_places)
     n_groups = int(group.max()) + 1

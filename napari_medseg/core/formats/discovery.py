@@ -18,7 +18,7 @@ from napari_medseg.core.dicom.bare_files import is_directory_file, list_director
 from napari_medseg.core.dicom.headers import DicomHeader, NoImageError, read_header
 from napari_medseg.core.dicom.series import group_by_series
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.file_names import PROJECT_DATABASE, find_written_labels
+from napari_medseg.core.file_names import PROJECT_DATABASE, PROJECT_FOLDERS, find_written_labels
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima", ".seg.dcm", ".rtstruct.dcm")
@@ -57,6 +57,9 @@ _MAY_HOLD_VOLUMES = (
 # they are not images to segment.
 _LABEL_FOLDERS = {"labels", "masks", "labelstr", "labelsts", "segmentations"}
 # Folders in which other programs keep one image as many chunks; their files are not images of ours.
+_PROJECT_SUFFIXES = (".sqlite", ".json", ".jsonl", ".txt", ".sqlite-wal", ".sqlite-shm")
+_PROJECT_LOCK = "lock"
+"""What lies in the folder of a project itself."""
 _CHUNK_STORE_SUFFIXES = (".zarr", ".n5")
 _CHUNK_STORE_FILES = {".zarray", ".zgroup", "zarr.json"}
 MAX_FILES = 50_000
@@ -201,9 +204,11 @@ def walk_files(folder: Path, on_error: Callable[[OSError], None] | None = None) 
     """
     for parent, folders, names in os.walk(folder, onerror=on_error):
         is_store = parent.lower().endswith(_CHUNK_STORE_SUFFIXES) or not _CHUNK_STORE_FILES.isdisjoint(names)
-        if is_store or PROJECT_DATABASE in names:
+        if is_store:
             folders[:] = []
             continue
+        if PROJECT_DATABASE in names:  # a person may have made it among the images
+            folders[:] = [name for name in folders if name.partition("-")[0] not in PROJECT_FOLDERS]
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name.lower() not in _LABEL_FOLDERS)
         for name in sorted(names):
             path = Path(parent, name)
@@ -242,13 +247,15 @@ def group_dicom_series(paths: Iterable[Path], named: Collection[Path] = ()) -> F
 
 def _list_files(folder: Path) -> tuple[list[Path], str]:
     """Return the files of a folder, and a problem: a part that cannot be listed, or too many files."""
-    if is_project(folder):
+    errors: list[OSError] = []
+    found = list(islice(walk_files(folder, errors.append), MAX_FILES + 1))
+    if is_project(folder) and all(
+        file.name == _PROJECT_LOCK or get_suffix(file) in _PROJECT_SUFFIXES for file in found
+    ):
         return [], (
             f"the folder {folder} is a project of this program, not a folder of images. Open it with the menu of the "
             "project at the lower end of the dock, or give it to a command with --project."
         )
-    errors: list[OSError] = []
-    found = list(islice(walk_files(folder, errors.append), MAX_FILES + 1))
     if len(found) > MAX_FILES:
         return [], f"the folder {folder} holds more than {MAX_FILES:,} files. Choose a smaller folder."
     if errors:

@@ -60,8 +60,9 @@ class CorrectionTools:
     def watch(self, widgets: Sequence[QWidget]) -> None:
         """Handle the keys that napari has no name for on these widgets, the canvas; a field keeps its keys."""
         others = [widget for widget in widgets if not isinstance(widget, QLineEdit | QAbstractSpinBox)]
-        self.shifted_keys.watch(others)
         self._american_keys.watch(others)
+        # last, so that it is asked first: it knows a held key by its place, also when Shift is up before it
+        self.shifted_keys.watch(others)
 
     def list_key_bindings(self) -> list[KeyBinding]:
         """Return the keys of the tools, for the keyboard map and the page of keys."""

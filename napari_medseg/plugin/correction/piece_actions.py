@@ -18,8 +18,8 @@ SPECK_SIZES = (3.0, 10.0, 30.0, 100.0)
 
 Of the images of a microscope, µm3 and µm2: a nucleus has 30 µm2, and a whole field less than 3 mm2.
 """
-_MICROSCOPE_MM = 0.02
-"""Pixels of a microscope are smaller; those of CT, X-rays and endoscopes are larger."""
+_MICROSCOPE_MM = 0.002
+"""Pixels in which cells can be told apart are smaller; those of CT, micro-CT, OCT, X-rays and endoscopes are larger."""
 _MM_OF_UM = {"mm²": 1e-6, "mm³": 1e-9}
 
 

@@ -18,6 +18,8 @@ _DIGITS = "123456789"
 _LAST_LATIN = 0x24F
 """Last letter of the Latin script in Unicode, whose numbers Qt uses for keys that write a character."""
 _FIRST_WITHOUT_CHARACTER = 0x0100_0000
+_SIGNS_OF_SCRIPTS = {("Q", ord("/")), ("W", ord("'")), ("Q", ord(";"))}
+"""Signs at the place of a letter: on Hebrew keyboards two, on Greek ones one."""
 _ROWS = (_DIGITS, "QWERTYUIOP[]", "ASDFGHJKL", "ZXCVBNM,.")
 _LINUX_STARTS, _WINDOWS_STARTS = (10, 24, 38, 52), (2, 16, 30, 44)
 _MAC_KEYS = (
@@ -53,13 +55,17 @@ def find_american_key(event: QKeyEvent) -> int | None:
     That is a digit from 1 to 9 without Shift, or any letter, bracket, comma or full stop on a keyboard of another
     script; `None` for other keys.
     """
+    brackets = (Qt.Key.Key_BracketLeft, Qt.Key.Key_BracketRight)
+    if event.modifiers() & Qt.KeyboardModifier.GroupSwitchModifier or event.key() in brackets:
+        return None  # AltGr writes another character, such as a German bracket, which is a key of napari
     place = _find_place(event)
     if not place:
         return None
     if place in _DIGITS:
         is_plain = event.modifiers() == Qt.KeyboardModifier.NoModifier
         return ord(place) if is_plain and not Qt.Key.Key_0 <= event.key() <= Qt.Key.Key_9 else None
-    return ord(place) if _LAST_LATIN < event.key() < _FIRST_WITHOUT_CHARACTER else None
+    is_sign = (place, event.key()) in _SIGNS_OF_SCRIPTS
+    return ord(place) if is_sign or _LAST_LATIN < event.key() < _FIRST_WITHOUT_CHARACTER else None
 
 
 def _find_place(event: QKeyEvent) -> str:

@@ -17,7 +17,15 @@ from napari_medseg.workflow.learning.states import AdaptedState, read_state, rem
 from napari_medseg.workflow.remote.remote_run import MIRROR, is_remote
 from napari_medseg.workflow.remote.run_place import choose_place
 from napari_medseg.workflow.workspace import Workspace
-from training.adapt.request import END_OPTION, LOG_FILE, PAUSE_FILE, read_request, read_result
+from training.adapt.request import (
+    END_OPTION,
+    LOG_FILE,
+    PAUSE_FILE,
+    AdaptRequest,
+    AdaptResult,
+    read_request,
+    read_result,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -127,11 +135,11 @@ class AcceptLearner:
     def _read_outcome(self, folder: Path) -> tuple[AdaptedState | None, str]:
         """Return the state that a process left; if it cannot be used, `None` and why. Empty: nobody need know."""
         try:
-            result = read_result(folder)
-            corrections = read_request(folder).corrections
+            result, request = read_result(folder), read_request(folder)
         except (MedSegError, OSError):
             return None, f"the process ended early{_read_log_end(folder)}"
         if not result.kept:
+            self._drop_untested(request, result)
             return None, result.text
         state = read_state(folder)
         if state is None:
@@ -140,7 +148,16 @@ class AcceptLearner:
         usable = {correction.id for _, correction in list_usable(list_current_corrections(self._ws, self._task))}
         if live is None or (live.id, live.weights_sha256) != (state.parent, state.parent_sha256):
             return None, ""  # another version is live: its next Accept adapts that
-        return (None, "") if not set(corrections) <= usable else (state, "")
+        return (None, "") if not set(request.corrections) <= usable else (state, "")
+
+    def _drop_untested(self, request: AdaptRequest, result: AdaptResult) -> None:
+        """Drop the state before, which has seen the validation cases, if a new start is no better on them.
+
+        Else each adaptation would begin anew, and a state that was never compared would go on to draft.
+        """
+        before, compared = self._ws.adapted.get(self._task), result.validation
+        if before is not None and not request.start and compared is not None and compared.adapted < compared.live:
+            self._ws.adapted.drop(before)
 
     def _tell_once(self, problem: str) -> None:
         """Tell a reason once, until an adaptation is kept again: it comes back at each Accept."""

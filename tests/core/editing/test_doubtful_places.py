@@ -130,6 +130,7 @@ def test_a_field_without_doubt_or_without_objects_has_no_doubtful_objects() -> N
     assert find_doubtful_places(Canvas(empty, NUCLEI, uncertainty=np.zeros((60, 60), np.uint8))) == []
     blob = np.zeros((60, 60), np.uint8)
     blob[20:30, 20:30] = 40
+    blob[5, 5] = 50  # a speck
     (only,) = find_doubtful_places(Canvas(empty, NUCLEI, uncertainty=blob))
     assert (only.label, only.n_objects) == (0, 1)
 

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QApplication, QLineEdit, QWidget
 
 from napari_medseg.plugin.correction import editor
 from napari_medseg.plugin.correction.tools import PIECE_ACTIONS
+from napari_medseg.plugin.widgets import key_places
 
 ACTIONS = {action.name: action for action in PIECE_ACTIONS}
 IN_RIGHT, IN_BACKGROUND = (20, 10), (2, 2)
@@ -97,6 +98,22 @@ def test_a_digit_gives_the_piece_another_label(lungs: SimpleNamespace) -> None:
     assert lungs.said[-1] == "Lungs (CT, X-ray) has 2 labels; there is no label 3."
 
 
+def test_a_digit_of_a_french_keyboard_is_released_though_shift_is_up_before_it(
+    lungs: SimpleNamespace, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_places.sys, "platform", "linux")
+    canvas = QWidget()
+    qtbot.addWidget(canvas)
+    lungs.correction.watch([canvas])
+    lungs.mouse.move_to(IN_RIGHT)
+    for kind, key, modifiers in (
+        (QEvent.Type.KeyPress, Qt.Key.Key_2, Qt.KeyboardModifier.ShiftModifier),
+        (QEvent.Type.KeyRelease, Qt.Key.Key_Eacute, Qt.KeyboardModifier.NoModifier),
+    ):
+        QApplication.sendEvent(canvas, QKeyEvent(kind, key, modifiers, 11, 11, 0, ""))
+    assert lungs.said[-1] == "right lung is now left lung: 560 px"
+
+
 def test_the_label_that_the_model_finds_most_likely_next_is_one_key(tools: SimpleNamespace) -> None:
     labels = phantom_labels()
     open_predicted(tools, phantom(), "covid", labels)
@@ -175,6 +192,12 @@ def test_specks_of_a_slide_are_no_whole_nuclei(tools: SimpleNamespace) -> None:
     assert text == "below 3 µm²"
     actions.begin_removing_specks(size)
     assert tools.said[-1] == "no piece is below 3 µm²."
+
+
+def test_no_size_of_specks_is_smaller_than_a_pixel_of_a_finer_scan(tools: SimpleNamespace) -> None:
+    labels = make_nuclei()
+    open_predicted(tools, replace(stained(labels), spacing_mm=(0.015, 0.015)), "nuclei", labels)
+    assert tools.correction.piece_actions.list_speck_sizes()[0] == (3.0, "below 3 mm²")
 
 
 def test_a_nucleus_is_deleted_and_the_others_stay(nuclei: SimpleNamespace) -> None:

@@ -12,6 +12,7 @@ from napari_medseg.plugin.widgets.key_places import AmericanKeys, find_american_
 
 KEY, NONE, SHIFT = Qt.Key, Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier
 CONTROL, KEYPAD = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.KeypadModifier
+ALT_GR = Qt.KeyboardModifier.GroupSwitchModifier
 CYRILLIC_IE, GREEK_ALPHA, HEBREW_QOF = 0x415, 0x391, 0x5E7
 
 
@@ -34,7 +35,12 @@ def make_event(
     ("linux", 0x425, 34, NONE, KEY.Key_BracketLeft),
     ("linux", GREEK_ALPHA, 38, NONE, KEY.Key_A),
     ("linux", HEBREW_QOF, 26, NONE, KEY.Key_E),
+    ("linux", KEY.Key_Slash, 24, NONE, KEY.Key_Q),  # Israel
+    ("linux", KEY.Key_Semicolon, 24, NONE, KEY.Key_Q),  # Greece
+    ("linux", KEY.Key_Slash, 61, NONE, None),
     ("linux", KEY.Key_Udiaeresis, 34, NONE, None),  # Germany
+    ("linux", 0x20AC, 26, ALT_GR, None),  # its AltGr+E is the euro sign
+    ("linux", KEY.Key_BracketLeft, 17, NONE, None),  # and its AltGr+8 a bracket, which Wayland tells without AltGr
     ("linux", KEY.Key_A, 24, NONE, None),  # France: its letters are known by what they write
     ("linux", KEY.Key_Shift, 50, SHIFT, None),
     ("linux", CYRILLIC_IE, 0, NONE, None),  # sent by a program

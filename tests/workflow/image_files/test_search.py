@@ -65,6 +65,24 @@ def test_what_lies_in_a_project_is_no_image(tmp_path: Path) -> None:
     assert [source.name for source in search_paths([tmp_path / "work" / "images"]).sources] == ["0123.tif"]
 
 
+def test_a_project_made_among_images_hides_none_of_them(tmp_path: Path) -> None:
+    write(tmp_path / "study" / "one.tif")
+    write(tmp_path / "study" / "p1" / "two.tif")
+    Project.create(tmp_path / "study").close()
+    write(tmp_path / "study" / "images" / "0123.tif")
+    for place in (tmp_path, tmp_path / "study"):
+        assert [source.name for source in search_paths([place]).sources] == ["one.tif", "two.tif"]
+
+
+def test_an_image_whose_name_only_sounds_like_labels_is_found(tmp_path: Path) -> None:
+    write(tmp_path / "p1_reviewed.tif")
+    write(tmp_path / "p1_labels.of.all.tif")
+    write(tmp_path / "p1_labels.tif")
+    (tmp_path / "predictions.jsonl").write_text("", encoding="utf-8")
+    names = [source.name for source in search_paths([tmp_path]).sources]
+    assert names == ["p1_labels.of.all.tif", "p1_reviewed.tif"]
+
+
 @pytest.mark.parametrize("folder", ["labelsTr", "labelsTs", "segmentations"])
 def test_labels_of_a_data_set_are_no_images(folder: str, tmp_path: Path) -> None:
     write(tmp_path / "imagesTr" / "case_0000.tif")

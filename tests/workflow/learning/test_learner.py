@@ -103,6 +103,24 @@ def test_an_accepted_case_makes_a_state_and_the_next_goes_on_from_it(
     assert request.corrections == (1, 2)
 
 
+WORSE = (
+    '(folder / \'result.json\').write_text(\'{"kept": false, "text": "worse", "validation": '
+    '{"live": 0.9, "adapted": %s, "n_planes": 1}}\'); sys.exit()'
+)
+
+
+@pytest.mark.parametrize(("adapted", "stays"), [("0.8", False), ("0.95", True)])
+def test_a_state_that_was_never_compared_goes_if_a_new_start_is_no_better(
+    ws: Workspace, start: Callable[..., AcceptLearner], adapted: str, stays: bool
+) -> None:
+    names = ["patient 1", "patient 2", "patient 3"]
+    (validating,) = choose_validation_groups(names, 3)
+    for number, name in enumerate([validating, *(name for name in names if name != validating)], start=1):
+        set_held_out(ws, accepted(ws, number, name).group, False)
+        wait_for_end(start(WORSE % adapted if number == 3 else ""))
+    assert (find_state(ws, "lungs", LIVE) is not None) is stays
+
+
 def test_with_three_groups_learning_begins_anew_so_that_one_can_validate(
     ws: Workspace, start: Callable[..., AcceptLearner]
 ) -> None:
