@@ -43,7 +43,8 @@ SIGHT_PX = 100.0
 """Pixels of the screen around the place that was looked at last: what is nearer is in sight, without another look.
 2.6 cm on a screen of 96 dpi, 2.5 degrees at 60 cm; the eye reads fine detail up to about there (Rayner, Psychological
 Bulletin 1998, parafovea: up to 5 degrees)."""
-MAX_ACTIONS = 150
+MAX_ACTIONS, MAX_OBJECT_ACTIONS = 150, 600
+"""An annotator that has done so much gives up. A field may have two hundred nuclei that take an action each."""
 WHOLE_LABEL_STEPS = 5
 """Tools for whole labels are weighed at every fifth step: they take the computer as long as all others."""
 BOLDNESS = (1.0, 1.5, 2.0)
@@ -116,7 +117,8 @@ class Annotator:
 
         Return the score.
         """
-        for _ in zip(range(MAX_ACTIONS), self._take_steps(goal), strict=False):
+        limit = MAX_OBJECT_ACTIONS if self.work.task.instances else MAX_ACTIONS
+        for _ in zip(range(limit), self._take_steps(goal), strict=False):
             if self.diary.effort.compute_seconds(self.times, self.hand.zoom) > limit_s:
                 break
         return self.score()

@@ -20,6 +20,8 @@ Row = dict[str, Any]
 TITLES = {"lungs": "lungs", "covid": "lesions", "nuclei": "nuclei", "instruments": "instruments"}
 COLOURS = ("#999999", "#E69F00", "#0072B2", "#009E73")
 BAR, GAP, LEFT, WIDTH, PANEL_GAP, TOP = 15, 14, 132, 250, 60, 54
+MIN_CASES = 3
+"""Of rounds: bars of fewer images say little."""
 Bar = tuple[str, str, list[float]]
 """Name of its group, its own name, and seconds: as stated, then with each time halved and doubled."""
 
@@ -62,7 +64,7 @@ def list_rounds(rows: Sequence[Row]) -> list[Bar]:
         done = [{(r["seed"], r["case"]) for r in own if r["round"] == n and r["reached"]} for n in rounds]
         both = set.intersection(*done)
         n_cases = len({case for _, case in both})
-        for number in rounds if both else ():
+        for number in rounds if n_cases >= MIN_CASES else ():
             name = "before" if not number else f"after {8 * number} cases"
             chosen = [row for row in own if row["round"] == number and (row["seed"], row["case"]) in both]
             title = f"{TITLES[task]}, a new source, {steps} steps a retrain ({n_cases} images)"
@@ -77,10 +79,10 @@ def list_seconds(rows: Sequence[Row]) -> list[float]:
 
 def draw(*panels: Sequence[Bar]) -> str:
     """Return the SVG of panels side by side."""
-    titles = ("Seconds per case, by way to work", "All tools, after retrains")
+    titles = ("Seconds per case, by way to work", "All tools, after retrains (each group has its scale)")
     parts, height = [], 0
     for column, (title, bars) in enumerate(zip(titles, panels, strict=True)):
-        drawn, bottom = _draw_panel(bars, title, column * (LEFT + WIDTH + PANEL_GAP))
+        drawn, bottom = _draw_panel(bars, title, column * (LEFT + WIDTH + PANEL_GAP), has_one_scale=column == 0)
         parts.append(drawn)
         height = max(height, bottom)
     width = len(panels) * (LEFT + WIDTH + PANEL_GAP)
@@ -88,15 +90,15 @@ def draw(*panels: Sequence[Bar]) -> str:
     return f'{frame} font-size="12"><rect width="100%" height="100%" fill="white"/>{"".join(parts)}</svg>\n'
 
 
-def _draw_panel(bars: Sequence[Bar], title: str, x: int) -> tuple[str, int]:
-    longest = max((max(seconds) for _, _, seconds in bars), default=1.0)
+def _draw_panel(bars: Sequence[Bar], title: str, x: int, *, has_one_scale: bool) -> tuple[str, int]:
+    longest = {name: max(max(s) for other, _, s in bars if has_one_scale or other == name) for name, _, _ in bars}
     parts, y, group, number = [f'<text x="{x + 12}" y="24" font-size="15">{title}</text>'], TOP, "", 0
     for name, label, seconds in bars:
         if name != group:
             y += GAP if group else 0
             parts.append(f'<text x="{x + 12}" y="{y + 4}" font-weight="bold">{name}</text>')
             y, group, number = y + GAP, name, 0
-        parts.append(_draw_bar(label, seconds, COLOURS[number % len(COLOURS)], (x + LEFT, y), WIDTH / longest))
+        parts.append(_draw_bar(label, seconds, COLOURS[number % len(COLOURS)], (x + LEFT, y), WIDTH / longest[name]))
         y, number = y + BAR + 4, number + 1
     return "".join(parts), y + GAP
 
