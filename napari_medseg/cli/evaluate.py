@@ -86,7 +86,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     images: Annotated[Path, typer.Option(help="Folder of images.")],
-    labels: Annotated[Path, typer.Option(help="Folder of reference labels, named like the images.")],
+    labels: Annotated[Path, typer.Option(help="Folder of references (PNG, TIFF, NIfTI, Aperio XML) named like the images, or a COCO file.")],
     output: OutputOption = None,
     task: TaskOption = DEFAULT_TASK,
     model: ModelOption = None,

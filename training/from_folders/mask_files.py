@@ -25,7 +25,7 @@ from napari_medseg.core.outlines.aperio import APERIO_SUFFIX, read_aperio
 from napari_medseg.core.outlines.coco import COCO_SUFFIX, CocoImage, read_coco
 from napari_medseg.core.outlines.objects import AnnotatedObject, rasterise_labels
 from training.data.labelled_cases import get_stem
-from training.from_folders.name_matching import get_image_key, normalise_name
+from training.from_folders.name_matching import get_image_key, normalise_name, pair_names
 
 
 class UnknownValueError(MedSegError):
@@ -101,15 +101,15 @@ class MaskFile:
         return said
 
 
-def find_masks(masks: Path, *, by_ending: bool) -> tuple[dict[str, MaskFile], list[str]]:
+def find_masks(masks: Path, *, by_word: bool) -> tuple[dict[str, MaskFile], list[str]]:
     """List the masks of a folder or of a COCO file by name, and the names that several files have.
 
     Parameters
     ----------
     masks
         The folder or the file. If a folder contains no masks but exactly one JSON file, that file is read.
-    by_ending
-        Whether to use only files whose name has a mask ending such as ``_mask``.
+    by_word
+        Whether to use only files that are named as masks, such as ``1_mask`` or ``MASK_1``.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def find_masks(masks: Path, *, by_ending: bool) -> tuple[dict[str, MaskFile], li
         path
         for path in files
         if (get_suffix(path) in wanted or formats.can_read(path))
-        and not (by_ending and get_suffix(path) != APERIO_SUFFIX and get_image_key(get_mask_stem(path)) is not None)
+        and not (by_word and get_suffix(path) != APERIO_SUFFIX and get_image_key(get_mask_stem(path)) is not None)
     ]
     annotations = [path for path in files if get_suffix(path) == COCO_SUFFIX]
     if not used and len(annotations) == 1:
@@ -137,6 +137,30 @@ def find_masks(masks: Path, *, by_ending: bool) -> tuple[dict[str, MaskFile], li
 def get_mask_stem(path: Path) -> str:
     """Return the name of a mask file without its suffix."""
     return unify_name(path.stem) if get_suffix(path) == APERIO_SUFFIX else get_stem(path)
+
+
+class MaskFinder:
+    """Finds the mask of an image in a file: its entry in a COCO file, which is read once, else the file itself."""
+
+    def __init__(self) -> None:
+        self._coco: dict[Path, dict[str, MaskFile]] = {}
+
+    def find(self, path: Path, image_name: str) -> MaskFile:
+        """Return the mask.
+
+        Raises
+        ------
+        MedSegError
+            If a COCO file cannot be read, or has no entry, or several, for this image.
+        """
+        if get_suffix(path) != COCO_SUFFIX:
+            return MaskFile(path)
+        if path not in self._coco:
+            self._coco[path] = _list_coco_masks(path)[0]
+        masks, stem = self._coco[path], get_stem(Path(image_name))
+        if stem not in (pairs := pair_names([stem], list(masks))):
+            raise MedSegError(f"{path.name} has no entry for {image_name}, or several. Correct its file_name.")
+        return masks[pairs[stem]]
 
 
 def read_categories(masks: Path) -> tuple[str, ...]:

@@ -103,7 +103,7 @@ def pair_images_with_masks(images: Path, masks: Path, encoding: MaskEncoding) ->
         Folder of images; a DICOM series is a folder in it.
     masks
         Folder of label files or of Aperio XML, or a COCO file. It may be the same folder; then masks are recognised by
-        name endings such as ``_mask``.
+        words in their names such as ``_mask`` and ``MASK_``.
     encoding
         The meaning of the mask values.
 
@@ -126,7 +126,7 @@ def pair_by_name(images: Path, masks: Path) -> PairingResult:
     Parameters and errors are those of `pair_images_with_masks`.
     """
     image_of, doubled = list_images(images, masks)
-    mask_of, doubled_masks = find_masks(masks, by_ending=images.resolve() == masks.resolve())
+    mask_of, doubled_masks = find_masks(masks, by_word=images.resolve() == masks.resolve())
     if not image_of or not mask_of:
         empty = images if not image_of else masks
         raise MedSegError(f"{empty} contains no readable file. Choose another folder, or convert the files.")

@@ -12,7 +12,7 @@ from napari_medseg.core.errors import HeaderMismatchError, MedSegError
 from napari_medseg.core.formats.labels import cast_to_labels
 from napari_medseg.core.formats.mask_placement import MaskPlacement, PlacedMask
 from napari_medseg.core.image import Image
-from training.from_folders.mask_files import MaskFile, UnknownValueError
+from training.from_folders.mask_files import MaskFile, MaskFinder, UnknownValueError
 from training.from_folders.mask_values import Labels, MaskEncoding, convert_mask_to_labels
 from training.from_folders.name_matching import normalise_name
 
@@ -72,9 +72,11 @@ def make_label_reader(encoding: MaskEncoding) -> Callable[[Path, Image], Labels]
     It raises as `read_mask_labels`, and adds which option may help.
     """
 
+    finder = MaskFinder()
+
     def read(path: Path, image: Image) -> Labels:
         try:
-            labels, placed = read_mask_labels(MaskFile(path), image, encoding)
+            labels, placed = read_mask_labels(finder.find(path, image.name), image, encoding)
         except MedSegError as error:
             name = "" if path.name in str(error) else f"{path.name}: "
             raise type(error)(f"{name}{error}{advise_on(error)}") from error

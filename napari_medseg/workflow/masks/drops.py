@@ -20,7 +20,7 @@ from napari_medseg.workflow.masks.pairs import MaskPair, find_pairs
 from napari_medseg.workflow.masks.series_pairs import find_objects, find_series_pairs, holds_objects
 from training.data.labelled_cases import get_stem
 from training.from_folders.mask_files import MaskFile
-from training.from_folders.name_matching import MASK_ENDING, pair_names, strip_image_ending
+from training.from_folders.name_matching import is_mask_name, pair_names, strip_image_ending
 
 MASK_FOLDERS = {
     "labels",
@@ -83,7 +83,7 @@ def iterate_split(paths: Sequence[Path]) -> Generator[ReadProgress | SplitDrop]:
     Each file is opened, which takes seconds for hundreds on a slow disk: yield how far it is, and the result last.
 
     A folder pair is two folders of which one is named as masks are, or one folder that holds both. Of several files,
-    a mask has a mask ending (``a_mask``), lies in a folder of masks, or has the name of an image without its ending
+    a mask is named as one (``a_mask``, ``MASK_1``), lies in a folder of masks, or has the name of an image without its ending
     (``a`` beside ``a_0000``).
     """
     if len(paths) == 1 and is_data_set(paths[0]):
@@ -119,7 +119,7 @@ def is_named_as_mask(path: Path) -> bool:
     """Whether the name of a file, or of its folder, says that it is a mask."""
     if get_suffix(path) == SEG_NRRD_SUFFIX:
         return True
-    return MASK_ENDING.search(get_stem(path)) is not None or fold_name(path.parent.name) in MASK_FOLDERS
+    return is_mask_name(get_stem(path)) or fold_name(path.parent.name) in MASK_FOLDERS
 
 
 def _split_paths(paths: Sequence[Path]) -> SplitDrop:
