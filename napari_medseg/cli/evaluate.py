@@ -86,7 +86,10 @@ if TYPE_CHECKING:
 
 def evaluate(
     images: Annotated[Path, typer.Option(help="Folder of images.")],
-    labels: Annotated[Path, typer.Option(help="Folder of references (PNG, TIFF, NIfTI, Aperio XML) named like the images, or a COCO file.")],
+    labels: Annotated[
+        Path,
+        typer.Option(help="Folder of references (PNG, TIFF, NIfTI, Aperio XML) named like the images, or a COCO file."),
+    ],
     output: OutputOption = None,
     task: TaskOption = DEFAULT_TASK,
     model: ModelOption = None,
@@ -201,7 +204,7 @@ def _load_source(scored: Scored) -> "LabelSource":
 
 def _echo_json(evaluation: "Evaluation") -> None:
     rows = [asdict(score) | {"mean_dice": score.mean_dice} for score in evaluation.scores]
-    summary = [score.model_dump() for score in evaluation.summarise()]
+    summary = [score.model_dump() for score in evaluation.summarise_for_tables()]
     absent = list(evaluation.absent_labels)
     names = {"model": evaluation.model, "task": evaluation.task}
     echo_json(names | {"summary": summary, "does_not_occur": absent, "images": rows})
@@ -213,7 +216,7 @@ def _echo_table(evaluation: "Evaluation") -> None:
     table = Table(title=f"{evaluation.model} on {evaluation.task}", title_justify="left")
     for column in ("measure", "source", "images", "mean", "95 %", "worst", "sides swapped"):
         table.add_column(column, justify="left" if column in ("measure", "source") else "right")
-    for score in evaluation.summarise():
+    for score in evaluation.summarise_for_tables():
         interval = f"{score.ci_low:.4f}-{score.ci_high:.4f}"
         cells = (
             score.metric,
@@ -226,7 +229,7 @@ def _echo_table(evaluation: "Evaluation") -> None:
         )
         table.add_row(*map(str, cells))
     Console().print(table)
-    for last_dice in [score for score in evaluation.summarise() if score.per_label][-1:]:
+    for last_dice in [score for score in evaluation.summarise_for_tables() if score.per_label][-1:]:
         for name, value in last_dice.per_label.items():
             echo(f"{name}: {value:.4f}")
     if absent := describe_absent_labels(evaluation):

@@ -71,7 +71,6 @@ def make_label_reader(encoding: MaskEncoding) -> Callable[[Path, Image], Labels]
 
     It raises as `read_mask_labels`, and adds which option may help.
     """
-
     finder = MaskFinder()
 
     def read(path: Path, image: Image) -> Labels:

@@ -48,8 +48,10 @@ from napari_medseg.cli.train.folder_run import train_folder_run
 from napari_medseg.cli.train.folder_task import choose_name_and_task
 from napari_medseg.cli.train.preview import write_run_preview
 from napari_medseg.cli.train.run_options import (
+    BackboneOption,
     BudgetOption,
     EpochsOption,
+    ModelOption,
     RecipeOption,
     SeedOption,
     get_start_time,
@@ -93,6 +95,8 @@ def train_on_folders(
     budget: BudgetOption = None,
     seed: SeedOption = 0,
     recipe: RecipeOption = None,
+    model: ModelOption = "",
+    backbone: BackboneOption = "",
     device: DeviceOption = None,
     as_json: JsonOption = False,
     max_memory: MaxMemoryOption = None,
@@ -101,7 +105,7 @@ def train_on_folders(
     """Train a model on folders of images and masks.
 
     All files are checked first; training starts only if they fit. The images decide the network and the number of
-    epochs, unless --recipe or --epochs set them. No project is used.
+    epochs, unless --recipe, --model or --epochs set them. No project is used.
 
     Example: `medseg train folders --images images --masks masks --labels right_lung,left_lung`
     """
@@ -118,7 +122,7 @@ def train_on_folders(
     _report_mismatches(pairs, console, raises=not (skip_mismatches or check))
     if check:
         raise _end_check(data, pairs, skips=skip_mismatches)
-    overrides = read_run_overrides(recipe, epochs, budget, seed, device)
+    overrides = read_run_overrides(recipe, epochs, budget, seed, device, (model, backbone))
     if preview is not None:
         _write_preview(data, pairs, _list_donors(models), overrides, preview)
     else:

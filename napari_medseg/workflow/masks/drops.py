@@ -83,8 +83,8 @@ def iterate_split(paths: Sequence[Path]) -> Generator[ReadProgress | SplitDrop]:
     Each file is opened, which takes seconds for hundreds on a slow disk: yield how far it is, and the result last.
 
     A folder pair is two folders of which one is named as masks are, or one folder that holds both. Of several files,
-    a mask is named as one (``a_mask``, ``MASK_1``), lies in a folder of masks, or has the name of an image without its ending
-    (``a`` beside ``a_0000``).
+    a mask is named as one (``a_mask``, ``MASK_1``), lies in a folder of masks, or has the name of an image without its
+    ending (``a`` beside ``a_0000``).
     """
     if len(paths) == 1 and is_data_set(paths[0]):
         yield SplitDrop((), data_set=paths[0])

@@ -14,7 +14,6 @@ from training_phantoms import SIDE, phantom, small_card
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.snapshot import Box
 from napari_medseg.core.tasks.bundled_tasks import TASKS
-from napari_medseg.core.tasks.custom_task import make_custom_task
 from napari_medseg.inference.predictor import Predictor
 from training.data.ignore_regions import ReviewedPart
 from training.data.labelled_cases import LabelledCase, pair_by_stem
@@ -26,8 +25,6 @@ from training.evaluation.evaluate import (
     make_predictor_source,
 )
 from training.evaluation.scores import Evaluation
-from training.from_folders.mask_reading import make_label_reader
-from training.from_folders.mask_values import MaskEncoding
 from training.reports.case_figure import draw_case_figure
 from training.reports.evaluation_report import choose_cases_to_show, write_evaluation
 
@@ -107,7 +104,13 @@ def test_the_tables_say_the_same(folders: tuple[Path, Path], tmp_path: Path) -> 
     assert len(rows) == len(content["images"]) == 4
     assert float(rows[2]["mean_dice"]) == content["images"][2]["mean_dice"] == evaluation.scores[2].mean_dice
     assert float(rows[0]["dice_right_lung"]) == evaluation.scores[0].dice["right lung"]
-    assert content["summary"][0]["mean"] == evaluation.summarise()[0].mean
+    summary = {one["metric"]: one["mean"] for one in content["summary"]}
+    assert summary["Dice"] == evaluation.summarise()[0].mean
+    columns = [(float(row["iou_right_lung"]) + float(row["iou_left_lung"])) / 2 for row in rows]
+    assert summary["IoU"] == pytest.approx(np.mean(columns))
+    for metric, column in (("mean IoU with background", "miou"), ("accuracy", "agreement")):
+        assert summary[metric] == pytest.approx(np.mean([float(row[column]) for row in rows]))
+    assert all(metric in page.read_text() for metric in summary)
     assert "p1_3" in page.read_text()
 
 
@@ -273,42 +276,3 @@ def test_files_are_found_by_their_name_as_text(folders: tuple[Path, Path], tmp_p
     tifffile.imwrite(folders[1] / f"{composed}.tif", phantom(0)[1])
     with pytest.raises(MedSegError, match="have the same name without the suffix"):
         find_cases(*folders)
-
-
-def test_references_are_paired_and_read_as_masks_of_a_training(tmp_path: Path) -> None:
-    """MoNuSeg has Aperio XML, other sets words in names or one COCO file: what a training reads can be scored, too."""
-    task = make_custom_task("cells", ["nucleus"], kind="grey", instances=True)
-    truth = np.zeros((2, SIDE, SIDE), np.uint8)
-    truth[:, 5:11, 4:10], truth[1, 20:26, 30:36] = 1, 2
-    rings = [[(4, 5), (10, 5), (10, 11), (4, 11)], [(30, 20), (36, 20), (36, 26), (30, 26)]]
-    region = "<Region><Vertices>{}</Vertices></Region>".format
-    places = {name: tmp_path / name for name in ("images", "xml", "words", "predicted")}
-    for path in places.values():
-        path.mkdir()
-    for number, name in enumerate(("IMG_1", "IMG_2")):
-        tifffile.imwrite(places["images"] / f"{name}.tif", phantom(number)[0])
-        tifffile.imwrite(places["words"] / f"{name.replace('IMG', 'MASK')}.tif", truth[number])
-        tifffile.imwrite(places["predicted"] / f"{name}_labels.tif", truth[1])
-        drawn = "".join(
-            region("".join(f'<Vertex X="{x}" Y="{y}"/>' for x, y in ring)) for ring in rings[: number + 1]
-        )
-        (places["xml"] / f"{name}.xml").write_text(f"<Annotations><Annotation>{drawn}</Annotation></Annotations>")
-    coco = {
-        "images": [{"id": n, "file_name": f"data/IMG_{n}.tif", "height": SIDE, "width": SIDE} for n in (1, 2)],
-        "annotations": [
-            {"image_id": n, "category_id": 1, "segmentation": [np.array(ring, float).ravel().tolist()]}
-            for n in (1, 2)
-            for ring in rings[:n]
-        ],
-        "categories": [{"id": 1, "name": "nucleus"}],
-    }
-    (tmp_path / "coco.json").write_text(json.dumps(coco))
-    read = make_label_reader(MaskEncoding(task))
-    for references in (places["xml"], places["words"], tmp_path / "coco.json"):
-        cases = find_cases(places["images"], references)
-        scores = [
-            one.score.objects
-            for one in evaluate_cases(make_folder_source(places["predicted"]), cases, task, read_labels=read)
-        ]
-        assert [case.name for case in cases] == ["IMG_1", "IMG_2"]
-        assert [one.aji for one in scores if one is not None] == [0.5, 1.0], references.name

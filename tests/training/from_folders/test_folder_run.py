@@ -87,7 +87,11 @@ def fill_folders(folder: Path, n_images: int, ending: str = "_mask") -> None:
         (["ct_img", "other"], ["ct_labels"], {"ct_img": "ct_labels"}),
         (["a_img", "a_ct"], ["a_seg"], {}),
         (["IMG_1", "IMG_2"], ["MASK_2", "MASK_1"], {"IMG_1": "MASK_1", "IMG_2": "MASK_2"}),  # lungs of Kaggle
-        (["volume-0", "img0001"], ["segmentation-0", "label0001"], {"volume-0": "segmentation-0", "img0001": "label0001"}),
+        (
+            ["volume-0", "img0001"],
+            ["segmentation-0", "label0001"],
+            {"volume-0": "segmentation-0", "img0001": "label0001"},
+        ),
         (["tr_im"], ["tr_mask"], {"tr_im": "tr_mask"}),
         (["image", "segment_1"], ["masked_1", "label"], {}),
         (["mask"], ["mask"], {"mask": "mask"}),

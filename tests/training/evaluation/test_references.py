@@ -1,0 +1,50 @@
+"""References as public data sets have them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from training_phantoms import SIDE, phantom
+
+from napari_medseg.core.tasks.custom_task import make_custom_task
+from training.evaluation.evaluate import evaluate_cases, find_cases, make_folder_source
+from training.from_folders.mask_reading import make_label_reader
+from training.from_folders.mask_values import MaskEncoding
+
+
+def test_references_are_paired_and_read_as_masks_of_a_training(tmp_path: Path) -> None:
+    """MoNuSeg has Aperio XML, other sets words in names or one COCO file: what a training reads can be scored, too."""
+    task = make_custom_task("cells", ["nucleus"], kind="grey", instances=True)
+    truth = np.zeros((2, SIDE, SIDE), np.uint8)
+    truth[:, 5:11, 4:10], truth[1, 20:26, 30:36] = 1, 2
+    rings = [[(4, 5), (10, 5), (10, 11), (4, 11)], [(30, 20), (36, 20), (36, 26), (30, 26)]]
+    region = "<Region><Vertices>{}</Vertices></Region>".format
+    places = {name: tmp_path / name for name in ("images", "xml", "words", "predicted")}
+    for path in places.values():
+        path.mkdir()
+    for number, name in enumerate(("IMG_1", "IMG_2")):
+        tifffile.imwrite(places["images"] / f"{name}.tif", phantom(number)[0])
+        tifffile.imwrite(places["words"] / f"{name.replace('IMG', 'MASK')}.tif", truth[number])
+        tifffile.imwrite(places["predicted"] / f"{name}_labels.tif", truth[1])
+        drawn = "".join(region("".join(f'<Vertex X="{x}" Y="{y}"/>' for x, y in ring)) for ring in rings[: number + 1])
+        (places["xml"] / f"{name}.xml").write_text(f"<Annotations><Annotation>{drawn}</Annotation></Annotations>")
+    coco = {
+        "images": [{"id": n, "file_name": f"data/IMG_{n}.tif", "height": SIDE, "width": SIDE} for n in (1, 2)],
+        "annotations": [
+            {"image_id": n, "category_id": 1, "segmentation": [np.array(ring, float).ravel().tolist()]}
+            for n in (1, 2)
+            for ring in rings[:n]
+        ],
+        "categories": [{"id": 1, "name": "nucleus"}],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    read = make_label_reader(MaskEncoding(task))
+    for references in (places["xml"], places["words"], tmp_path / "coco.json"):
+        cases = find_cases(places["images"], references)
+        scores = [
+            one.score.objects
+            for one in evaluate_cases(make_folder_source(places["predicted"]), cases, task, read_labels=read)
+        ]
+        assert [case.name for case in cases] == ["IMG_1", "IMG_2"]
+        assert [one.aji for one in scores if one is not None] == [0.5, 1.0], references.name
