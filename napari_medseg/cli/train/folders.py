@@ -24,7 +24,6 @@ from napari_medseg.cli.options import (
     MaxMemoryOption,
     RegistryOption,
     open_registry,
-    split_words,
 )
 from napari_medseg.cli.train.folder_options import (
     RUNS_FOLDER,
@@ -43,6 +42,8 @@ from napari_medseg.cli.train.folder_options import (
     SkipOption,
     TaskOption,
     UnlabelledOption,
+    ValidateOption,
+    read_split,
 )
 from napari_medseg.cli.train.folder_run import train_folder_run
 from napari_medseg.cli.train.folder_task import choose_name_and_task
@@ -84,6 +85,7 @@ def train_on_folders(
     same_voxels: SameVoxelsOption = False,
     group_by: GroupByOption = "",
     hold_out: HoldOutOption = "",
+    validate: ValidateOption = "",
     join_copies: JoinOption = False,
     skip_mismatches: SkipOption = False,
     check: CheckOption = False,
@@ -117,8 +119,14 @@ def train_on_folders(
     models, console, both = open_registry(registry), make_progress_console(quiet=as_json), (images, masks)
     name, made = choose_name_and_task(name, task, labels, both, models.read_task_catalog(), instances=instances)
     encoding = MaskEncoding(made, parse_values(values), binarise, ignore, MaskPlacement(mask_orientation, same_voxels))
-    held_out, more = tuple(split_words(hold_out)), tuple(unlabelled or ())
-    pairs = check_folder_data(data := FolderData(name, *both, encoding, group_by, held_out, (), join_copies, more))
+    data = FolderData(
+        *(name, *both, encoding, group_by),
+        hold_out=read_split(hold_out),
+        validate=read_split(validate),
+        joins_copies=join_copies,
+        unlabelled=tuple(unlabelled or ()),
+    )
+    pairs = check_folder_data(data)
     _report_mismatches(pairs, console, raises=not (skip_mismatches or check))
     if check:
         raise _end_check(data, pairs, skips=skip_mismatches)

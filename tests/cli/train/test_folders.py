@@ -70,6 +70,20 @@ def test_nothing_is_trained_while_anything_does_not_fit(
         assert (code, said in err) == (1, True), err
 
 
+def test_a_list_of_test_images_is_held_out(medseg: Call, folders: tuple[object, ...], tmp_path: Path) -> None:
+    (tmp_path / "test.txt").write_text("# of the authors\nimages/p3.png\np5\n\n", encoding="utf-8")
+    (tmp_path / "val.txt").write_text("p8\r\n", encoding="utf-8")
+    meaning = ("--labels", "right_lung,left_lung", "--values", "100,200", "--check")
+    lists = ("--hold-out", tmp_path / "test.txt", "--validate", tmp_path / "val.txt")
+    code, out, _ = medseg("train", "folders", *folders, *meaning, *lists)
+    assert code == 0
+    assert "Held out: p3, p5. To choose the best epoch: p8\n" in out
+    code, _, err = medseg("train", "folders", *folders, *meaning, "--hold-out", tmp_path / "tset.txt")
+    assert code == 1
+    assert "cannot read" in err
+    assert "tset.txt" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -342,7 +342,7 @@ def test_only_the_named_images_are_learnt_from(tmp_path: Path, own: Callable[...
     assert sorted(roles) == [Role.HOLD_OUT] * 2 + [Role.TRAIN] * 2
     wrong = own(group_by="p[0-9]+", hold_out=("p9",))
     cases = check_folder_data(wrong).cases
-    with pytest.raises(MedSegError, match=r"no groups \['p9'\] to hold out; groups are \['p0'"):
+    with pytest.raises(MedSegError, match=r"no groups or images \['p9'\] to hold out; groups are \['p0'"):
         fill_run(wrong, cases, [], tmp_path / "other", AT_RANDOM)
 
 
