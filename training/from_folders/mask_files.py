@@ -27,6 +27,8 @@ from napari_medseg.core.outlines.objects import AnnotatedObject, rasterise_label
 from training.data.labelled_cases import get_stem
 from training.from_folders.name_matching import get_image_key, normalise_name, pair_names
 
+LABEL_FOLDER_NAMES = ("segmentations", "segmentation", "labels", "masks")
+
 
 class UnknownValueError(MedSegError):
     """A mask has a value or category that belongs to no label."""
@@ -34,10 +36,14 @@ class UnknownValueError(MedSegError):
 
 @dataclass(frozen=True, eq=False)
 class MaskFile:
-    """Labels of one image: a pixel file, a file of outlines, or an image entry in a COCO file."""
+    """Labels of one image: a pixel file, a file of outlines, an image entry in a COCO file, or several pixel files.
+
+    `parts` are the names and files of these, one for each label or object; `path` is their folder.
+    """
 
     path: Path
     coco_image: CocoImage | None = None
+    parts: tuple[tuple[str, Path], ...] = ()
 
     @property
     def title(self) -> str:
@@ -139,11 +145,15 @@ def get_mask_stem(path: Path) -> str:
     return unify_name(path.stem) if get_suffix(path) == APERIO_SUFFIX else get_stem(path)
 
 
+Masks = dict[str, MaskFile]
+"""Masks by name."""
+
+
 class MaskFinder:
-    """Finds the mask of an image in a file: its entry in a COCO file, which is read once, else the file itself."""
+    """Finds the mask of an image: in a COCO file or in folders of labels, listed once, or the file itself."""
 
     def __init__(self) -> None:
-        self._coco: dict[Path, dict[str, MaskFile]] = {}
+        self._listed: dict[Path, list[Masks]] = {}
 
     def find(self, path: Path, image_name: str) -> MaskFile:
         """Return the mask.
@@ -151,16 +161,67 @@ class MaskFinder:
         Raises
         ------
         MedSegError
-            If a COCO file cannot be read, or has no entry, or several, for this image.
+            If a COCO file cannot be read, or the file or folder has no mask, or several, for this image.
         """
-        if get_suffix(path) != COCO_SUFFIX:
-            return MaskFile(path)
-        if path not in self._coco:
-            self._coco[path] = _list_coco_masks(path)[0]
-        masks, stem = self._coco[path], get_stem(Path(image_name))
-        if stem not in (pairs := pair_names([stem], list(masks))):
-            raise MedSegError(f"{path.name} has no entry for {image_name}, or several. Correct its file_name.")
-        return masks[pairs[stem]]
+        if path not in self._listed:
+            is_coco = get_suffix(path) == COCO_SUFFIX
+            self._listed[path] = [_list_coco_masks(path)[0]] if is_coco else _list_label_folders(path)
+        listed, stem = self._listed[path], get_stem(Path(image_name))
+        for masks in listed:
+            if (name := pair_names([stem], list(masks)).get(stem)) is not None:
+                return masks[name]
+        if listed:
+            raise MedSegError(f"{path.name} has no mask for {image_name}, or several. Correct the name in it.")
+        return MaskFile(path)
+
+
+def find_label_folders(masks: Path, images: Sequence[str]) -> Masks:
+    """List masks of several files by name: a folder for each label, or a folder for each image.
+
+    Chest X-rays of Montgomery County have the masks of the left lungs in one folder and those of the right lungs in
+    another, TotalSegmentator has a folder of label files for each image.
+
+    Parameters
+    ----------
+    masks
+        A folder of folders.
+    images
+        Names of the images, which tell what the folders are.
+
+    Returns
+    -------
+    dict
+        Empty if no image has such a mask.
+    """
+    n_pairs = [(len(pair_names(images, list(found))), found) for found in _list_label_folders(masks)]
+    most, found = max(n_pairs, key=lambda pair: pair[0], default=(0, {}))
+    return found if most else {}
+
+
+def _list_label_folders(masks: Path) -> list[Masks]:
+    """Return the masks by name if folders are labels, and if they are images; nothing for a file."""
+    folders = [each for each in sorted(masks.iterdir()) if each.is_dir()] if masks.is_dir() else []
+    by_label: dict[str, list[tuple[str, Path]]] = {}
+    by_image: dict[str, list[tuple[str, Path]]] = {}
+    for folder in (each for each in folders if not each.name.startswith(".")):
+        places = [place for place in (folder, *(folder / name for name in LABEL_FOLDER_NAMES)) if place.is_dir()]
+        for path in next((files for files in map(list_mask_files, places) if files), ()):
+            by_label.setdefault(get_mask_stem(path), []).append((folder.name, path))
+            by_image.setdefault(unify_name(folder.name), []).append((get_mask_stem(path), path))
+    return [
+        {name: MaskFile(masks, parts=tuple(parts)) for name, parts in listed.items()}
+        for listed in (by_label, by_image)
+        if listed
+    ]
+
+
+def list_mask_files(folder: Path) -> tuple[Path, ...]:
+    """Return the files of a folder that labels can be read from, by name."""
+    return tuple(
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_file() and not path.name.startswith(".") and get_suffix(path) in formats.MASK_SUFFIXES
+    )
 
 
 def read_categories(masks: Path) -> tuple[str, ...]:

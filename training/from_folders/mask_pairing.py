@@ -19,7 +19,7 @@ from napari_medseg.core.quality.label_checks import Finding, check_labels
 from napari_medseg.core.quality.label_set_checks import CONSTANT, LabelContent, summarise_labels
 from napari_medseg.core.tasks.detection import detect_look, image_fits_task
 from training.data.labelled_cases import get_stem
-from training.from_folders.mask_files import MaskFile, UnknownValueError, find_masks
+from training.from_folders.mask_files import MaskFile, UnknownValueError, find_label_folders, find_masks
 from training.from_folders.mask_reading import advise_on, read_mask_labels
 from training.from_folders.mask_values import Labels, MaskEncoding, describe_soft_borders
 from training.from_folders.name_matching import get_image_key, pair_names
@@ -102,8 +102,8 @@ def pair_images_with_masks(images: Path, masks: Path, encoding: MaskEncoding) ->
     images
         Folder of images; a DICOM series is a folder in it.
     masks
-        Folder of label files or of Aperio XML, or a COCO file. It may be the same folder; then masks are recognised by
-        words in their names such as ``_mask`` and ``MASK_``.
+        Folder of label files, of Aperio XML, or of folders for each label or image; or a COCO file. It may be the
+        folder of the images; then masks are recognised by words in their names such as ``_mask`` and ``MASK_``.
     encoding
         The meaning of the mask values.
 
@@ -127,6 +127,8 @@ def pair_by_name(images: Path, masks: Path) -> PairingResult:
     """
     image_of, doubled = list_images(images, masks)
     mask_of, doubled_masks = find_masks(masks, by_word=images.resolve() == masks.resolve())
+    if not mask_of and masks.is_dir():
+        mask_of = find_label_folders(masks, list(image_of))
     if not image_of or not mask_of:
         empty = images if not image_of else masks
         raise MedSegError(f"{empty} contains no readable file. Choose another folder, or convert the files.")
@@ -186,7 +188,7 @@ def _find_doubts(case: FolderCase, mask: PlacedMask, encoding: MaskEncoding) -> 
     for note in mask.notes:
         is_about_axes = "--mask-orientation" in note or "first axis" in note
         yield Mismatch("orientation" if is_about_axes else "reading", case.name, note, blocking=False)
-    if case.mask.has_outlines:
+    if case.mask.has_outlines or case.mask.parts:
         return
     if note := describe_soft_borders(mask.pixels, encoding, exact=case.mask.is_exact):
         yield Mismatch("soft borders", case.name, note, blocking=False)

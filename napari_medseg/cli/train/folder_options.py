@@ -19,7 +19,9 @@ ImagesOption = Annotated[Path, typer.Option("--images", help="Folder of images."
 MasksOption = Annotated[
     Path,
     typer.Option(
-        "--masks", help="Folder of masks (PNG, TIFF, NIfTI, Aperio XML) named like the images, or a COCO file."
+        "--masks",
+        help="Folder of masks (PNG, TIFF, NIfTI, Aperio XML) named like the images, or of a folder for each label; or a "
+        "COCO file.",
     ),
 ]
 
@@ -79,8 +81,8 @@ HoldOutOption = Annotated[
     str,
     typer.Option(
         "--hold-out",
-        help="Patients for evaluation only, such as p3,p7, or a file such as test.txt with one on each line. The name of an "
-        "image means its patient.",
+        help="Patients for evaluation only, such as p3,p7, or a file such as test.txt with one on each line. The "
+        "name of an image means its patient.",
         show_default="one in five",
         rich_help_panel=SPLIT,
     ),

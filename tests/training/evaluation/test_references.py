@@ -40,7 +40,12 @@ def test_references_are_paired_and_read_as_masks_of_a_training(tmp_path: Path) -
     }
     (tmp_path / "coco.json").write_text(json.dumps(coco))
     read = make_label_reader(MaskEncoding(task))
-    for references in (places["xml"], places["words"], tmp_path / "coco.json"):
+    for number, count in ((1, 1), (2, 2)):
+        for one in range(1, count + 1):
+            (tmp_path / "objects" / f"IMG_{number}").mkdir(parents=True, exist_ok=True)
+            path = tmp_path / "objects" / f"IMG_{number}" / f"nucleus_{one}.tif"
+            tifffile.imwrite(path, (truth[number - 1] == one).astype(np.uint8))
+    for references in (places["xml"], places["words"], tmp_path / "coco.json", tmp_path / "objects"):
         cases = find_cases(places["images"], references)
         scores = [
             one.score.objects

@@ -3,6 +3,7 @@
 import json
 import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -105,6 +106,45 @@ def test_outlines_follow_the_size_that_their_file_states(tmp_path: Path, own: Ma
     (tmp_path / "coco.json").write_text(json.dumps(content))
     data = FolderData("own", tmp_path / "images", tmp_path / "coco.json", own().encoding)
     assert (read_all(data)["a"] == wanted).all()
+
+
+@pytest.mark.parametrize("by_label", [True, False])
+def test_each_label_may_have_its_own_file(tmp_path: Path, own: Make, *, by_label: bool) -> None:
+    """Montgomery County: `leftMask/x.png` and `rightMask/x.png`. TotalSegmentator: `x/lung_left.png`."""
+    for name in ("a", "b"):
+        put(tmp_path / "images" / f"{name}.png", noise(ord(name)))
+        for side, column in (("left", 20), ("right", 4)):
+            mask = np.zeros(SHAPE, np.uint8)
+            mask[5:15, column : column + 8] = 255
+            place = f"{side}Mask/{name}.png" if by_label else f"{name}/lung_{side}.png"
+            put(tmp_path / "masks" / place, mask)
+    put(tmp_path / "masks" / ("heart/a.png" if by_label else "a/heart.png"), np.full(SHAPE, 255, np.uint8))
+    wanted = np.zeros(SHAPE, np.uint8)
+    wanted[5:15, 4:12], wanted[5:15, 20:28] = 1, 2
+    data = own("right_lung", "left_lung")
+    found = check_folder_data(data)
+    assert (found.mismatches, [case.name for case in found.cases]) == ((), ["a", "b"])
+    for labels in read_all(data).values():
+        assert np.array_equal(labels, wanted)
+    task = make_custom_task("lung", ["lung"], kind="grey")
+    both = read_all(replace(data, encoding=MaskEncoding(task, binarise=True)))
+    assert np.array_equal(both["b"], wanted > 0), "all files together are the only label"
+    objects = MaskEncoding(make_custom_task("cells", ["cell"], kind="grey", instances=True))
+    assert len(np.unique(read_all(replace(data, encoding=objects))["b"])) == 3, "each file is an object"
+    (problem,) = check_folder_data(own("kidney", "tumour")).blocking_mismatches[:1]
+    assert "no file or folder is named after a label of" in problem.text
+
+
+def test_labels_that_lie_over_each_other_are_told(tmp_path: Path, own: Make) -> None:
+    put(tmp_path / "images" / "a.png", noise(1))
+    for label, rows in (("cyst", slice(3, 12)), ("stone", slice(8, 20))):
+        mask = np.zeros(SHAPE, np.uint8)
+        mask[rows, 5:14] = 1
+        put(tmp_path / "masks" / label / "a_mask.png", mask)
+    data = own("cyst", "stone")
+    (note,) = check_folder_data(data).mismatches
+    assert note.text == "36 pixels have several labels; the last label of the task was taken"
+    assert np.bincount(read_all(data)["a"].ravel())[1:].tolist() == [45, 108]
 
 
 def test_names_pair_as_text_and_stay_one_group(tmp_path: Path, own: Make) -> None:

@@ -55,6 +55,19 @@ def test_a_folder_of_files_is_one_mask(tmp_path: Path, place: str) -> None:
         read_pair(pair, MaskSettings(TASKS["covid"]))
 
 
+def test_each_label_may_have_a_folder(tmp_path: Path) -> None:
+    for number, name in enumerate(("a", "b")):
+        write_image(tmp_path / "images" / f"{name}.tif", number)
+        for value, side in ((1, "right"), (2, "left")):
+            write_mask(tmp_path / "masks" / f"{side}Mask" / f"{name}.tif", (phantom_labels() == value).astype(np.uint8))
+    pairs, lacking = find_pairs(tmp_path / "images", tmp_path / "masks")
+    assert ([pair.name for pair in pairs], lacking) == (["a", "b"], [])
+    assert len({pair.compute_sha256("") for pair in pairs}) == 2
+    _, read = read_pair(pairs[1], MaskSettings(TASKS["lungs"]))
+    assert np.array_equal(read.labels, phantom_labels())
+    assert "rightMask/b.tif right lung" in read.meaning.replace("\\", "/")
+
+
 def test_the_data_set_of_totalsegmentator_has_image_and_masks_in_one_folder(tmp_path: Path) -> None:
     write_image(tmp_path / "s0001" / "ct.tif")
     write_label_files(tmp_path / "s0001" / "segmentations")
