@@ -12,7 +12,7 @@ from napari_medseg.core.atomic_io import refuse_unwritable_folder
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.file_names import use_slashes
 
-RUNS_FOLDER = "medseg-runs"
+RUNS_FOLDER, SLICES_FOLDER = "medseg-runs", "slices"
 SPLIT, INSTEAD = "Selection of images", "Instead of training"
 
 ImagesOption = Annotated[Path, typer.Option("--images", help="Folder of images.")]
@@ -20,7 +20,7 @@ MasksOption = Annotated[
     Path,
     typer.Option(
         "--masks",
-        help="Folder of masks (PNG, TIFF, NIfTI, Aperio XML) named like the images, or of a folder for each label; or a "
+        help="Folder of masks (PNG, TIFF, NIfTI, Aperio XML) named like the images, or of folders of each label, or a "
         "COCO file.",
     ),
 ]
@@ -128,6 +128,14 @@ def read_split(text: str) -> tuple[str, ...]:
 JoinOption = Annotated[
     bool,
     typer.Option("--join-copies", help="Patients with an image in common become one patient.", rich_help_panel=SPLIT),
+]
+SlicesOption = Annotated[
+    bool,
+    typer.Option(
+        "--slices",
+        help="Each slice of a stack is an image of its own, of another patient unless --group-pattern says so.",
+        rich_help_panel=SPLIT,
+    ),
 ]
 SkipOption = Annotated[
     bool,

@@ -1,5 +1,7 @@
 """`medseg train folders`: train a model on folders of images and masks, without a project."""
 
+import contextlib
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,6 +29,7 @@ from napari_medseg.cli.options import (
 )
 from napari_medseg.cli.train.folder_options import (
     RUNS_FOLDER,
+    SLICES_FOLDER,
     CheckOption,
     GroupByOption,
     HoldOutOption,
@@ -40,6 +43,7 @@ from napari_medseg.cli.train.folder_options import (
     PrepareOption,
     PreviewOption,
     SkipOption,
+    SlicesOption,
     TaskOption,
     UnlabelledOption,
     ValidateOption,
@@ -87,6 +91,7 @@ def train_on_folders(
     hold_out: HoldOutOption = "",
     validate: ValidateOption = "",
     join_copies: JoinOption = False,
+    slices: SlicesOption = False,
     skip_mismatches: SkipOption = False,
     check: CheckOption = False,
     prepare: PrepareOption = False,
@@ -126,15 +131,22 @@ def train_on_folders(
         joins_copies=join_copies,
         unlabelled=tuple(unlabelled or ()),
     )
-    pairs = check_folder_data(data)
-    _report_mismatches(pairs, console, raises=not (skip_mismatches or check))
-    if check:
-        raise _end_check(data, pairs, skips=skip_mismatches)
-    overrides = read_run_overrides(recipe, epochs, budget, seed, device, (model, backbone))
-    if preview is not None:
-        _write_preview(data, pairs, _list_donors(models), overrides, preview)
-    else:
-        run_dir = _fill_run(data, pairs, out, overrides, models, console)
+    run_dir = out or Path(RUNS_FOLDER) / make_file_stem(f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    with contextlib.ExitStack() as unused:
+        if slices:
+            data, pairs = _cut_slices(data, None if check or preview else run_dir, unused)
+        else:
+            pairs = check_folder_data(data)
+        _report_mismatches(pairs, console, raises=not (skip_mismatches or check))
+        if check:
+            raise _end_check(data, pairs, skips=skip_mismatches)
+        overrides = read_run_overrides(recipe, epochs, budget, seed, device, (model, backbone))
+        if preview is not None:
+            _write_preview(data, pairs, _list_donors(models), overrides, preview)
+        else:
+            _fill_run(data, pairs, run_dir, overrides, models, console)
+            unused.pop_all()
+    if preview is None:
         if prepare:
             _echo_prepared(run_dir.absolute(), as_json=as_json)
         else:
@@ -144,21 +156,32 @@ def train_on_folders(
 def _fill_run(
     data: "FolderData",
     pairs: "PairingResult",
-    out: Path | None,
+    run_dir: Path,
     overrides: "RecipeOverrides",
     models: ModelRegistry,
     console: Console,
-) -> Path:
-    """Fill a run folder, `out` or a new one; print the patients, the size of the run, and what it starts from."""
+) -> None:
+    """Fill a run folder; print the patients, the size of the run, and what it starts from."""
     from training.from_folders.folder_data import describe_split
     from training.from_folders.folder_run import fill_run
 
-    run_dir = out or Path(RUNS_FOLDER) / make_file_stem(f"{data.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     base = fill_run(data, pairs.cases, _list_donors(models), run_dir, overrides, models)
     start = base.card.lineage.began_with
     console.print(describe_split(data, pairs.cases), highlight=False, markup=False, soft_wrap=True)
     console.print(f"{len(pairs.cases)} images, {base.recipe.schedule.n_epochs} epochs, starts from {start}")
-    return run_dir
+
+
+def _cut_slices(
+    data: "FolderData", run_dir: Path | None, unused: contextlib.ExitStack
+) -> "tuple[FolderData, PairingResult]":
+    """Write the slices of stacks into a run folder or, without one, a temporary folder; `unused` deletes them."""
+    from training.from_folders.unrelated_slices import check_slices
+
+    folder = (run_dir or Path(unused.enter_context(tempfile.TemporaryDirectory()))) / SLICES_FOLDER
+    if folder.exists():
+        raise MedSegError(f"{folder} holds the slices of another run. Choose another folder with --out.")
+    unused.callback(shutil.rmtree, folder, ignore_errors=True)
+    return check_slices(data, folder)
 
 
 def _list_donors(models: ModelRegistry) -> "list[Donor]":
