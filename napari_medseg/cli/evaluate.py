@@ -49,6 +49,13 @@ from napari_medseg.core.formats.mask_placement import MaskPlacement
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.model_registry import ModelRegistry
 
+ReferencesOption = Annotated[
+    Path,
+    typer.Option(
+        "--labels",
+        help="Folder of references (PNG, TIFF, NIfTI, Aperio XML) named like the images, or a COCO file.",
+    ),
+]
 OutputOption = Annotated[
     Path | None,
     typer.Option(
@@ -86,10 +93,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     images: Annotated[Path, typer.Option(help="Folder of images.")],
-    labels: Annotated[
-        Path,
-        typer.Option(help="Folder of references (PNG, TIFF, NIfTI, Aperio XML) named like the images, or a COCO file."),
-    ],
+    labels: ReferencesOption,
     output: OutputOption = None,
     task: TaskOption = DEFAULT_TASK,
     model: ModelOption = None,

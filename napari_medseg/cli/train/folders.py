@@ -4,7 +4,7 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,11 +66,13 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.file_names import make_file_stem
 from napari_medseg.core.formats.mask_placement import MaskPlacement
 from napari_medseg.core.model_registry import ModelRegistry
+from napari_medseg.core.tasks.bundled_tasks import Task
 
 if TYPE_CHECKING:
     from training.from_folders.default_recipe import RecipeOverrides
     from training.from_folders.folder_data import FolderData
     from training.from_folders.mask_pairing import PairingResult
+    from training.from_folders.mask_values import MaskEncoding
     from training.start_plan import Donor
 
 
@@ -111,46 +113,74 @@ def train_on_folders(
 ) -> None:
     """Train a model on folders of images and masks.
 
-    All files are checked first; training starts only if they fit. The images decide the network and the number of
-    epochs, unless --recipe, --model or --epochs set them. No project is used.
-
+    All files are checked first. The images decide what --recipe, --model and --epochs do not set. No project is used.
     Example: `medseg train folders --images images --masks masks --labels right_lung,left_lung`
     """
-    from training.from_folders.folder_data import FolderData, check_folder_data
-    from training.from_folders.mask_values import MaskEncoding
-
     if problem := _find_conflict(check + prepare + (preview is not None), has_labels=bool(labels), has_task=bool(task)):
         context.fail(problem)
     models, console, both = open_registry(registry), make_progress_console(quiet=as_json), (images, masks)
     name, made = choose_name_and_task(name, task, labels, both, models.read_task_catalog(), instances=instances)
-    encoding = MaskEncoding(made, parse_values(values), binarise, ignore, MaskPlacement(mask_orientation, same_voxels))
-    data = FolderData(
-        *(name, *both, encoding, group_by),
-        hold_out=read_split(hold_out),
-        validate=read_split(validate),
-        joins_copies=join_copies,
-        unlabelled=tuple(unlabelled or ()),
-    )
+    encoding = _make_encoding(made, values, binarise, ignore, MaskPlacement(mask_orientation, same_voxels))
+    data = _make_data((name, *both, encoding, group_by), (hold_out, validate), join_copies, unlabelled)
     run_dir = out or Path(RUNS_FOLDER) / make_file_stem(f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
-    with contextlib.ExitStack() as unused:
-        if slices:
-            data, pairs = _cut_slices(data, None if check or preview else run_dir, unused)
-        else:
-            pairs = check_folder_data(data)
+    with _check_data(data, None if check or preview else run_dir, cuts=slices) as (data, pairs):
         _report_mismatches(pairs, console, raises=not (skip_mismatches or check))
         if check:
             raise _end_check(data, pairs, skips=skip_mismatches)
         overrides = read_run_overrides(recipe, epochs, budget, seed, device, (model, backbone))
-        if preview is not None:
-            _write_preview(data, pairs, _list_donors(models), overrides, preview)
-        else:
+        if preview is None:
             _fill_run(data, pairs, run_dir, overrides, models, console)
-            unused.pop_all()
-    if preview is None:
-        if prepare:
-            _echo_prepared(run_dir.absolute(), as_json=as_json)
         else:
-            train_folder_run(run_dir, budget, console, get_start_time(context), as_json=as_json)
+            _write_preview(data, pairs, _list_donors(models), overrides, preview)
+    if prepare:
+        _echo_prepared(run_dir.absolute(), as_json=as_json)
+    elif preview is None:
+        train_folder_run(run_dir, budget, console, get_start_time(context), as_json=as_json)
+
+
+def _make_encoding(
+    task: Task, values: str, binarise: bool, ignore: int | None, placement: MaskPlacement
+) -> "MaskEncoding":
+    from training.from_folders.mask_values import MaskEncoding
+
+    return MaskEncoding(task, parse_values(values), binarise, ignore, placement)
+
+
+def _make_data(
+    described: "tuple[str, Path, Path, MaskEncoding, str]",
+    split: tuple[str, str],
+    join_copies: bool,
+    unlabelled: Sequence[Path] | None,
+) -> "FolderData":
+    """Return the data as options name them: name, folders, encoding and pattern; what is held out and what validates."""
+    from training.from_folders.folder_data import FolderData
+
+    hold_out, validate = map(read_split, split)
+    return FolderData(*described, hold_out, validate, (), join_copies, tuple(unlabelled or ()))
+
+
+@contextlib.contextmanager
+def _check_data(
+    data: "FolderData", run_dir: Path | None, *, cuts: bool
+) -> "Iterator[tuple[FolderData, PairingResult]]":
+    """Yield data and what was found in it; `cuts` makes images of the slices of stacks.
+
+    These are kept in a run folder, unless an error follows; without a run folder they are temporary.
+    """
+    from training.from_folders.folder_data import check_folder_data
+    from training.from_folders.unrelated_slices import check_slices
+
+    if not cuts:
+        yield data, check_folder_data(data)
+        return
+    with contextlib.ExitStack() as unused:
+        folder = (run_dir or Path(unused.enter_context(tempfile.TemporaryDirectory()))) / SLICES_FOLDER
+        if folder.exists():
+            raise MedSegError(f"{folder} holds the slices of another run. Choose another folder with --out.")
+        unused.callback(shutil.rmtree, folder, ignore_errors=True)
+        yield check_slices(data, folder)
+        if run_dir is not None:
+            unused.pop_all()
 
 
 def _fill_run(
@@ -169,19 +199,6 @@ def _fill_run(
     start = base.card.lineage.began_with
     console.print(describe_split(data, pairs.cases), highlight=False, markup=False, soft_wrap=True)
     console.print(f"{len(pairs.cases)} images, {base.recipe.schedule.n_epochs} epochs, starts from {start}")
-
-
-def _cut_slices(
-    data: "FolderData", run_dir: Path | None, unused: contextlib.ExitStack
-) -> "tuple[FolderData, PairingResult]":
-    """Write the slices of stacks into a run folder or, without one, a temporary folder; `unused` deletes them."""
-    from training.from_folders.unrelated_slices import check_slices
-
-    folder = (run_dir or Path(unused.enter_context(tempfile.TemporaryDirectory()))) / SLICES_FOLDER
-    if folder.exists():
-        raise MedSegError(f"{folder} holds the slices of another run. Choose another folder with --out.")
-    unused.callback(shutil.rmtree, folder, ignore_errors=True)
-    return check_slices(data, folder)
 
 
 def _list_donors(models: ModelRegistry) -> "list[Donor]":
