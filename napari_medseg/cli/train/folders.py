@@ -152,7 +152,7 @@ def _make_data(
     join_copies: bool,
     unlabelled: Sequence[Path] | None,
 ) -> "FolderData":
-    """Return the data as options name them: name, folders, encoding and pattern; what is held out and what validates."""
+    """Return the data as options name them: name, folders, encoding, pattern; what is held out and what validates."""
     from training.from_folders.folder_data import FolderData
 
     hold_out, validate = map(read_split, split)
