@@ -108,6 +108,8 @@ class MaskPair:
         for path in (*of_image, *files):
             digest.update(f"\n{path.name} {compute_file_sha256(path)}".encode("utf-8", "surrogatepass"))
         digest.update(entry.encode("utf-8", "surrogatepass"))
+        if isinstance(self.mask, LabelFolder) and self.mask.names:
+            digest.update(repr(self.mask.names).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
 

@@ -66,6 +66,9 @@ def test_each_label_may_have_a_folder(tmp_path: Path) -> None:
     _, read = read_pair(pairs[1], MaskSettings(TASKS["lungs"]))
     assert np.array_equal(read.labels, phantom_labels())
     assert "rightMask/b.tif right lung" in read.meaning.replace("\\", "/")
+    before = pairs[1].compute_sha256("")
+    (tmp_path / "masks" / "rightMask").rename(tmp_path / "masks" / "pleural_effusion")
+    assert find_pairs(tmp_path / "images", tmp_path / "masks")[0][1].compute_sha256("") != before
 
 
 def test_the_data_set_of_totalsegmentator_has_image_and_masks_in_one_folder(tmp_path: Path) -> None:
