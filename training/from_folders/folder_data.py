@@ -1,7 +1,7 @@
 """Images and masks of a user: everything is checked before training, and each patient gets its side."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 
 from napari_medseg.core.errors import MedSegError
@@ -62,6 +62,7 @@ class FolderData:
     images: Path
     masks: Path
     encoding: MaskEncoding
+    _: KW_ONLY
     group_by: str = ""
     hold_out: tuple[str, ...] = ()
     validate: tuple[str, ...] = ()

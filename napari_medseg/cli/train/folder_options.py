@@ -107,22 +107,26 @@ def read_split(text: str) -> tuple[str, ...]:
     Raises
     ------
     MedSegError
-        If the file cannot be read as text.
+        If the file cannot be read as text, or names nothing.
     """
     from training.data.labelled_cases import get_stem
 
-    path = Path(text).expanduser()
-    if path.suffix.lower() != ".txt":
+    if Path(text).suffix.lower() != ".txt":
         return tuple(split_words(text))
+    path = Path(text)
     try:
+        path = path.expanduser()
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, RuntimeError, UnicodeDecodeError) as error:  # a home folder that is not known
         raise MedSegError(
             f"cannot read {path}: {get_reason(error)}. Give a text file with one patient a line."
         ) from error
 
     named = (line.strip() for line in lines if not line.lstrip().startswith("#"))
-    return tuple(get_stem(Path(use_slashes(name))) for name in named if name)
+    names = tuple(get_stem(Path(use_slashes(name))) for name in named if name)
+    if not names:
+        raise MedSegError(f"{path} names no patient and no image. Write one a line, or leave the option out.")
+    return names
 
 
 JoinOption = Annotated[

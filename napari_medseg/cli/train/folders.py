@@ -121,7 +121,7 @@ def train_on_folders(
     models, console, both = open_registry(registry), make_progress_console(quiet=as_json), (images, masks)
     name, made = choose_name_and_task(name, task, labels, both, models.read_task_catalog(), instances=instances)
     encoding = _make_encoding(made, values, binarise, ignore, MaskPlacement(mask_orientation, same_voxels))
-    data = _make_data((name, *both, encoding, group_by), (hold_out, validate), join_copies, unlabelled)
+    data = _make_data((name, *both, encoding), group_by, (hold_out, validate), join_copies, unlabelled)
     run_dir = out or Path(RUNS_FOLDER) / make_file_stem(f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
     with _check_data(data, None if check or preview else run_dir, cuts=slices) as (data, pairs):
         _report_mismatches(pairs, console, raises=not (skip_mismatches or check))
@@ -147,16 +147,25 @@ def _make_encoding(
 
 
 def _make_data(
-    described: "tuple[str, Path, Path, MaskEncoding, str]",
+    described: "tuple[str, Path, Path, MaskEncoding]",
+    group_by: str,
     split: tuple[str, str],
     join_copies: bool,
     unlabelled: Sequence[Path] | None,
 ) -> "FolderData":
-    """Return the data as options name them: name, folders, encoding, pattern; what is held out and what validates."""
+    """Return the data as options name them: name, folders, encoding; what is held out and what validates."""
     from training.from_folders.folder_data import FolderData
 
     hold_out, validate = map(read_split, split)
-    return FolderData(*described, hold_out, validate, (), join_copies, tuple(unlabelled or ()))
+    more = tuple(unlabelled or ())
+    return FolderData(
+        *described,
+        group_by=group_by,
+        hold_out=hold_out,
+        validate=validate,
+        joins_copies=join_copies,
+        unlabelled=more,
+    )
 
 
 @contextlib.contextmanager
@@ -207,11 +216,13 @@ def _list_donors(models: ModelRegistry) -> "list[Donor]":
 
 def _end_check(data: "FolderData", pairs: "PairingResult", *, skips: bool) -> typer.Exit:
     """Print the patients and how many pairs fit; return the exit, with code 1 if a training would not start."""
-    from training.from_folders.folder_data import describe_split
+    from training.from_folders.folder_data import choose_cases, describe_split
 
     if pairs.cases:
         echo(describe_split(data, pairs.cases))
     echo(f"{len(pairs.cases)} pairs fit; nothing was trained.")
+    if pairs.cases:
+        choose_cases(data, pairs.cases)  # raises what a training would
     return typer.Exit(0 if pairs.can_train(skips=skips) else 1)
 
 

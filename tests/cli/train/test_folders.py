@@ -109,6 +109,14 @@ def test_a_list_of_test_images_is_held_out(medseg: Call, folders: tuple[object, 
     assert code == 1
     assert "cannot read" in err
     assert "tset.txt" in err
+    (tmp_path / "empty.txt").write_text("# p3\n\n", encoding="utf-8")
+    for option in ("--hold-out", "--validate"):
+        code, _, err = medseg("train", "folders", *folders, *meaning, option, tmp_path / "empty.txt")
+        assert (code, "names no patient and no image" in err) == (1, True), option
+        code, _, err = medseg("train", "folders", *folders, *meaning, option, "p3,p33")
+        assert (code, "there are no groups or images ['p33']" in err) == (1, True), option
+    code, _, err = medseg("train", "folders", *folders, *meaning, "--hold-out", "~nobody,p3")
+    assert (code, "there are no groups or images ['~nobody']" in err) == (1, True), "no folder of a user"
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,12 @@ def test_a_published_split_is_kept_to_the_image(tmp_path: Path) -> None:
     assert f"Held out: {split.hold_out[0]}" in describe_split(alone, found.cases)
 
 
+def test_sides_are_named_so_that_none_takes_the_place_of_another(tmp_path: Path) -> None:
+    given = own(tmp_path)
+    with pytest.raises(TypeError, match="positional"):
+        FolderData(given.name, given.images, given.masks, given.encoding, "", ("p1",), ("p2",))  # type: ignore[misc]
+
+
 def test_every_run_is_checked_by_content_whatever_the_names(tmp_path: Path) -> None:
     for number, name in enumerate(("a", "b", "c")):
         put(tmp_path, name, texture(number))
