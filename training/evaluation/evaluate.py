@@ -38,8 +38,8 @@ logger = logging.getLogger(__name__)
 
 LabelSource = Callable[[Image, str], Labels]
 """A function that returns the labels of an image, given the image and the name of its case."""
-LabelReader = Callable[[Path, Image], Labels]
-"""A function that reads a file as labels on the grid of an image."""
+LabelReader = Callable[..., Labels]
+"""A function that reads a file as labels on the grid of an image; `parts` are files of one label or object each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,8 @@ def load_case(case: LabelledCase, read_labels: LabelReader = formats.read_labels
         case = replace(case, group=image.group)
     if case.image_shape:
         read_labels = partial(formats.read_labels, expected_shape=image.spatial_shape)
-    reference = read_labels(case.labels, image)
+    named = replace(image, name=case.name)  # a COCO file is searched for the name that was paired
+    reference = read_labels(case.labels, named, parts=case.parts) if case.parts else read_labels(case.labels, named)
     part = case.reviewed_part
     return LoadedCase(case, image, reference, None if part is None else part.compute_ignore_mask(reference, image))
 
@@ -165,14 +166,22 @@ def find_cases(
     found, pattern = pair_by_name(images, labels), compile_pattern(only)
     _refuse_unclear_pairs(found.mismatches, images)
     part = None if ignored_value is None else ReviewedPart(ignored_value=ignored_value)
-    names = sorted((case.name, case.image, case.mask.path) for case in found.cases)
+    known = sorted(found.cases, key=lambda case: case.name)
     chosen = [
-        LabelledCase(name, image, path, _find_group(name, group), images.name, part)
-        for name, image, path in names
-        if pattern.match(name)
+        LabelledCase(
+            case.name,
+            case.image,
+            case.mask.path,
+            _find_group(case.name, group),
+            images.name,
+            part,
+            parts=case.mask.parts,
+        )
+        for case in known
+        if pattern.match(case.name)
     ]
     if not chosen:
-        cases = ", ".join(name for name, _, _ in names[:5])
+        cases = ", ".join(case.name for case in known[:5])
         raise MedSegError(f"no case in {images} matches {only!r}; cases are {cases} ...")
     return chosen
 

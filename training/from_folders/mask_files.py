@@ -150,10 +150,10 @@ Masks = dict[str, MaskFile]
 
 
 class MaskFinder:
-    """Finds the mask of an image: in a COCO file or in folders of labels, listed once, or the file itself."""
+    """Finds the mask of an image: in a COCO file, which is read once, or the file itself."""
 
     def __init__(self) -> None:
-        self._listed: dict[Path, list[Masks]] = {}
+        self._listed: dict[Path, Masks] = {}
 
     def find(self, path: Path, image_name: str) -> MaskFile:
         """Return the mask.
@@ -161,21 +161,20 @@ class MaskFinder:
         Raises
         ------
         MedSegError
-            If a COCO file cannot be read, or the file or folder has no mask, or several, for this image.
+            If a COCO file cannot be read, or has no mask, or several, for this image.
         """
+        if get_suffix(path) != COCO_SUFFIX:
+            return MaskFile(path)
         if path not in self._listed:
-            is_coco = get_suffix(path) == COCO_SUFFIX
-            self._listed[path] = [_list_coco_masks(path)[0]] if is_coco else _list_label_folders(path)
-        listed, stem = self._listed[path], get_stem(Path(image_name))
-        for masks in listed:
+            self._listed[path] = _list_coco_masks(path)[0]
+        masks = self._listed[path]
+        for stem in (image_name, get_stem(Path(image_name))):
             if (name := pair_names([stem], list(masks)).get(stem)) is not None:
                 return masks[name]
-        if listed:
-            raise MedSegError(f"{path.name} has no mask for {image_name}, or several. Correct the name in it.")
-        return MaskFile(path)
+        raise MedSegError(f"{path.name} has no mask for {image_name}, or several. Correct the name in it.")
 
 
-def find_label_folders(masks: Path, images: Sequence[str]) -> Masks:
+def find_label_folders(masks: Path, images: Sequence[str], images_folder: Path) -> Masks:
     """List masks of several files by name: a folder for each label, or a folder for each image.
 
     Chest X-rays of Montgomery County have the masks of the left lungs in one folder and those of the right lungs in
@@ -187,24 +186,40 @@ def find_label_folders(masks: Path, images: Sequence[str]) -> Masks:
         A folder of folders.
     images
         Names of the images, which tell what the folders are.
+    images_folder
+        Where the images are; these are no masks.
 
     Returns
     -------
     dict
         Empty if no image has such a mask.
+
+    Raises
+    ------
+    MedSegError
+        If folders may be labels as well as images: one wrong guess would exchange the masks of images.
     """
-    n_pairs = [(len(pair_names(images, list(found))), found) for found in _list_label_folders(masks)]
-    most, found = max(n_pairs, key=lambda pair: pair[0], default=(0, {}))
-    return found if most else {}
+    readings = _list_label_folders(masks, images_folder.resolve())
+    n_pairs = sorted(((len(pair_names(images, list(found))), found) for found in readings), key=lambda pair: -pair[0])
+    if not n_pairs or not n_pairs[0][0]:
+        return {}
+    (most, found), others = n_pairs[0], n_pairs[1:]
+    if any(2 * fewer > most for fewer, _ in others):
+        raise MedSegError(
+            f"the folders in {masks} may be labels or images: both they and their files have names of images. "
+            "Rename the files in them, such as object_1."
+        )
+    return found
 
 
-def _list_label_folders(masks: Path) -> list[Masks]:
+def _list_label_folders(masks: Path, images: Path) -> list[Masks]:
     """Return the masks by name if folders are labels, and if they are images; nothing for a file."""
     folders = [each for each in sorted(masks.iterdir()) if each.is_dir()] if masks.is_dir() else []
     by_label: dict[str, list[tuple[str, Path]]] = {}
     by_image: dict[str, list[tuple[str, Path]]] = {}
     for folder in (each for each in folders if not each.name.startswith(".")):
         places = [place for place in (folder, *(folder / name for name in LABEL_FOLDER_NAMES)) if place.is_dir()]
+        places = [place for place in places if place.resolve() != images]
         for path in next((files for files in map(list_mask_files, places) if files), ()):
             by_label.setdefault(get_mask_stem(path), []).append((folder.name, path))
             by_image.setdefault(unify_name(folder.name), []).append((get_mask_stem(path), path))

@@ -128,7 +128,7 @@ def pair_by_name(images: Path, masks: Path) -> PairingResult:
     image_of, doubled = list_images(images, masks)
     mask_of, doubled_masks = find_masks(masks, by_word=images.resolve() == masks.resolve())
     if not mask_of and masks.is_dir():
-        mask_of = find_label_folders(masks, list(image_of))
+        mask_of = find_label_folders(masks, list(image_of), images)
     if not image_of or not mask_of:
         empty = images if not image_of else masks
         raise MedSegError(f"{empty} contains no readable file. Choose another folder, or convert the files.")

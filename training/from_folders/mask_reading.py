@@ -98,16 +98,17 @@ def convert_to_labels(mask: MaskFile, values: NDArray[Any], encoding: MaskEncodi
     return convert_mask_to_labels(numbers, encoding, exact=mask.is_exact)
 
 
-def make_label_reader(encoding: MaskEncoding) -> Callable[[Path, Image], Labels]:
+def make_label_reader(encoding: MaskEncoding) -> Callable[..., Labels]:
     """Return a function that reads a file as labels on the grid of an image, and logs what had to be assumed.
 
-    It raises as `read_mask_labels`, and adds which option may help.
+    It raises as `read_mask_labels`, and adds which option may help. It takes the `parts` of a `MaskFile`, too.
     """
     finder = MaskFinder()
 
-    def read(path: Path, image: Image) -> Labels:
+    def read(path: Path, image: Image, parts: tuple[tuple[str, Path], ...] = ()) -> Labels:
         try:
-            labels, placed = read_mask_labels(finder.find(path, image.name), image, encoding)
+            mask = MaskFile(path, parts=parts) if parts else finder.find(path, image.name)
+            labels, placed = read_mask_labels(mask, image, encoding)
         except MedSegError as error:
             name = "" if path.name in str(error) else f"{path.name}: "
             raise type(error)(f"{name}{error}{advise_on(error)}") from error

@@ -22,7 +22,6 @@ from napari_medseg.workflow.cluster.manifest import Manifest, Row
 if TYPE_CHECKING:
     from training.data.labelled_cases import LabelledCase
     from training.evaluation.scores import CaseScore
-    from training.from_folders.mask_files import MaskFinder
     from training.reports.case_figure import CaseFigure
 
 
@@ -46,14 +45,12 @@ def begin_evaluation(cluster: Cluster, job: EvaluationJob) -> Iterator[CaseRun]:
         If another command works there.
     """
     from training.data.labelled_cases import LabelFolder
-    from training.from_folders.mask_files import MaskFinder
 
-    finder = MaskFinder()
     records = CaseRecords(job.output)
     scored = LabelFolder(Path(job.choices.predictions)) if job.choices.predictions else None
     with records.hold() as token:
         requests = [
-            _make_request(job, case, None if scored is None else scored.find(case.name), token, finder)
+            _make_request(job, case, None if scored is None else scored.find(case.name), token)
             for case in job.cases
         ]
         kind = CaseKind(
@@ -105,9 +102,7 @@ def collect_figures(run: CaseRun, output: Path, scores: "Sequence[CaseScore]", n
     return figures
 
 
-def _make_request(
-    job: EvaluationJob, case: "LabelledCase", scored: Path | None, token: str, finder: "MaskFinder"
-) -> CaseRequest:
+def _make_request(job: EvaluationJob, case: "LabelledCase", scored: Path | None, token: str) -> CaseRequest:
     """Return the request of a case; `scored` is its label file if files are scored, and there is one."""
     paths = (str(case.image.absolute()), str(case.labels.absolute()))
     part = case.reviewed_part
@@ -117,12 +112,14 @@ def _make_request(
         "group": case.group,
         "source": case.source,
         "ignored_value": None if part is None else part.ignored_value,
+        "parts": [[name, str(path.absolute())] for name, path in case.parts],
     }
     version = [get_program_version(), *([] if job.model is None else [job.model.weights_sha256, job.model.roi_sha256])]
     choices = {name: value for name, value in asdict(job.choices).items() if name != "registry"}
     decisive = {"choices": choices, "name": case.name, "group": case.group, "version": version}
-    parts = [path for _, path in finder.find(case.labels, case.name).parts]
-    files = [case.image, case.labels, *parts, *([] if scored is None else [scored])]
+    if case.parts:
+        decisive["parts"] = [name for name, _ in case.parts]
+    files = [case.image, case.labels, *(path for _, path in case.parts), *([] if scored is None else [scored])]
     return CaseRequest(
         key=make_case_key(job.choices.task, "evaluation", *paths),
         fingerprint=make_fingerprint(files, decisive),

@@ -22,7 +22,7 @@ from napari_medseg.workflow.masks.packed_folders import open_folder
 from napari_medseg.workflow.masks.series_pairs import SeriesPair, find_objects, find_series_pairs
 from napari_medseg.workflow.masks.value_names import read_value_names
 from training.data.labelled_cases import get_stem
-from training.from_folders.mask_files import LABEL_FOLDER_NAMES, MaskFile, list_mask_files
+from training.from_folders.mask_files import LABEL_FOLDER_NAMES, MaskFile, find_label_folders, list_mask_files
 from training.from_folders.mask_pairing import Mismatch, list_images, pair_by_name
 from training.from_folders.name_matching import pair_names
 
@@ -162,6 +162,7 @@ def _find_pairs(images: Path, masks: Path) -> tuple[list[MaskPair], list[Mismatc
         pairs = [MaskPair(case.name, case.image, _take_label_folder(case.mask)) for case in found.cases]
         lacking = _leave_out_channels(found.mismatches, {pair.name for pair in pairs})
         return _add_pairs_by_series(images, masks, pairs, lacking) if lacking else (pairs, lacking)
+    find_label_folders(masks, list(image_of), images)  # refuses folders that may be labels, too
     lacking = [Mismatch("double", name, "several images have this name") for name in doubled]
     lacking += [
         Mismatch("missing mask", name, f"{image_of[name].name} has no mask") for name in image_of if name not in matched

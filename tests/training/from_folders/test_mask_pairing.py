@@ -16,6 +16,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.mask_placement import MaskOrientation, MaskPlacement
 from napari_medseg.core.snapshot import Role, read_snapshot
 from napari_medseg.core.tasks.custom_task import make_custom_task
+from training.evaluation.evaluate import find_cases
 from training.from_folders.default_recipe import RecipeOverrides
 from training.from_folders.folder_data import FolderData, check_folder_data
 from training.from_folders.folder_run import fill_run
@@ -133,6 +134,35 @@ def test_each_label_may_have_its_own_file(tmp_path: Path, own: Make, *, by_label
     assert len(np.unique(read_all(replace(data, encoding=objects))["b"])) == 3, "each file is an object"
     (problem,) = check_folder_data(own("kidney", "tumour")).blocking_mismatches[:1]
     assert "no file or folder is named after a label of" in problem.text
+
+
+@pytest.mark.parametrize(("n_images", "is_clear"), [(5, False), (8, True)])
+def test_folders_that_may_be_labels_or_images_are_refused(
+    tmp_path: Path, own: Make, n_images: int, *, is_clear: bool
+) -> None:
+    """`masks/1/2.png` may be object 2 of image 1, or label 1 of image 2."""
+    for number in range(1, n_images + 1):
+        put(tmp_path / "images" / f"{number}.png", noise(number))
+        for other in (1, 2, 3):
+            mask = np.zeros(SHAPE, np.uint8)
+            mask[6 * other : 6 * other + 3, number : number + 3] = 255
+            put(tmp_path / "masks" / str(number) / f"{other}.png", mask)
+    objects = MaskEncoding(make_custom_task("cells", ["cell"], kind="grey", instances=True))
+    data = replace(own(), encoding=objects)
+    if is_clear:
+        assert all(labels[6:9, int(name)].all() and labels.max() == 3 for name, labels in read_all(data).items())
+        assert len(read_all(data)) == n_images
+        return
+    for read in (lambda: check_folder_data(data), lambda: find_cases(data.images, data.masks)):
+        with pytest.raises(MedSegError, match="may be labels or images.*Rename the files in them, such as object_1"):
+            read()
+
+
+def test_the_folder_of_the_images_is_no_label(tmp_path: Path, own: Make) -> None:
+    put(tmp_path / "images" / "a.png", np.full(SHAPE, 200, np.uint8))
+    put(tmp_path / "cyst" / "a.png", drawn() * 255)
+    data = replace(own(), masks=tmp_path, encoding=MaskEncoding(make_custom_task("own", ["x"]), binarise=True))
+    assert np.array_equal(read_all(data)["a"], drawn())
 
 
 def test_labels_that_lie_over_each_other_are_told(tmp_path: Path, own: Make) -> None:

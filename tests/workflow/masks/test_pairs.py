@@ -71,6 +71,15 @@ def test_each_label_may_have_a_folder(tmp_path: Path) -> None:
     assert find_pairs(tmp_path / "images", tmp_path / "masks")[0][1].compute_sha256("") != before
 
 
+def test_folders_that_may_be_labels_or_images_are_refused(tmp_path: Path) -> None:
+    for number in (1, 2):
+        write_image(tmp_path / "images" / f"{number}.tif", number)
+        for other in (1, 2):
+            write_mask(tmp_path / "masks" / str(number) / f"{other}.tif", phantom_labels())
+    with pytest.raises(MedSegError, match="may be labels or images"):
+        find_pairs(tmp_path / "images", tmp_path / "masks")
+
+
 def test_the_data_set_of_totalsegmentator_has_image_and_masks_in_one_folder(tmp_path: Path) -> None:
     write_image(tmp_path / "s0001" / "ct.tif")
     write_label_files(tmp_path / "s0001" / "segmentations")
