@@ -17,7 +17,9 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.quality.image_fingerprint import Fingerprint, compute_fingerprint
 from napari_medseg.core.quality.label_checks import Finding, check_labels
 from napari_medseg.core.quality.label_set_checks import CONSTANT, LabelContent, summarise_labels
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.detection import detect_look, image_fits_task
+from napari_medseg.core.tasks.label_names import find_label, split_words
 from training.data.labelled_cases import get_stem
 from training.from_folders.mask_files import MaskFile, UnknownValueError, find_label_folders, find_masks
 from training.from_folders.mask_reading import advise_on, read_mask_labels
@@ -113,11 +115,28 @@ def pair_images_with_masks(images: Path, masks: Path, encoding: MaskEncoding) ->
         If a folder is missing, or contains no readable file.
     """
     found = pair_by_name(images, masks)
-    mismatches = found.mismatches
+    mismatches = (*found.mismatches, *_find_lacking_labels(found.cases, encoding.task))
     checked = [check_pair(case, encoding) for case in found.cases]
     checked = _settle_orientation(checked, encoding)
     cases = tuple(pair.case for pair in checked if not any(mismatch.blocking for mismatch in pair.mismatches))
     return PairingResult(cases, (*mismatches, *(mismatch for pair in checked for mismatch in pair.mismatches)))
+
+
+def _find_lacking_labels(cases: Sequence[FolderCase], task: Task) -> Iterator[Mismatch]:
+    """Find images that lack the file of a label, or of a part of it, which others have: nothing says that it is absent.
+
+    Files of objects differ between images, so they are not compared.
+    """
+    files_of = [
+        {frozenset(split_words(name)): name for name, _ in case.mask.parts if find_label(name, task) is not None}
+        for case in cases
+        if not task.instances
+    ]
+    known = {words: name for files in files_of for words, name in files.items()}
+    for case, files in zip(cases, files_of, strict=False):
+        if files and (lacking := [name for words, name in sorted(known.items(), key=str) if words not in files]):
+            text = f"it has no mask of {', '.join(lacking)}, which others have; its pixels are taken as background"
+            yield Mismatch("reading", case.name, text, blocking=False)
 
 
 def pair_by_name(images: Path, masks: Path) -> PairingResult:

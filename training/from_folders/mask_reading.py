@@ -15,7 +15,7 @@ from napari_medseg.core.formats.mask_placement import MaskPlacement, PlacedMask
 from napari_medseg.core.image import Image
 from napari_medseg.core.tasks.label_names import find_label
 from training.from_folders.mask_files import MaskFile, MaskFinder, UnknownValueError
-from training.from_folders.mask_values import Labels, MaskEncoding, binarise_mask, convert_mask_to_labels
+from training.from_folders.mask_values import Labels, MaskEncoding, binarise_mask, convert_mask_to_labels, has_soft_borders
 from training.from_folders.name_matching import normalise_name
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,10 @@ def _read_parts(mask: MaskFile, image: Image, encoding: MaskEncoding, placement:
         placed.append(formats.read_mask(path, image, placement))
         pixels = placed[-1].pixels
         unlabelled = np.zeros(labels.shape, bool) if encoding.ignore is None else pixels == encoding.ignore
-        drawn = binarise_mask(np.where(unlabelled, 0, pixels), exact=MaskFile(path).is_exact) > 0
+        counted = np.where(unlabelled, 0, pixels)
+        if task.instances and not encoding.binarise:
+            _refuse_several_objects(counted, path)
+        drawn = binarise_mask(counted, exact=MaskFile(path).is_exact) > 0
         n_doubled += int(np.count_nonzero(drawn & (labels > 0) & (labels != value)))
         labels[drawn], ignored = value, ignored | unlabelled
     if encoding.ignored_value is not None:
@@ -77,6 +80,16 @@ def _read_parts(mask: MaskFile, image: Image, encoding: MaskEncoding, placement:
     if n_doubled:
         notes.append(f"{n_doubled:,} pixels have several labels; the last label of the task was taken")
     return PlacedMask(labels, tuple(dict.fromkeys(notes)), placed[0].orientation, any(one.is_guess for one in placed))
+
+
+def _refuse_several_objects(pixels: NDArray[Any], path: Path) -> None:
+    """Raise `UnknownValueError` if a file of one object has numbers of several, which would become one."""
+    n_values = len(np.unique(pixels[pixels != 0]))
+    if n_values > 1 and MaskFile(path).is_exact and not has_soft_borders(pixels):
+        raise UnknownValueError(
+            f"{path.parent.name}/{path.name} has {n_values} values besides 0, but as one of several files it is one "
+            f"object. If its values are objects, choose the folder {path.parent.name} as the folder of masks."
+        )
 
 
 def convert_to_labels(mask: MaskFile, values: NDArray[Any], encoding: MaskEncoding) -> Labels:

@@ -165,6 +165,37 @@ def test_the_folder_of_the_images_is_no_label(tmp_path: Path, own: Make) -> None
     assert np.array_equal(read_all(data)["a"], drawn())
 
 
+@pytest.mark.parametrize("by_label", [True, False])
+def test_an_image_that_lacks_the_file_of_a_label_is_told(tmp_path: Path, own: Make, *, by_label: bool) -> None:
+    for name in ("a", "b", "c"):
+        put(tmp_path / "images" / f"{name}.png", noise(ord(name)))
+        for label in ("cyst", "stone", "heart")[: 1 if name == "b" else 2 if name == "c" else 3]:
+            put(tmp_path / "masks" / (f"{label}/{name}.png" if by_label else f"{name}/{label}.png"), drawn())
+    lacking = [miss for miss in check_folder_data(own("cyst", "stone")).mismatches if "has no mask of" in miss.text]
+    assert [(miss.kind, miss.name, miss.blocking) for miss in lacking] == [("reading", "b", False)]
+    assert lacking[0].text == "it has no mask of stone, which others have; its pixels are taken as background"
+    one_label = own("cyst")
+    assert not [miss for miss in check_folder_data(one_label).mismatches if "has no mask of" in miss.text]
+
+
+def test_numbered_objects_one_folder_deeper_do_not_become_one_object(tmp_path: Path, own: Make) -> None:
+    numbered = drawn()
+    numbered[15:20, 5:14] = 2
+    soft = np.zeros(SHAPE, np.uint8)
+    soft[3:12, 5:14], soft[2, 5:14] = 255, 120
+    for name, mask in (("a", numbered), ("b", soft)):
+        put(tmp_path / "images" / f"{name}.png", noise(ord(name)))
+        put(tmp_path / "masks" / "nuclei" / f"{name}.png", mask)
+    objects = MaskEncoding(make_custom_task("cells", ["cell"], kind="grey", instances=True))
+    data = replace(own(), encoding=objects)
+    found = check_folder_data(data)
+    assert [(miss.kind, miss.name) for miss in found.blocking_mismatches] == [("unknown value", "a")]
+    assert "choose the folder nuclei as the folder of masks" in found.blocking_mismatches[0].text
+    assert [case.name for case in found.cases] == ["b"], "a drawing with soft borders is one object"
+    inner = read_all(replace(data, masks=tmp_path / "masks" / "nuclei"))
+    assert inner["a"].max() == 2
+
+
 def test_labels_that_lie_over_each_other_are_told(tmp_path: Path, own: Make) -> None:
     put(tmp_path / "images" / "a.png", noise(1))
     for label, rows in (("cyst", slice(3, 12)), ("stone", slice(8, 20))):
