@@ -25,7 +25,7 @@ from napari_medseg.core.outlines.aperio import APERIO_SUFFIX, read_aperio
 from napari_medseg.core.outlines.coco import COCO_SUFFIX, CocoImage, read_coco
 from napari_medseg.core.outlines.objects import AnnotatedObject, rasterise_labels
 from training.data.labelled_cases import get_stem
-from training.from_folders.name_matching import get_image_key, normalise_name, pair_names
+from training.from_folders.name_matching import find_mask_names, normalise_name, pair_names
 
 LABEL_FOLDER_NAMES = ("segmentations", "segmentation", "labels", "masks")
 
@@ -128,16 +128,22 @@ def find_masks(masks: Path, *, by_word: bool) -> tuple[dict[str, MaskFile], list
         raise MedSegError(f"{masks} is neither a folder of masks nor a COCO file (.json).")
     files = [path for path in sorted(masks.iterdir()) if path.is_file() and not path.name.startswith(".")]
     wanted = {*formats.MASK_SUFFIXES, APERIO_SUFFIX}
+    named = list_names_of_masks(masks) if by_word else set()
     used = [
         path
         for path in files
         if (get_suffix(path) in wanted or formats.can_read(path))
-        and not (by_word and get_suffix(path) != APERIO_SUFFIX and get_image_key(get_mask_stem(path)) is not None)
+        and not (by_word and get_suffix(path) != APERIO_SUFFIX and get_mask_stem(path) not in named)
     ]
     annotations = [path for path in files if get_suffix(path) == COCO_SUFFIX]
     if not used and len(annotations) == 1:
         return _list_coco_masks(annotations[0])
     return _list_once([(get_mask_stem(path), MaskFile(path)) for path in used])
+
+
+def list_names_of_masks(folder: Path) -> set[str]:
+    """Return the names without suffix, of files in a folder of both images and masks, that are those of masks."""
+    return find_mask_names({get_mask_stem(path) for path in folder.iterdir() if not path.name.startswith(".")})
 
 
 def get_mask_stem(path: Path) -> str:

@@ -21,10 +21,16 @@ from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.detection import detect_look, image_fits_task
 from napari_medseg.core.tasks.label_names import find_label, split_words
 from training.data.labelled_cases import get_stem
-from training.from_folders.mask_files import MaskFile, UnknownValueError, find_label_folders, find_masks
+from training.from_folders.mask_files import (
+    MaskFile,
+    UnknownValueError,
+    find_label_folders,
+    find_masks,
+    list_names_of_masks,
+)
 from training.from_folders.mask_reading import advise_on, read_mask_labels
 from training.from_folders.mask_values import Labels, MaskEncoding, describe_soft_borders
-from training.from_folders.name_matching import get_image_key, pair_names
+from training.from_folders.name_matching import pair_names
 
 _KIND_BY_ERROR = {
     GridMismatchError: "other size",
@@ -256,9 +262,9 @@ def list_images(images: Path, masks: Path) -> tuple[dict[str, Path], list[str]]:
     """Return the images by the name used for pairing, and the names that several images have."""
     if not images.is_dir():
         raise MedSegError(f"{images} is not a folder. Give a folder of images.")
-    both = images.resolve() == masks.resolve()
+    named = list_names_of_masks(images) if images.resolve() == masks.resolve() else set()
     paths = [path for path in sorted(images.iterdir()) if _is_image(path, masks)]
-    paths = [path for path in paths if not (both and get_image_key(get_stem(path)) is None)]
+    paths = [path for path in paths if get_stem(path) not in named]
     times = Counter(get_stem(path) for path in paths)
     doubled = sorted(name for name, count in times.items() if count > 1)
     return {get_stem(path): path for path in paths if times[get_stem(path)] == 1}, doubled

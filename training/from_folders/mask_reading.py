@@ -15,7 +15,13 @@ from napari_medseg.core.formats.mask_placement import MaskPlacement, PlacedMask
 from napari_medseg.core.image import Image
 from napari_medseg.core.tasks.label_names import find_label
 from training.from_folders.mask_files import MaskFile, MaskFinder, UnknownValueError
-from training.from_folders.mask_values import Labels, MaskEncoding, binarise_mask, convert_mask_to_labels, has_soft_borders
+from training.from_folders.mask_values import (
+    Labels,
+    MaskEncoding,
+    binarise_mask,
+    convert_mask_to_labels,
+    has_soft_borders,
+)
 from training.from_folders.name_matching import normalise_name
 
 logger = logging.getLogger(__name__)

@@ -1,14 +1,15 @@
 """Match masks to images by name: equal names, or names with a word such as ``_mask`` or ``IMG_`` at one end."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from napari_medseg.core.name_matching import fold_name, unify_name
 
 MASK_ENDING = re.compile(
     r"[ _.-]*(masks?|seg|segmentations?|labels?|labelmap|labeled|annotations?|gt|groundtruth|manual)$", re.IGNORECASE
 )
-MASK_BEGINNING = re.compile(r"^(masks?|seg|segmentations?|labels?|gt)([ _.-]+|(?=\d))", re.IGNORECASE)
+MASK_BEGINNING = re.compile(r"^(masks?|seg|segmentations?|labels?|gt)[ _.-]*(?=\d)", re.IGNORECASE)
+"""Only before a number: a picture may be called ``label-free_1``."""
 IMAGE_ENDING = re.compile(r"[ _.-]+(images?|img|im|ct|scan|volume|0000)$", re.IGNORECASE)
 IMAGE_BEGINNING = re.compile(r"^(images?|img|im|ct|scan|volume)([ _.-]+|(?=\d))", re.IGNORECASE)
 
@@ -52,11 +53,6 @@ def _pair_by_word(
             pairs[fitting[0]] = mask
 
 
-def is_mask_name(name: str) -> bool:
-    """Whether a name begins or ends with a word such as ``mask``."""
-    return MASK_ENDING.search(name) is not None or _strip_mask_beginning(name) != name
-
-
 def strip_mask_ending(name: str) -> str:
     """Return the name without a mask ending; the whole name if nothing else is left."""
     return MASK_ENDING.sub("", name) or name
@@ -80,6 +76,12 @@ def normalise_name(name: str) -> str:
     return "".join(character for character in fold_name(name) if character.isalnum())
 
 
-def get_image_key(name: str) -> str | None:
-    """Return the image name of a file in a folder with both images and masks; `None` if it is named as a mask."""
-    return None if strip_mask_ending(name) != name or _strip_mask_beginning(name) != name else name
+def find_mask_names(names: Collection[str]) -> set[str]:
+    """Return which names of files that lie together are names of masks.
+
+    These end with a word such as ``_mask``, or begin with one as in ``seg_1``. If there is ``seg_1_mask``, too, then
+    ``seg_1`` is its image.
+    """
+    ended = {name for name in names if strip_mask_ending(name) != name}
+    images = {fold_name(strip_mask_ending(name)) for name in ended}
+    return ended | {name for name in names if _strip_mask_beginning(name) != name and fold_name(name) not in images}

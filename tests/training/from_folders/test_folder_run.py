@@ -95,6 +95,7 @@ def fill_folders(folder: Path, n_images: int, ending: str = "_mask") -> None:
         (["tr_im"], ["tr_mask"], {"tr_im": "tr_mask"}),
         (["image", "segment_1"], ["masked_1", "label"], {}),
         (["mask"], ["mask"], {"mask": "mask"}),
+        (["free_1", "1"], ["label-free_1", "seg_1"], {"1": "seg_1"}),
     ],
 )
 def test_names_are_paired(images: list[str], masks: list[str], pairs: dict[str, str]) -> None:

@@ -16,6 +16,7 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.mask_placement import MaskOrientation, MaskPlacement
 from napari_medseg.core.snapshot import Role, read_snapshot
 from napari_medseg.core.tasks.custom_task import make_custom_task
+from training.data.labelled_cases import get_stem
 from training.evaluation.evaluate import find_cases
 from training.from_folders.default_recipe import RecipeOverrides
 from training.from_folders.folder_data import FolderData, check_folder_data
@@ -154,7 +155,7 @@ def test_folders_that_may_be_labels_or_images_are_refused(
         assert len(read_all(data)) == n_images
         return
     for read in (lambda: check_folder_data(data), lambda: find_cases(data.images, data.masks)):
-        with pytest.raises(MedSegError, match="may be labels or images.*Rename the files in them, such as object_1"):
+        with pytest.raises(MedSegError, match=r"may be labels or images.*Rename the files in them, such as object_1"):
             read()
 
 
@@ -227,6 +228,16 @@ def test_names_pair_as_text_and_stay_one_group(tmp_path: Path, own: Make) -> Non
         "own/x_1": Role.TRAIN,
     }
     assert len({item.group for item in items}) == 2
+
+
+def test_an_image_may_be_named_as_a_mask_if_its_mask_lies_beside_it(tmp_path: Path, own: Make) -> None:
+    names = {"seg_1": "seg_1_mask", "label-free_2": "label-free_2_mask", "3": "seg_3"}
+    for number, (image, mask) in enumerate(names.items()):
+        put(tmp_path / f"{image}.png", noise(number))
+        put(tmp_path / f"{mask}.png", drawn())
+    found = check_folder_data(replace(own(), images=tmp_path, masks=tmp_path))
+    assert not found.mismatches
+    assert {case.name: get_stem(case.mask.path) for case in found.cases} == names
 
 
 def test_several_masks_of_one_name_are_named(tmp_path: Path, own: Make) -> None:
