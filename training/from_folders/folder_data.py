@@ -1,6 +1,6 @@
 """Images and masks of a user: everything is checked before training, and each patient gets its side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 
@@ -93,13 +93,17 @@ class GroupSplit:
         return GroupSplit(hold_out, validate, {name: keyed[group] for name, group in self.group_of.items()})
 
 
-def check_folder_data(data: FolderData) -> PairingResult:
+def check_folder_data(data: FolderData, group_of_image: Mapping[str, str] | None = None) -> PairingResult:
     """Check all images and masks as `pair_images_with_masks`, their groups, images on both sides, and the whole set.
 
     A name that `group_by` does not match, and a training image that is a copy of a hold-out image, are mismatches. A
     copy is no mismatch if `joins_copies` is set: then the groups of both are put together.
+
+    `group_of_image` has the groups of images whose files do not state them.
     """
     found = mask_pairing.pair_images_with_masks(data.images, data.masks, data.encoding)
+    known = group_of_image or {}
+    found = replace(found, cases=tuple(replace(case, group=known.get(case.name, case.group)) for case in found.cases))
     images, lost = group_cases(found.cases, data.group_by)
     mismatches = [Mismatch("group", case.name, f"{data.group_by!r} does not match its name") for case in lost]
     if data.joins_copies:

@@ -10,6 +10,7 @@ from pathlib import Path
 from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
+from napari_medseg.core.name_matching import fold_name
 from training.from_folders.folder_data import FolderData, check_folder_data
 from training.from_folders.mask_pairing import PairingResult, pair_images_with_masks, read_image_and_labels
 from training.from_folders.mask_values import MaskEncoding
@@ -18,6 +19,8 @@ SUFFIX = ".nii.gz"
 IMAGES, MASKS = "images", "masks"
 EACH_ITS_OWN = "{patient}"
 """Pattern of a name: each slice is a patient."""
+KEPT_WARNINGS = {"orientation", "reading", "soft borders"}
+"""Kinds of mismatches that the slices do not show any more."""
 
 
 def check_slices(data: FolderData, folder: Path) -> tuple[FolderData, PairingResult]:
@@ -26,7 +29,8 @@ def check_slices(data: FolderData, folder: Path) -> tuple[FolderData, PairingRes
     Parameters
     ----------
     data
-        Stacks with their masks; single planes are taken as they are. Without a pattern each slice is its own group.
+        Stacks with their masks; single planes are taken as they are. Without a pattern each slice is its own group,
+        and a single plane has the one that its file states.
     folder
         A new folder. Slice 7 of ``ct`` becomes ``images/ct_007.nii.gz``; its labels are in ``masks``.
 
@@ -34,15 +38,17 @@ def check_slices(data: FolderData, folder: Path) -> tuple[FolderData, PairingRes
     -------
     data, pairs
         The slices as data whose masks hold labels, and what `check_folder_data` says of them; with it the mismatches of
-        stacks that do not fit.
+        stacks that do not fit, and what was assumed when their masks were read.
 
     Raises
     ------
     MedSegError
-        As `check_folder_data`, if no stack fits, or the folder cannot be written to.
+        As `check_folder_data`, if no stack fits, two images would have one name, or the folder cannot be written to.
     """
     found = pair_images_with_masks(data.images, data.masks, data.encoding)
-    blocking = tuple(one for one in found.mismatches if one.blocking)
+    kept = tuple(one for one in found.mismatches if one.blocking or one.kind in KEPT_WARNINGS)
+    origin_of: dict[str, str] = {}
+    group_of: dict[str, str] = {}
     places = [folder / name for name in (IMAGES, MASKS)]
     for place in places:
         place.mkdir(parents=True, exist_ok=True)
@@ -57,15 +63,18 @@ def check_slices(data: FolderData, folder: Path) -> tuple[FolderData, PairingRes
                 for number in range(len(labels))
             }
         for name, (plane, drawn) in slices.items():
+            if (other := origin_of.setdefault(fold_name(name), case.name)) != case.name:
+                raise MedSegError(f"{other} and {case.name} both have an image {name}. Rename one of these files.")
+            group_of[name] = name if len(image.spatial_axes) > 2 else case.group or name
             formats.write_image(places[0] / f"{name}{SUFFIX}", plane)
             formats.write_labels(places[1] / f"{name}{SUFFIX}", drawn, plane)
     if not found.cases:
-        raise MedSegError(f"no stack fits: {'; '.join(one.text for one in blocking[:3])}.")
+        raise MedSegError(f"no stack fits: {'; '.join(one.text for one in found.blocking_mismatches[:3])}.")
     encoding = MaskEncoding(data.encoding.task, ignore=data.encoding.ignored_value)
-    group_by = data.group_by or EACH_ITS_OWN
-    cut = replace(data, images=places[0], masks=places[1], encoding=encoding, group_by=group_by)
-    pairs = check_folder_data(cut)
-    return cut, replace(pairs, mismatches=(*blocking, *pairs.mismatches))
+    cut = replace(data, images=places[0], masks=places[1], encoding=encoding)
+    pairs = check_folder_data(cut, group_of)
+    cut = replace(cut, group_by=data.group_by or EACH_ITS_OWN)
+    return cut, replace(pairs, mismatches=(*kept, *pairs.mismatches))
 
 
 def take_slice(image: Image, number: int) -> Image:

@@ -1,17 +1,21 @@
 """One file with slices of many patients, as medicalsegmentation.com has it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+import tifffile
+from dicom_files import AXIAL, dataset
+from PIL import Image as Picture
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.tasks.custom_task import make_custom_task
-from training.from_folders.folder_data import FolderData, choose_cases
+from training.from_folders.folder_data import FolderData, check_folder_data, choose_cases
 from training.from_folders.mask_pairing import read_image_and_labels
 from training.from_folders.mask_values import MaskEncoding
-from training.from_folders.unrelated_slices import check_slices
+from training.from_folders.unrelated_slices import KEPT_WARNINGS, check_slices
 
 SHAPE, N_SLICES = (40, 32), 10
 
@@ -63,7 +67,42 @@ def test_what_does_not_fit_is_listed_and_planes_are_taken_as_they_are(
     _, pairs = check_slices(data, tmp_path / "slices")
     assert [(one.kind, one.name) for one in pairs.blocking_mismatches] == [("missing mask", "lonely")]
     assert [case.name for case in pairs.cases][:2] == ["single", "tr_im_000"]
+    for name, array in (("TR_IM_003", pixels), ("TR_IM_003_mask", values)):
+        nib.save(nib.Nifti1Image(array[0].T[..., None], np.eye(4)), data.images / f"{name}.nii.gz")
+    with pytest.raises(MedSegError, match="TR_IM_003 and tr_im both have an image tr_im_003"):
+        check_slices(data, tmp_path / "doubled")
+    for name in ("TR_IM_003", "TR_IM_003_mask"):
+        (data.images / f"{name}.nii.gz").unlink()
     for name in ("tr_mask", "single_mask"):
         nib.save(nib.Nifti1Image(np.zeros((3, 3, 3), np.uint8), np.eye(4)), data.images / f"{name}.nii.gz")
     with pytest.raises(MedSegError, match="no stack fits"):
         check_slices(data, tmp_path / "others")
+
+
+def test_planes_keep_the_patient_of_their_file_and_what_was_assumed_is_told(
+    stack: tuple[FolderData, np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    data, pixels, values = stack
+    for number in (0, 1):
+        plane = dataset(pixels[number], (0, 0, number), AXIAL)
+        plane.PatientID = "P7"
+        plane.save_as(data.images / f"x{number}.dcm", enforce_file_format=True)
+        Picture.fromarray(np.where(values[number] == 7, 255, 0).astype(np.uint8)).save(
+            data.images / f"x{number}_mask.jpg"
+        )
+    task = make_custom_task("lesions", ["lesion"], kind="ct")
+    tifffile.imwrite(data.images / "tr_mask.tif", np.where(values == 7, 255, 0).astype(np.uint8))
+    (data.images / "tr_mask.nii.gz").unlink()
+    binary = replace(data, encoding=MaskEncoding(task, binarise=True))
+    told = [one for one in check_folder_data(binary).mismatches if one.kind in KEPT_WARNINGS]
+    cut, pairs = check_slices(binary, tmp_path / "slices")
+    assert {case.name: case.group for case in pairs.cases if case.name in ("x0", "x1", "tr_im_003")} == {
+        "x0": "P7",
+        "x1": "P7",
+        "tr_im_003": "tr_im_003",
+    }
+    assert {one.name for one in told} == {"x0", "x1"}
+    assert set(told) <= set(pairs.mismatches)
+    _, split = choose_cases(cut, pairs.cases)
+    assert split.get_role("x0") is split.get_role("x1")
+    assert check_slices(replace(binary, group_by="{patient}"), tmp_path / "more")[1].cases[-1].group == "x1"
