@@ -50,8 +50,7 @@ def begin_evaluation(cluster: Cluster, job: EvaluationJob) -> Iterator[CaseRun]:
     scored = LabelFolder(Path(job.choices.predictions)) if job.choices.predictions else None
     with records.hold() as token:
         requests = [
-            _make_request(job, case, None if scored is None else scored.find(case.name), token)
-            for case in job.cases
+            _make_request(job, case, None if scored is None else scored.find(case.name), token) for case in job.cases
         ]
         kind = CaseKind(
             evaluate_case_on_worker,
