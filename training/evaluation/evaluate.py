@@ -148,8 +148,8 @@ def find_cases(
     Parameters
     ----------
     images, labels
-        Folders; `labels` holds label files or Aperio XML, or is a COCO file. Images without labels are excluded; labels
-        without an image are an error.
+        Folders; `labels` holds label files, Aperio XML or folders of label files, or is a COCO file. Images without
+        labels are excluded; labels without an image are an error.
     only
         Regular expression. Only cases whose stem matches it from the start are kept. Empty: all cases.
     group
@@ -166,22 +166,14 @@ def find_cases(
     found, pattern = pair_by_name(images, labels), compile_pattern(only)
     _refuse_unclear_pairs(found.mismatches, images)
     part = None if ignored_value is None else ReviewedPart(ignored_value=ignored_value)
-    known = sorted(found.cases, key=lambda case: case.name)
+    known = sorted(((case.name, case.image, case.mask) for case in found.cases), key=lambda case: case[0])
     chosen = [
-        LabelledCase(
-            case.name,
-            case.image,
-            case.mask.path,
-            _find_group(case.name, group),
-            images.name,
-            part,
-            parts=case.mask.parts,
-        )
-        for case in known
-        if pattern.match(case.name)
+        LabelledCase(name, image, mask.path, _find_group(name, group), images.name, part, parts=mask.parts)
+        for name, image, mask in known
+        if pattern.match(name)
     ]
     if not chosen:
-        cases = ", ".join(case.name for case in known[:5])
+        cases = ", ".join(name for name, _, _ in known[:5])
         raise MedSegError(f"no case in {images} matches {only!r}; cases are {cases} ...")
     return chosen
 
