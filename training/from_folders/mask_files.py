@@ -210,7 +210,7 @@ def find_label_folders(masks: Path, images: Sequence[str], images_folder: Path) 
     if not n_pairs or not n_pairs[0][0]:
         return {}
     (most, found), others = n_pairs[0], n_pairs[1:]
-    if any(2 * fewer > most for fewer, _ in others):
+    if any(fewer and 2 * fewer >= most for fewer, _ in others):
         raise MedSegError(
             f"the folders in {masks} may be labels or images: both they and their files have names of images. "
             "Rename the files in them, such as object_1."

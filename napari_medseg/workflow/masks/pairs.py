@@ -18,6 +18,7 @@ from napari_medseg.core.containers.part_paths import find_inner_path
 from napari_medseg.core.containers.zip_archive import UnpackedArchive
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.image import Image
+from napari_medseg.core.name_matching import unify_name
 from napari_medseg.workflow.masks.packed_folders import open_folder
 from napari_medseg.workflow.masks.series_pairs import SeriesPair, find_objects, find_series_pairs
 from napari_medseg.workflow.masks.value_names import read_value_names
@@ -151,6 +152,8 @@ def _find_pairs(images: Path, masks: Path) -> tuple[list[MaskPair], list[Mismatc
     folders = _find_label_folders(masks) if masks.is_dir() and not _has_mask_files(masks) else {}
     image_of, doubled = list_images(images, masks) if folders else ({}, [])
     matched = pair_names(list(image_of), list(folders))
+    if matched and not set(find_label_folders(masks, list(image_of), images)) <= set(map(unify_name, folders)):
+        matched = {}  # they are labels, some of which are called as images
     if not matched:  # no folder is that of an image
         try:
             found = pair_by_name(images, masks)
@@ -162,7 +165,6 @@ def _find_pairs(images: Path, masks: Path) -> tuple[list[MaskPair], list[Mismatc
         pairs = [MaskPair(case.name, case.image, _take_label_folder(case.mask)) for case in found.cases]
         lacking = _leave_out_channels(found.mismatches, {pair.name for pair in pairs})
         return _add_pairs_by_series(images, masks, pairs, lacking) if lacking else (pairs, lacking)
-    find_label_folders(masks, list(image_of), images)  # refuses folders that may be labels, too
     lacking = [Mismatch("double", name, "several images have this name") for name in doubled]
     lacking += [
         Mismatch("missing mask", name, f"{image_of[name].name} has no mask") for name in image_of if name not in matched

@@ -78,6 +78,20 @@ def test_folders_that_may_be_labels_or_images_are_refused(tmp_path: Path) -> Non
             write_mask(tmp_path / "masks" / str(number) / f"{other}.tif", phantom_labels())
     with pytest.raises(MedSegError, match="may be labels or images"):
         find_pairs(tmp_path / "images", tmp_path / "masks")
+    for number in (1, 2):
+        (tmp_path / "masks" / str(number) / "2.tif").unlink()
+    with pytest.raises(MedSegError, match="may be labels or images"):
+        find_pairs(tmp_path / "images", tmp_path / "masks")
+
+
+def test_folders_of_labels_may_be_called_as_some_images(tmp_path: Path) -> None:
+    for number in range(1, 6):
+        write_image(tmp_path / "images" / f"{number}.tif", number)
+        for label in (1, 2):
+            write_mask(tmp_path / "masks" / str(label) / f"{number}.tif", phantom_labels())
+    pairs, _ = find_pairs(tmp_path / "images", tmp_path / "masks")
+    found = {pair.name: [file.name for file in pair.mask.files] for pair in pairs if isinstance(pair.mask, LabelFolder)}
+    assert found == {f"{number}": [f"{number}.tif"] * 2 for number in range(1, 6)}
 
 
 def test_the_data_set_of_totalsegmentator_has_image_and_masks_in_one_folder(tmp_path: Path) -> None:
