@@ -81,9 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep", type=Path, help="new folder for the run folders, as 4, 8 ...; else they are deleted")
     options = parser.parse_args(arguments)
     task = make_custom_task("larynx", list(LABEL_COLOURS), list(LABEL_COLOURS.values()), kind="endoscopy")
-    data = FolderData(
-        "larynx-unet", options.data / "images", options.data / "labels", MaskEncoding(task), SEQUENCE_PATTERN
-    )
+    folders = options.data / "images", options.data / "labels"
+    data = FolderData("larynx-unet", *folders, MaskEncoding(task), group_by=SEQUENCE_PATTERN)
     matched = check_folder_data(data)
     judged = [case for case in matched.cases if options.hold_out in case.name][:: options.judge_every]
     frames = interleave_sequences(group_frames_by_sequence(matched, options.hold_out))
@@ -129,9 +128,9 @@ def train_and_score(
             data.images,
             data.masks,
             data.encoding,
-            SEQUENCE_PATTERN,
-            (options.hold_out,),
-            tuple(names[:n_frames]),
+            group_by=SEQUENCE_PATTERN,
+            hold_out=(options.hold_out,),
+            train_on=tuple(names[:n_frames]),
         )
         recipe = merge_keys(merge_keys(changes, budget), options.changes)
         fill_run(wanted, cases, donors, run_dir, RecipeOverrides(recipe=recipe))

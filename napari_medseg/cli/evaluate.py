@@ -49,6 +49,13 @@ from napari_medseg.core.formats.mask_placement import MaskPlacement
 from napari_medseg.core.model_card import ModelCard
 from napari_medseg.core.model_registry import ModelRegistry
 
+ReferencesOption = Annotated[
+    Path,
+    typer.Option(
+        "--labels",
+        help="Folder of references (PNG, TIFF, NIfTI, Aperio XML) named like the images, or a COCO file.",
+    ),
+]
 OutputOption = Annotated[
     Path | None,
     typer.Option(
@@ -86,7 +93,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     images: Annotated[Path, typer.Option(help="Folder of images.")],
-    labels: Annotated[Path, typer.Option(help="Folder of reference labels, named like the images.")],
+    labels: ReferencesOption,
     output: OutputOption = None,
     task: TaskOption = DEFAULT_TASK,
     model: ModelOption = None,
@@ -201,7 +208,7 @@ def _load_source(scored: Scored) -> "LabelSource":
 
 def _echo_json(evaluation: "Evaluation") -> None:
     rows = [asdict(score) | {"mean_dice": score.mean_dice} for score in evaluation.scores]
-    summary = [score.model_dump() for score in evaluation.summarise()]
+    summary = [score.model_dump() for score in evaluation.summarise_for_tables()]
     absent = list(evaluation.absent_labels)
     names = {"model": evaluation.model, "task": evaluation.task}
     echo_json(names | {"summary": summary, "does_not_occur": absent, "images": rows})
@@ -213,7 +220,7 @@ def _echo_table(evaluation: "Evaluation") -> None:
     table = Table(title=f"{evaluation.model} on {evaluation.task}", title_justify="left")
     for column in ("measure", "source", "images", "mean", "95 %", "worst", "sides swapped"):
         table.add_column(column, justify="left" if column in ("measure", "source") else "right")
-    for score in evaluation.summarise():
+    for score in evaluation.summarise_for_tables():
         interval = f"{score.ci_low:.4f}-{score.ci_high:.4f}"
         cells = (
             score.metric,
@@ -226,7 +233,7 @@ def _echo_table(evaluation: "Evaluation") -> None:
         )
         table.add_row(*map(str, cells))
     Console().print(table)
-    for last_dice in [score for score in evaluation.summarise() if score.per_label][-1:]:
+    for last_dice in [score for score in evaluation.summarise_for_tables() if score.per_label][-1:]:
         for name, value in last_dice.per_label.items():
             echo(f"{name}: {value:.4f}")
     if absent := describe_absent_labels(evaluation):

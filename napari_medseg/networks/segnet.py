@@ -54,13 +54,9 @@ class SegNet(nn.Module):
 
     def forward(self, planes: Tensor) -> Tensor:
         """Map planes (n, in_channels, h, w) to logits (n, classes, h, w)."""
-        features, indices = planes, list[Tensor]()
-        for layer in self.encoder.features:
-            if isinstance(layer, nn.MaxPool2d):
-                features, where = functional.max_pool2d_with_indices(features, POOL, POOL)
-                indices.append(where)
-            else:
-                features = layer(features)
+        *stages, features = self.encoder(planes)  # called as a whole, so that `FeaturePool` hears it
+        indices = [functional.max_pool2d_with_indices(stage, POOL, POOL)[1] for stage in stages]
+        del stages  # the finest map is the largest tensor of the network
         for stage in self.decoder:
             features = stage(functional.max_unpool2d(features, indices.pop(), POOL))
         logits: Tensor = self.head(features)

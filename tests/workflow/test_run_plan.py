@@ -74,6 +74,10 @@ def test_another_network_begins_anew_and_has_to_beat_the_live_one(two: Workspace
     random = begun(two, architecture={"name": "segnet"}, weights="none").start
     assert random is not None
     assert random.encoder_weights == "none"
+    assert random.card.architecture.encoder == "", "SegNet takes no MobileNet, which the live version has"
+    unetpp = begun(two, architecture={"name": "unetplusplus", "encoder": "resnet18"}, weights="none").start
+    assert unetpp is not None
+    assert unetpp.card.architecture.encoder == "resnet18"
     assert begun(two, architecture={"name": "segnet"}, recipe={"replay_share": 0.25}).uses_replay
     weights = tmp_path / "encoder.safetensors"
     with pytest.raises(MedSegError, match="no file of encoder weights"):

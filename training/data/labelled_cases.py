@@ -17,7 +17,8 @@ class LabelledCase:
 
     `reviewed_part` is set if only a part is reviewed; `labels_sha256` is the hash of the labels in a snapshot.
     `label_sets` names the values that stand for several classes, see `training.data.label_sets`. `image_shape` is set
-    if the image is a copy in a project, see `SnapshotItem`; `may_be_shown` is as there.
+    if the image is a copy in a project, see `SnapshotItem`; `may_be_shown` is as there. `parts` are names and files of
+    labels or objects if each has its own, see `training.from_folders.mask_files.MaskFile`; `labels` is their folder.
     """
 
     name: str
@@ -30,6 +31,7 @@ class LabelledCase:
     label_sets: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     image_shape: tuple[int, ...] = ()
     may_be_shown: bool = True
+    parts: tuple[tuple[str, Path], ...] = ()
 
 
 class LabelFolder:

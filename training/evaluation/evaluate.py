@@ -30,15 +30,16 @@ from napari_medseg.core.quality.metrics import (
 from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.inference.predictor import Predictor
 from training.data.ignore_regions import ReviewedPart
-from training.data.labelled_cases import LabelFolder, LabelledCase, pair_by_stem
+from training.data.labelled_cases import LabelFolder, LabelledCase
 from training.evaluation.scores import CaseScore, EvaluatedCase, Labels
+from training.from_folders.mask_pairing import Mismatch, pair_by_name
 
 logger = logging.getLogger(__name__)
 
 LabelSource = Callable[[Image, str], Labels]
 """A function that returns the labels of an image, given the image and the name of its case."""
-LabelReader = Callable[[Path, Image], Labels]
-"""A function that reads a file as labels on the grid of an image."""
+LabelReader = Callable[..., Labels]
+"""A function that reads a file as labels on the grid of an image; `parts` are files of one label or object each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +70,8 @@ def load_case(case: LabelledCase, read_labels: LabelReader = formats.read_labels
         case = replace(case, group=image.group)
     if case.image_shape:
         read_labels = partial(formats.read_labels, expected_shape=image.spatial_shape)
-    reference = read_labels(case.labels, image)
+    named = replace(image, name=case.name)  # a COCO file is searched for the name that was paired
+    reference = read_labels(case.labels, named, parts=case.parts) if case.parts else read_labels(case.labels, named)
     part = case.reviewed_part
     return LoadedCase(case, image, reference, None if part is None else part.compute_ignore_mask(reference, image))
 
@@ -141,12 +143,13 @@ def make_folder_source(folder: Path, read_labels: LabelReader = formats.read_lab
 def find_cases(
     images: Path, labels: Path, only: str = "", group: str = "", ignored_value: int | None = None
 ) -> list[LabelledCase]:
-    """Pair a folder of images with a folder of labels; files of the same stem belong together.
+    """Pair the images of a folder with their references, by the rule of `medseg train folders`.
 
     Parameters
     ----------
     images, labels
-        Folders. Images without labels are excluded; labels without an image are an error.
+        Folders; `labels` holds label files, Aperio XML or folders of label files, or is a COCO file. Images without
+        labels are excluded; labels without an image are an error.
     only
         Regular expression. Only cases whose stem matches it from the start are kept. Empty: all cases.
     group
@@ -160,16 +163,31 @@ def find_cases(
     MedSegError
         If no image matches any labels, `only` is no regular expression, or a file cannot be read.
     """
-    cases, pattern = pair_by_stem(images, labels), compile_pattern(only)
+    found, pattern = pair_by_name(images, labels), compile_pattern(only)
+    _refuse_unclear_pairs(found.mismatches, images)
     part = None if ignored_value is None else ReviewedPart(ignored_value=ignored_value)
+    known = sorted(((case.name, case.image, case.mask) for case in found.cases), key=lambda case: case[0])
     chosen = [
-        replace(case, group=_find_group(case.name, group), reviewed_part=part)
-        for case in cases
-        if pattern.match(case.name)
+        LabelledCase(name, image, mask.path, _find_group(name, group), images.name, part, parts=mask.parts)
+        for name, image, mask in known
+        if pattern.match(name)
     ]
     if not chosen:
-        raise MedSegError(f"no case in {images} matches {only!r}; cases are {', '.join(c.name for c in cases[:5])} ...")
+        cases = ", ".join(name for name, _, _ in known[:5])
+        raise MedSegError(f"no case in {images} matches {only!r}; cases are {cases} ...")
     return chosen
+
+
+def _refuse_unclear_pairs(mismatches: Sequence[Mismatch], images: Path) -> None:
+    if doubled := sorted({one.name for one in mismatches if one.kind == "double"}):
+        raise MedSegError(
+            f"several files have the same name without the suffix: {', '.join(doubled[:5])}. Remove all but one."
+        )
+    if orphans := sorted(one.name for one in mismatches if one.kind == "missing image"):
+        raise MedSegError(
+            f"{len(orphans)} of the labels have no image of the same name in {images}: {', '.join(orphans[:5])}. "
+            "Rename the files, or choose another folder."
+        )
 
 
 def to_semantic_labels(labels: Labels, task: Task) -> Labels:

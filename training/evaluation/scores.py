@@ -6,7 +6,7 @@ reference of a set gets no score and does not count in the mean.
 """
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -76,8 +76,12 @@ class CaseScore:
     @property
     def mean_dice(self) -> float:
         """Mean over the labels that count; 1 if none counts, because there was nothing to find."""
-        counting = [value for name, value in self.dice.items() if name not in self.absent]
-        return statistics.fmean(counting) if counting else 1.0
+        return self._average(self.dice)
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean Jaccard index over the labels that count, as `mean_dice`."""
+        return self._average(self.iou)
 
     @property
     def metric(self) -> str:
@@ -93,6 +97,10 @@ class CaseScore:
     def iou(self) -> dict[str, float]:
         """Jaccard index per label, computed from the Dice."""
         return {name: value / (2.0 - value) for name, value in self.dice.items()}
+
+    def _average(self, per_label: Mapping[str, float]) -> float:
+        counting = [value for name, value in per_label.items() if name not in self.absent]
+        return statistics.fmean(counting) if counting else 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,24 +166,31 @@ class Evaluation:
         return list_absent_labels(self.scores)
 
     def summarise(self, labels_by: str = "the files given") -> list[Score]:
-        """Return the scores of each source, and of all sources if there are several; Dice first, then other metrics.
+        """Return the scores of a card: of each source, and of all sources if there are several; Dice first.
 
         A source without any label in its references has no scores: they could not tell whether a model finds anything.
         """
+        return self._summarise_metrics(self._select_card_metrics(), labels_by)
+
+    def summarise_for_tables(self) -> list[Score]:
+        """Return the scores of a card, and after them the other means that papers report, for every task."""
+        return self._summarise_metrics(self._select_card_metrics() | TABLE_METRICS, "the files given")
+
+    def _summarise_metrics(self, metrics: Mapping[str, Callable[[CaseScore], float]], labels_by: str) -> list[Score]:
         sources = list(dict.fromkeys(score.source for score in self.scores))
         parts = {source: [score for score in self.scores if score.source == source] for source in sources}
         if len(parts) > 1:
             parts["all"] = list(self.scores)
         return [
             _summarise_metric(metric, read, name, measured, labels_by)
-            for metric, read in self._select_metrics().items()
+            for metric, read in metrics.items()
             for name, scores in parts.items()
             if (measured := [score for score in scores if metric not in OBJECT_METRICS or score.objects is not None])
             and set(list_absent_labels(measured)) < {label for score in measured for label in score.dice}
         ]
 
-    def _select_metrics(self) -> dict[str, Callable[[CaseScore], float]]:
-        """Return the metrics that cards and tables show for this task."""
+    def _select_card_metrics(self) -> dict[str, Callable[[CaseScore], float]]:
+        """Return the metrics that cards show for this task."""
         metrics: dict[str, Callable[[CaseScore], float]] = {DICE: lambda score: score.mean_dice}
         if any(score.objects is not None for score in self.scores):
             metrics |= {
@@ -186,12 +201,19 @@ class Evaluation:
         elif any(len(score.dice) > 1 for score in self.scores):
             metrics |= {
                 "Dice of all labels as one": lambda score: score.foreground_dice,
-                "mean IoU with background": lambda score: score.miou,
+                MEAN_IOU: lambda score: score.miou,
             }
         return metrics
 
 
 DICE = "Dice"
+MEAN_IOU = "mean IoU with background"
+TABLE_METRICS: dict[str, Callable[[CaseScore], float]] = {
+    "IoU": lambda score: score.mean_iou,
+    MEAN_IOU: lambda score: score.miou,
+    "accuracy": lambda score: score.agreement,
+}
+"""Means over images: of the Jaccard index of the labels, of that of all classes, and of the share of right voxels."""
 AJI, PQ, F1 = OBJECT_METRICS = ("AJI", "PQ", "F1 of objects")
 
 

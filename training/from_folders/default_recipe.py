@@ -89,12 +89,10 @@ class RecipeOverrides(BaseModel):
         return not self.matches_network(card) or other_preprocessing or other_steps or bool(self.weights)
 
     def complete(self, card: ModelCard) -> Self:
-        """Return overrides completed with the settings of the card; options are not copied to another network."""
-        stays = card.architecture
-        options = stays.options if self.architecture.get("name", stays.name) == stays.name else {}
-        network = {"name": stays.name, "encoder": stays.encoder, "options": options}
+        """Return overrides completed with the settings of the card; another network has its own encoder and options."""
+        network = card.architecture.model_dump(include={"name", "encoder", "options"})
         whole = {
-            "architecture": network | self.architecture,
+            "architecture": network | _add_defaults(self.architecture, card.architecture),
             "preprocessing": card.preprocessing.model_dump() | self.preprocessing,
             "postprocessing": self.postprocessing or card.postprocessing,
         }
@@ -200,9 +198,13 @@ def make_first_model_recipe(task: Task, name: str, version: int, budget_s: float
 
 
 def _override_architecture(default: Architecture, changes: Mapping[str, Any]) -> Architecture:
-    """Change the network. A network of another name starts without options, and without an encoder if none is named."""
-    other = {"encoder": "", "options": {}} if changes.get("name", default.name) != default.name else {}
-    return _apply_overrides(default, other | dict(changes), "architecture")
+    return _apply_overrides(default, _add_defaults(changes, default), "architecture")
+
+
+def _add_defaults(changes: Mapping[str, Any], before: Architecture) -> dict[str, Any]:
+    """Return changes of a network; one of another name gets no options, and its default encoder if none is named."""
+    other = {"encoder": "", "options": {}} if changes.get("name", before.name) != before.name else {}
+    return other | dict(changes)
 
 
 def _apply_overrides(model: _Model, changes: Mapping[str, Any], part: str) -> _Model:

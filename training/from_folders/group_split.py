@@ -12,6 +12,7 @@ from napari_medseg.core import formats
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.grouping.groups import GroupPattern, format_groups
 from napari_medseg.core.grouping.split import choose_hold_out_groups
+from napari_medseg.core.name_matching import unify_name
 from napari_medseg.core.quality.image_fingerprint import Fingerprint, compute_fingerprint
 from napari_medseg.core.quality.shared_content import Likeness, find_shared_content
 from napari_medseg.core.snapshot import Role, Snapshot
@@ -74,9 +75,34 @@ def group_cases(cases: Sequence[FolderCase], pattern: str) -> tuple[list[Grouped
     return images, [case for case, group in named if not group]
 
 
-def choose_held_out(images: Sequence[GroupedImage], named: Sequence[str]) -> tuple[str, ...]:
-    """Return the groups that are held out: the named ones, or those that `core.grouping.split` chooses."""
-    return tuple(named) or choose_hold_out_groups(image.group for image in images)
+def choose_held_out(group_of: Mapping[str, str], named: Sequence[str], validate: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the groups that are held out: the named ones, or those that `core.grouping.split` chooses.
+
+    Parameters
+    ----------
+    group_of
+        Group of each image.
+    named, validate
+        Groups to hold out, and groups that validate; the name of an image means its group.
+    """
+    judges = find_named_groups(validate, group_of)
+    return find_named_groups(named, group_of) or choose_hold_out_groups(
+        group for group in group_of.values() if group not in judges
+    )
+
+
+def find_named_groups(named: Sequence[str], group_of: Mapping[str, str]) -> tuple[str, ...]:
+    """Return each named group once; the name of an image means its group. An unknown name stays as it is.
+
+    Published splits list images. `group_of` has the group of each image.
+    """
+    groups, names = set(group_of.values()), [unify_name(name) for name in named]
+    return tuple(dict.fromkeys(name if name in groups else group_of.get(name, name) for name in names))
+
+
+def map_groups(images: Sequence[GroupedImage]) -> dict[str, str]:
+    """Return the group of each image by its name."""
+    return {image.name: image.group for image in images}
 
 
 def find_copies(images: Sequence[GroupedImage], held_out: Iterable[str]) -> list[CopyOnBothSides]:
@@ -89,13 +115,21 @@ def find_copies(images: Sequence[GroupedImage], held_out: Iterable[str]) -> list
     return [CopyOnBothSides(learnt[one.one][0], judging[one.other][0], one.likeness) for one in shared]
 
 
-def join_groups_with_copies(images: Sequence[GroupedImage], named: Sequence[str]) -> list[GroupedImage]:
+def join_groups_with_copies(
+    images: Sequence[GroupedImage], named: Sequence[str], validate: Sequence[str] = ()
+) -> list[GroupedImage]:
     """Put groups together that have an image in common, until no copy stands on both sides.
 
-    A joined group has the name of its first member in alphabetical order, or of the named group in it.
+    A joined group has the name of its first member in alphabetical order, or of the named group in it. The other
+    parameters are those of `choose_held_out`.
     """
-    joined = list(images)
-    while copy := next((one for one in find_copies(joined, choose_held_out(joined, named)) if one.is_copy), None):
+    joined, named = list(images), find_named_groups(named, map_groups(images))
+
+    def find_copy() -> CopyOnBothSides | None:
+        held_out = choose_held_out(map_groups(joined), named, validate)
+        return next((one for one in find_copies(joined, held_out) if one.is_copy), None)
+
+    while copy := find_copy():
         pair = sorted((copy.learnt.group, copy.held_out.group), key=lambda group: (group not in named, group))
         joined = [replace(image, group=pair[0]) if image.group in pair else image for image in joined]
     return joined

@@ -25,7 +25,9 @@ from napari_medseg.core.outlines.aperio import APERIO_SUFFIX, read_aperio
 from napari_medseg.core.outlines.coco import COCO_SUFFIX, CocoImage, read_coco
 from napari_medseg.core.outlines.objects import AnnotatedObject, rasterise_labels
 from training.data.labelled_cases import get_stem
-from training.from_folders.name_matching import get_image_key, normalise_name
+from training.from_folders.name_matching import find_mask_names, normalise_name, pair_names
+
+LABEL_FOLDER_NAMES = ("segmentations", "segmentation", "labels", "masks")
 
 
 class UnknownValueError(MedSegError):
@@ -34,10 +36,14 @@ class UnknownValueError(MedSegError):
 
 @dataclass(frozen=True, eq=False)
 class MaskFile:
-    """Labels of one image: a pixel file, a file of outlines, or an image entry in a COCO file."""
+    """Labels of one image: a pixel file, a file of outlines, an image entry in a COCO file, or several pixel files.
+
+    `parts` are the names and files of these, one for each label or object; `path` is their folder.
+    """
 
     path: Path
     coco_image: CocoImage | None = None
+    parts: tuple[tuple[str, Path], ...] = ()
 
     @property
     def title(self) -> str:
@@ -101,15 +107,15 @@ class MaskFile:
         return said
 
 
-def find_masks(masks: Path, *, by_ending: bool) -> tuple[dict[str, MaskFile], list[str]]:
+def find_masks(masks: Path, *, by_word: bool) -> tuple[dict[str, MaskFile], list[str]]:
     """List the masks of a folder or of a COCO file by name, and the names that several files have.
 
     Parameters
     ----------
     masks
         The folder or the file. If a folder contains no masks but exactly one JSON file, that file is read.
-    by_ending
-        Whether to use only files whose name has a mask ending such as ``_mask``.
+    by_word
+        Whether to use only files that are named as masks, such as ``1_mask`` or ``MASK_1``.
 
     Raises
     ------
@@ -122,11 +128,12 @@ def find_masks(masks: Path, *, by_ending: bool) -> tuple[dict[str, MaskFile], li
         raise MedSegError(f"{masks} is neither a folder of masks nor a COCO file (.json).")
     files = [path for path in sorted(masks.iterdir()) if path.is_file() and not path.name.startswith(".")]
     wanted = {*formats.MASK_SUFFIXES, APERIO_SUFFIX}
+    named = list_names_of_masks(masks) if by_word else set()
     used = [
         path
         for path in files
         if (get_suffix(path) in wanted or formats.can_read(path))
-        and not (by_ending and get_suffix(path) != APERIO_SUFFIX and get_image_key(get_mask_stem(path)) is not None)
+        and not (by_word and get_suffix(path) != APERIO_SUFFIX and get_mask_stem(path) not in named)
     ]
     annotations = [path for path in files if get_suffix(path) == COCO_SUFFIX]
     if not used and len(annotations) == 1:
@@ -134,9 +141,108 @@ def find_masks(masks: Path, *, by_ending: bool) -> tuple[dict[str, MaskFile], li
     return _list_once([(get_mask_stem(path), MaskFile(path)) for path in used])
 
 
+def list_names_of_masks(folder: Path) -> set[str]:
+    """Return the names without suffix, of files in a folder of both images and masks, that are those of masks."""
+    return find_mask_names({get_mask_stem(path) for path in folder.iterdir() if not path.name.startswith(".")})
+
+
 def get_mask_stem(path: Path) -> str:
     """Return the name of a mask file without its suffix."""
     return unify_name(path.stem) if get_suffix(path) == APERIO_SUFFIX else get_stem(path)
+
+
+Masks = dict[str, MaskFile]
+"""Masks by name."""
+
+
+class MaskFinder:
+    """Finds the mask of an image: in a COCO file, which is read once, or the file itself."""
+
+    def __init__(self) -> None:
+        self._listed: dict[Path, Masks] = {}
+
+    def find(self, path: Path, image_name: str) -> MaskFile:
+        """Return the mask.
+
+        Raises
+        ------
+        MedSegError
+            If a COCO file cannot be read, or has no mask, or several, for this image.
+        """
+        if get_suffix(path) != COCO_SUFFIX:
+            return MaskFile(path)
+        if path not in self._listed:
+            self._listed[path] = _list_coco_masks(path)[0]
+        masks = self._listed[path]
+        for stem in (image_name, get_stem(Path(image_name))):
+            if (name := pair_names([stem], list(masks)).get(stem)) is not None:
+                return masks[name]
+        raise MedSegError(f"{path.name} has no mask for {image_name}, or several. Correct the name in it.")
+
+
+def find_label_folders(masks: Path, images: Sequence[str], images_folder: Path) -> Masks:
+    """List masks of several files by name: a folder for each label, or a folder for each image.
+
+    Chest X-rays of Montgomery County have the masks of the left lungs in one folder and those of the right lungs in
+    another, TotalSegmentator has a folder of label files for each image.
+
+    Parameters
+    ----------
+    masks
+        A folder of folders.
+    images
+        Names of the images, which tell what the folders are.
+    images_folder
+        Where the images are; these are no masks.
+
+    Returns
+    -------
+    dict
+        Empty if no image has such a mask.
+
+    Raises
+    ------
+    MedSegError
+        If folders may be labels as well as images: one wrong guess would exchange the masks of images.
+    """
+    readings = _list_label_folders(masks, images_folder.resolve())
+    n_pairs = sorted(((len(pair_names(images, list(found))), found) for found in readings), key=lambda pair: -pair[0])
+    if not n_pairs or not n_pairs[0][0]:
+        return {}
+    (most, found), others = n_pairs[0], n_pairs[1:]
+    if any(fewer and 2 * fewer >= most for fewer, _ in others):
+        raise MedSegError(
+            f"the folders in {masks} may be labels or images: both they and their files have names of images. "
+            "Rename the files in them, such as object_1."
+        )
+    return found
+
+
+def _list_label_folders(masks: Path, images: Path) -> list[Masks]:
+    """Return the masks by name if folders are labels, and if they are images; nothing for a file."""
+    folders = [each for each in sorted(masks.iterdir()) if each.is_dir()] if masks.is_dir() else []
+    by_label: dict[str, list[tuple[str, Path]]] = {}
+    by_image: dict[str, list[tuple[str, Path]]] = {}
+    for folder in (each for each in folders if not each.name.startswith(".")):
+        places = [place for place in (folder, *(folder / name for name in LABEL_FOLDER_NAMES)) if place.is_dir()]
+        places = [place for place in places if place.resolve() != images]
+        for path in next((files for files in map(list_mask_files, places) if files), ()):
+            by_label.setdefault(get_mask_stem(path), []).append((folder.name, path))
+            by_image.setdefault(unify_name(folder.name), []).append((get_mask_stem(path), path))
+    return [
+        {name: MaskFile(masks, parts=tuple(parts)) for name, parts in listed.items()}
+        for listed in (by_label, by_image)
+        if listed
+    ]
+
+
+def list_mask_files(folder: Path) -> tuple[Path, ...]:
+    """Return the files of a folder that labels can be read from, by name."""
+    return tuple(
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_file() and not path.name.startswith(".") and get_suffix(path) in formats.MASK_SUFFIXES
+    )
 
 
 def read_categories(masks: Path) -> tuple[str, ...]:

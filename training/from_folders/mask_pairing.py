@@ -17,12 +17,20 @@ from napari_medseg.core.image import Image
 from napari_medseg.core.quality.image_fingerprint import Fingerprint, compute_fingerprint
 from napari_medseg.core.quality.label_checks import Finding, check_labels
 from napari_medseg.core.quality.label_set_checks import CONSTANT, LabelContent, summarise_labels
+from napari_medseg.core.tasks.bundled_tasks import Task
 from napari_medseg.core.tasks.detection import detect_look, image_fits_task
+from napari_medseg.core.tasks.label_names import find_label, split_words
 from training.data.labelled_cases import get_stem
-from training.from_folders.mask_files import MaskFile, UnknownValueError, find_masks
+from training.from_folders.mask_files import (
+    MaskFile,
+    UnknownValueError,
+    find_label_folders,
+    find_masks,
+    list_names_of_masks,
+)
 from training.from_folders.mask_reading import advise_on, read_mask_labels
 from training.from_folders.mask_values import Labels, MaskEncoding, describe_soft_borders
-from training.from_folders.name_matching import get_image_key, pair_names
+from training.from_folders.name_matching import pair_names
 
 _KIND_BY_ERROR = {
     GridMismatchError: "other size",
@@ -102,8 +110,8 @@ def pair_images_with_masks(images: Path, masks: Path, encoding: MaskEncoding) ->
     images
         Folder of images; a DICOM series is a folder in it.
     masks
-        Folder of label files or of Aperio XML, or a COCO file. It may be the same folder; then masks are recognised by
-        name endings such as ``_mask``.
+        Folder of label files, of Aperio XML, or of folders for each label or image; or a COCO file. It may be the
+        folder of the images; then masks are recognised by words in their names such as ``_mask`` and ``MASK_``.
     encoding
         The meaning of the mask values.
 
@@ -113,11 +121,28 @@ def pair_images_with_masks(images: Path, masks: Path, encoding: MaskEncoding) ->
         If a folder is missing, or contains no readable file.
     """
     found = pair_by_name(images, masks)
-    mismatches = found.mismatches
+    mismatches = (*found.mismatches, *_find_lacking_labels(found.cases, encoding.task))
     checked = [check_pair(case, encoding) for case in found.cases]
     checked = _settle_orientation(checked, encoding)
     cases = tuple(pair.case for pair in checked if not any(mismatch.blocking for mismatch in pair.mismatches))
     return PairingResult(cases, (*mismatches, *(mismatch for pair in checked for mismatch in pair.mismatches)))
+
+
+def _find_lacking_labels(cases: Sequence[FolderCase], task: Task) -> Iterator[Mismatch]:
+    """Find images that lack the file of a label, or of a part of it, which others have: nothing says that it is absent.
+
+    Files of objects differ between images, so they are not compared.
+    """
+    files_of = [
+        {frozenset(split_words(name)): name for name, _ in case.mask.parts if find_label(name, task) is not None}
+        for case in cases
+        if not task.instances
+    ]
+    known = {words: name for files in files_of for words, name in files.items()}
+    for case, files in zip(cases, files_of, strict=False):
+        if files and (lacking := [name for words, name in sorted(known.items(), key=str) if words not in files]):
+            text = f"it has no mask of {', '.join(lacking)}, which others have; its pixels are taken as background"
+            yield Mismatch("reading", case.name, text, blocking=False)
 
 
 def pair_by_name(images: Path, masks: Path) -> PairingResult:
@@ -126,7 +151,9 @@ def pair_by_name(images: Path, masks: Path) -> PairingResult:
     Parameters and errors are those of `pair_images_with_masks`.
     """
     image_of, doubled = list_images(images, masks)
-    mask_of, doubled_masks = find_masks(masks, by_ending=images.resolve() == masks.resolve())
+    mask_of, doubled_masks = find_masks(masks, by_word=images.resolve() == masks.resolve())
+    if not mask_of and masks.is_dir():
+        mask_of = find_label_folders(masks, list(image_of), images)
     if not image_of or not mask_of:
         empty = images if not image_of else masks
         raise MedSegError(f"{empty} contains no readable file. Choose another folder, or convert the files.")
@@ -186,7 +213,7 @@ def _find_doubts(case: FolderCase, mask: PlacedMask, encoding: MaskEncoding) -> 
     for note in mask.notes:
         is_about_axes = "--mask-orientation" in note or "first axis" in note
         yield Mismatch("orientation" if is_about_axes else "reading", case.name, note, blocking=False)
-    if case.mask.has_outlines:
+    if case.mask.has_outlines or case.mask.parts:
         return
     if note := describe_soft_borders(mask.pixels, encoding, exact=case.mask.is_exact):
         yield Mismatch("soft borders", case.name, note, blocking=False)
@@ -235,9 +262,9 @@ def list_images(images: Path, masks: Path) -> tuple[dict[str, Path], list[str]]:
     """Return the images by the name used for pairing, and the names that several images have."""
     if not images.is_dir():
         raise MedSegError(f"{images} is not a folder. Give a folder of images.")
-    both = images.resolve() == masks.resolve()
+    named = list_names_of_masks(images) if images.resolve() == masks.resolve() else set()
     paths = [path for path in sorted(images.iterdir()) if _is_image(path, masks)]
-    paths = [path for path in paths if not (both and get_image_key(get_stem(path)) is None)]
+    paths = [path for path in paths if get_stem(path) not in named]
     times = Counter(get_stem(path) for path in paths)
     doubled = sorted(name for name, count in times.items() if count > 1)
     return {get_stem(path): path for path in paths if times[get_stem(path)] == 1}, doubled

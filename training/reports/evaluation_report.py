@@ -39,7 +39,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, case_figures: Sequenc
         "task": evaluation.task,
         "convention": CONVENTION,
         "does_not_occur": list(evaluation.absent_labels),
-        "summary": [score.model_dump() for score in evaluation.summarise()],
+        "summary": [score.model_dump() for score in evaluation.summarise_for_tables()],
         "images": [dict(zip(header, row, strict=True)) for row in rows],
     }
     with atomic_write(paths[0]) as beside:
@@ -116,7 +116,7 @@ def _build_page(
     columns = ["measure", "source", "images", "groups", "mean", "worst", "95 % from", "to", "swapped sides"]
     values = {
         "convention": f"{CONVENTION} {describe_absent_labels(evaluation)}".rstrip(),
-        "summary": html.Table(columns, [_build_summary_row(score) for score in evaluation.summarise()]),
+        "summary": html.Table(columns, [_build_summary_row(score) for score in evaluation.summarise_for_tables()]),
         "figures_by_place": {
             place: html.make_case_figures(figure for figure in ranked if places.get(figure.name) == place)
             for place, ranked in (("worst", by_dice), ("median", by_dice), ("best", by_dice[::-1]))

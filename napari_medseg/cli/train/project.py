@@ -19,8 +19,10 @@ from napari_medseg.cli.options import (
 from napari_medseg.cli.project.task_check import check_task
 from napari_medseg.cli.train.project_run import finish_project_run, follow_project_run
 from napari_medseg.cli.train.run_options import (
+    BackboneOption,
     BudgetOption,
     EpochsOption,
+    ModelOption,
     PromoteOption,
     ReasonOption,
     RecipeOption,
@@ -49,6 +51,8 @@ def train_on_project(
     epochs: EpochsOption = None,
     seed: SeedOption = 0,
     recipe: RecipeOption = None,
+    model: ModelOption = "",
+    backbone: BackboneOption = "",
     device: DeviceOption = None,
     base: FromOption = "",
     promote: PromoteOption = False,
@@ -73,7 +77,7 @@ def train_on_project(
         console = make_progress_console(quiet=as_json)
         for line in format_findings(ws, task, findings):
             console.print(line, markup=False)
-        overrides = read_run_overrides(recipe, epochs, budget, seed, device)
+        overrides = read_run_overrides(recipe, epochs, budget, seed, device, (model, backbone))
         budget_s = None if _sets_duration(overrides) else retrain.DEFAULT_BUDGET_S
         request = RunRequest(budget_s, seed, base, overrides)
         run = retrain.start_checked_run(ws, task, request, checked, get_start_time(context))

@@ -29,6 +29,24 @@ RecipeOption = Annotated[
     Path | None,
     typer.Option("--recipe", help="JSON or TOML file of settings to change.", show_default=False),
 ]
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        help="Network to train, such as unet, deeplabv3plus or segnet; see docs/learning.md.",
+        show_default="chosen from the images",
+        rich_help_panel="Network",
+    ),
+]
+BackboneOption = Annotated[
+    str,
+    typer.Option(
+        "--backbone",
+        help="Encoder of the network, such as resnet50.",
+        show_default="that of the network",
+        rich_help_panel="Network",
+    ),
+]
 PromoteOption = Annotated[bool, typer.Option("--promote", help="Make the new version live if it is better.")]
 ReasonOption = Annotated[
     str,
@@ -50,9 +68,16 @@ def check_device(device: str | None) -> str | None:
 
 
 def read_run_overrides(
-    recipe: Path | None, epochs: int | None, budget_s: float | None, seed: int, device: str | None = None
+    recipe: Path | None,
+    epochs: int | None,
+    budget_s: float | None,
+    seed: int,
+    device: str | None = None,
+    network: tuple[str, str] = ("", ""),
 ) -> "RecipeOverrides":
     """Read the settings of a recipe file; the options of the command line override them.
+
+    `network` has the names of model and backbone, empty where they are not given.
 
     Raises
     ------
@@ -70,7 +95,16 @@ def read_run_overrides(
         run["device"] = checked
     schedule = {} if epochs is None else {"n_epochs": epochs, "patience": epochs}
     options = {group: settings for group, settings in (("run", run), ("schedule", schedule)) if settings}
-    return overrides.model_copy(update={"recipe": merge_keys(overrides.recipe, options)})
+    changed = {"architecture": _name_network(overrides.architecture, *network)}
+    return overrides.model_copy(update=changed | {"recipe": merge_keys(overrides.recipe, options)})
+
+
+def _name_network(architecture: dict[str, Any], model: str, backbone: str) -> dict[str, Any]:
+    """Return the architecture of a recipe file under the names of the options; another network has its own defaults."""
+    if model and architecture.get("name", model) != model:
+        architecture = {key: value for key, value in architecture.items() if key not in ("encoder", "options")}
+    named = {"name": model, "encoder": backbone}
+    return architecture | {key: value for key, value in named.items() if value}
 
 
 def get_start_time(context: typer.Context) -> float:

@@ -66,7 +66,7 @@ class FeaturePool:
 
 
 def find_encoder(network: nn.Module) -> nn.Module | None:
-    """Return the part of a network whose output is pooled; `None` for networks that do not call their encoder."""
+    """Return the part of a network whose output is pooled; `None` for a network without an encoder."""
     if isinstance(network, Ensemble):
         return find_encoder(network.members[0])
     encoder = getattr(network, "encoder", None)

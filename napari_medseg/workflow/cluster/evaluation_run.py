@@ -111,11 +111,14 @@ def _make_request(job: EvaluationJob, case: "LabelledCase", scored: Path | None,
         "group": case.group,
         "source": case.source,
         "ignored_value": None if part is None else part.ignored_value,
+        "parts": [[name, str(path.absolute())] for name, path in case.parts],
     }
     version = [get_program_version(), *([] if job.model is None else [job.model.weights_sha256, job.model.roi_sha256])]
     choices = {name: value for name, value in asdict(job.choices).items() if name != "registry"}
     decisive = {"choices": choices, "name": case.name, "group": case.group, "version": version}
-    files = [case.image, case.labels, *([] if scored is None else [scored])]
+    if case.parts:
+        decisive["parts"] = [name for name, _ in case.parts]
+    files = [case.image, case.labels, *(path for _, path in case.parts), *([] if scored is None else [scored])]
     return CaseRequest(
         key=make_case_key(job.choices.task, "evaluation", *paths),
         fingerprint=make_fingerprint(files, decisive),

@@ -76,7 +76,8 @@ def _score(
     part = None if chosen.ignore is None else ReviewedPart(ignored_value=request.options["ignored_value"])
     image, labels = map(Path, request.paths)
     name, group, source = (str(request.options[word]) for word in ("name", "group", "source"))
-    case = LabelledCase(name, image, labels, group, source, part)
+    parts = tuple((label, Path(path)) for label, path in request.options["parts"])
+    case = LabelledCase(name, image, labels, group, source, part, parts=parts)
     loaded = load_case(case, _make_reader(task, chosen))
     began = time.monotonic()
     if request.model is None:

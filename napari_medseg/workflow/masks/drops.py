@@ -1,6 +1,6 @@
 """Which of the dropped files are masks: by their names and folders, and by what an image looks like."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from napari_medseg.workflow.masks.pairs import MaskPair, find_pairs
 from napari_medseg.workflow.masks.series_pairs import find_objects, find_series_pairs, holds_objects
 from training.data.labelled_cases import get_stem
 from training.from_folders.mask_files import MaskFile
-from training.from_folders.name_matching import MASK_ENDING, pair_names, strip_image_ending
+from training.from_folders.name_matching import MASK_ENDING, find_mask_names, pair_names, strip_image_ending
 
 MASK_FOLDERS = {
     "labels",
@@ -83,8 +83,8 @@ def iterate_split(paths: Sequence[Path]) -> Generator[ReadProgress | SplitDrop]:
     Each file is opened, which takes seconds for hundreds on a slow disk: yield how far it is, and the result last.
 
     A folder pair is two folders of which one is named as masks are, or one folder that holds both. Of several files,
-    a mask has a mask ending (``a_mask``), lies in a folder of masks, or has the name of an image without its ending
-    (``a`` beside ``a_0000``).
+    a mask is named as one (``a_mask``, ``MASK_1``), lies in a folder of masks, or has the name of an image without its
+    ending (``a`` beside ``a_0000``).
     """
     if len(paths) == 1 and is_data_set(paths[0]):
         yield SplitDrop((), data_set=paths[0])
@@ -115,11 +115,12 @@ def looks_like_mask(image: Image) -> bool:
     return 2 <= len(values) <= MAX_VALUES and bool(values[0] == 0)
 
 
-def is_named_as_mask(path: Path) -> bool:
-    """Whether the name of a file, or of its folder, says that it is a mask."""
+def is_named_as_mask(path: Path, named: Collection[str]) -> bool:
+    """Whether the name of a file, or of its folder, says that it is a mask; `named` are names that say so."""
     if get_suffix(path) == SEG_NRRD_SUFFIX:
         return True
-    return MASK_ENDING.search(get_stem(path)) is not None or fold_name(path.parent.name) in MASK_FOLDERS
+    stem = get_stem(path)
+    return stem in named or MASK_ENDING.search(stem) is not None or fold_name(path.parent.name) in MASK_FOLDERS
 
 
 def _split_paths(paths: Sequence[Path]) -> SplitDrop:
@@ -166,7 +167,8 @@ def _split_objects(images: Sequence[Path], objects: Sequence[Path]) -> SplitDrop
 
 def _split_files(paths: Sequence[Path]) -> SplitDrop:
     readable = [path for path in paths if get_suffix(path) in MASK_SUFFIXES]
-    masks = [path for path in readable if is_named_as_mask(path)]
+    named = find_mask_names({get_stem(path) for path in readable})
+    masks = [path for path in readable if is_named_as_mask(path, named)]
     if not masks:
         masks = _find_plain_names(readable)
     images = [path for path in paths if path not in masks]

@@ -17,32 +17,39 @@ from napari_medseg.core.containers.inner_files import name_inner_paths
 from napari_medseg.core.containers.part_paths import find_inner_path
 from napari_medseg.core.containers.zip_archive import UnpackedArchive
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.formats import MASK_SUFFIXES
-from napari_medseg.core.formats.discovery import get_suffix
 from napari_medseg.core.image import Image
+from napari_medseg.core.name_matching import unify_name
 from napari_medseg.workflow.masks.packed_folders import open_folder
 from napari_medseg.workflow.masks.series_pairs import SeriesPair, find_objects, find_series_pairs
 from napari_medseg.workflow.masks.value_names import read_value_names
 from training.data.labelled_cases import get_stem
-from training.from_folders.mask_files import MaskFile
+from training.from_folders.mask_files import LABEL_FOLDER_NAMES, MaskFile, find_label_folders, list_mask_files
 from training.from_folders.mask_pairing import Mismatch, list_images, pair_by_name
 from training.from_folders.name_matching import pair_names
 
-LABEL_FOLDER_NAMES = ("segmentations", "segmentation", "labels", "masks")
 _LATER_CHANNEL = re.compile(r"(.*)_\d{3}[1-9]|(.*)_\d{2}[1-9]\d")
 
 
 @dataclass(frozen=True)
 class LabelFolder:
-    """A folder with one file for each label, named after it; voxels that are not 0 have the label."""
+    """Files of one label each, named after it; voxels that are not 0 have the label.
+
+    `names` are those of the labels, in the order of the files; empty: the files are named after them.
+    """
 
     path: Path
     files: tuple[Path, ...]
+    names: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         """Name of the folder in messages."""
         return self.path.parent.name if self.path.name in LABEL_FOLDER_NAMES else self.path.name
+
+    @property
+    def named_files(self) -> list[tuple[str, Path]]:
+        """The name of the label of each file, and the file."""
+        return list(zip(self.names or map(get_stem, self.files), self.files, strict=True))
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,8 @@ class MaskPair:
         for path in (*of_image, *files):
             digest.update(f"\n{path.name} {compute_file_sha256(path)}".encode("utf-8", "surrogatepass"))
         digest.update(entry.encode("utf-8", "surrogatepass"))
+        if isinstance(self.mask, LabelFolder) and self.mask.names:
+            digest.update(repr(self.mask.names).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
 
@@ -141,7 +150,11 @@ def _find_pairs(images: Path, masks: Path) -> tuple[list[MaskPair], list[Mismatc
     if nested:
         return nested, incomplete
     folders = _find_label_folders(masks) if masks.is_dir() and not _has_mask_files(masks) else {}
-    if not folders:
+    image_of, doubled = list_images(images, masks) if folders else ({}, [])
+    matched = pair_names(list(image_of), list(folders))
+    if matched and not set(find_label_folders(masks, list(image_of), images)) <= set(map(unify_name, folders)):
+        matched = {}  # they are labels, some of which are called as images
+    if not matched:  # no folder is that of an image
         try:
             found = pair_by_name(images, masks)
         except MedSegError:  # a study, whose files lie in folders of their series
@@ -149,11 +162,9 @@ def _find_pairs(images: Path, masks: Path) -> tuple[list[MaskPair], list[Mismatc
             if not pairs:
                 raise
             return pairs, lacking
-        pairs = [MaskPair(case.name, case.image, case.mask) for case in found.cases]
+        pairs = [MaskPair(case.name, case.image, _take_label_folder(case.mask)) for case in found.cases]
         lacking = _leave_out_channels(found.mismatches, {pair.name for pair in pairs})
         return _add_pairs_by_series(images, masks, pairs, lacking) if lacking else (pairs, lacking)
-    image_of, doubled = list_images(images, masks)
-    matched = pair_names(list(image_of), list(folders))
     lacking = [Mismatch("double", name, "several images have this name") for name in doubled]
     lacking += [
         Mismatch("missing mask", name, f"{image_of[name].name} has no mask") for name in image_of if name not in matched
@@ -163,6 +174,14 @@ def _find_pairs(images: Path, masks: Path) -> tuple[list[MaskPair], list[Mismatc
         Mismatch("missing image", name, f"the folder {name} has no image") for name in folders if name not in used
     ]
     return [MaskPair(name, image_of[name], folders[folder]) for name, folder in matched.items()], lacking
+
+
+def _take_label_folder(mask: MaskFile) -> MaskFile | LabelFolder:
+    """Return a mask of several files, which lie in a folder for each label, as files of one label each."""
+    if not mask.parts:
+        return mask
+    names, files = zip(*mask.parts, strict=True)
+    return LabelFolder(mask.path, files, names)
 
 
 def _add_pairs_by_series(
@@ -198,8 +217,8 @@ def _find_nested_pairs(folder: Path) -> tuple[list[MaskPair], list[Mismatch]]:
     """Return the pairs of folders that hold an image and a folder of labels each, and what folders lack."""
     pairs, lacking = [], []
     for each in sorted(path for path in folder.iterdir() if path.is_dir()):
-        labels = next((_list_mask_files(each / name) for name in LABEL_FOLDER_NAMES if (each / name).is_dir()), ())
-        images = _list_mask_files(each)
+        labels = next((list_mask_files(each / name) for name in LABEL_FOLDER_NAMES if (each / name).is_dir()), ())
+        images = list_mask_files(each)
         if labels and len(images) == 1:
             pairs.append(MaskPair(each.name, images[0], LabelFolder(labels[0].parent, labels)))
         elif labels:
@@ -215,22 +234,14 @@ def _find_label_folders(masks: Path) -> dict[str, LabelFolder]:
     found = {}
     for each in sorted(path for path in masks.iterdir() if path.is_dir() and not path.name.startswith(".")):
         for place in (each, *(each / name for name in LABEL_FOLDER_NAMES)):
-            if files := _list_mask_files(place) if place.is_dir() else ():
+            if files := list_mask_files(place) if place.is_dir() else ():
                 found[each.name] = LabelFolder(place, files)
                 break
     return found
 
 
 def _has_mask_files(masks: Path) -> bool:
-    return bool(_list_mask_files(masks))
-
-
-def _list_mask_files(folder: Path) -> tuple[Path, ...]:
-    return tuple(
-        path
-        for path in sorted(folder.iterdir())
-        if path.is_file() and not path.name.startswith(".") and get_suffix(path) in MASK_SUFFIXES
-    )
+    return bool(list_mask_files(masks))
 
 
 def _list_files(path: Path) -> Iterator[Path]:

@@ -15,11 +15,11 @@ from napari_medseg.core.formats.mask_placement import AS_STATED, MaskPlacement
 from napari_medseg.core.image import Image
 from napari_medseg.core.quality.label_checks import check_labels
 from napari_medseg.core.tasks.bundled_tasks import Task
+from napari_medseg.core.tasks.label_names import find_label
 from napari_medseg.workflow.masks.meaning import AS_THE_TASK, MaskMeaning, choose_meaning, list_labels
 from napari_medseg.workflow.masks.pairs import LabelFolder, MaskPair
 from napari_medseg.workflow.masks.resampling import resample_mask
-from napari_medseg.workflow.masks.value_names import describe_missing_lobes, find_label, read_value_names
-from training.data.labelled_cases import get_stem
+from napari_medseg.workflow.masks.value_names import describe_missing_lobes, read_value_names
 from training.from_folders.mask_files import MaskFile
 from training.from_folders.mask_reading import convert_to_labels, read_mask_labels
 from training.from_folders.mask_values import MaskEncoding, number_objects
@@ -142,9 +142,9 @@ def _read_file(image: Image, mask: MaskFile, settings: MaskSettings) -> ReadMask
 def _read_folder(image: Image, folder: LabelFolder, settings: MaskSettings) -> ReadMask:
     """Join the files of a folder whose names are labels of the task."""
     task = settings.task
-    label_of = {path: label for path in folder.files if (label := find_label(get_stem(path), task)) is not None}
+    label_of = {path: label for name, path in folder.named_files if (label := find_label(name, task)) is not None}
     if not label_of:
-        files = ", ".join(path.name for path in folder.files[:4])
+        files = ", ".join(name for name, _ in folder.named_files[:4])
         raise MedSegError(
             f"no file in {folder.title} is named after a label of {task.title} ({list_labels(task)}): {files}. Rename "
             "the files, or choose another task."
@@ -158,13 +158,15 @@ def _read_folder(image: Image, folder: LabelFolder, settings: MaskSettings) -> R
         labels[drawn > 0] = value
         notes += [remark for remark in remarks if remark not in notes]
         how = how or how_one
-    if lacking := describe_missing_lobes([get_stem(path) for path in label_of], task):
+    if lacking := describe_missing_lobes([name for name, path in folder.named_files if path in label_of], task):
         notes.append(lacking)
     if n_doubled:
         notes.append(f"{n_doubled:,} voxels have several labels; the last file by name was taken")
     if task.instances:
         labels = number_objects(labels)
-    used = ", ".join(f"{path.name} {task.get_label_name(value)}" for path, value in label_of.items())
+    used = ", ".join(
+        f"{path.relative_to(folder.path)} {task.get_label_name(value)}" for path, value in label_of.items()
+    )
     return ReadMask(labels, f"files {used}", how, tuple(notes))
 
 

@@ -16,8 +16,8 @@ from napari_medseg.core.dicom_labels.reader import find_label_class, read_dicom_
 from napari_medseg.core.errors import MedSegError, get_reason
 from napari_medseg.core.formats.discovery import NIFTI_SUFFIXES, get_suffix
 from napari_medseg.core.json_model import parse_json
-from napari_medseg.core.name_matching import fold_name
 from napari_medseg.core.tasks.bundled_tasks import Task
+from napari_medseg.core.tasks.label_names import LOBES, find_label, split_words
 from napari_medseg.core.volumes.segments import SEG_NRRD_SUFFIX, read_segment_names
 
 DATASET_FILE = "dataset.json"
@@ -26,23 +26,6 @@ _LABEL_TABLE = re.compile(rb"<LabelTable>(.*?)</LabelTable>", re.DOTALL)
 _LABEL_ENTRY = re.compile(
     r'<Label\s[^>]*?Key="(\d{1,9})"[^>]*>\s*(?:<!\[CDATA\[(.*?)\]\]>|([^<]*))\s*</Label>', re.DOTALL
 )
-
-_LOBES = {"upper", "lower", "middle"}
-_PARTS = {*_LOBES, "lobe"}
-"""Words for a part of what a label names: all lobes of a lung are the lung."""
-_EMPTY_WORDS = {"the", "of", "mask", "seg", "segmentation", "label", "opacity"}
-_SAME_WORDS = {
-    "l": ("left",),
-    "lt": ("left",),
-    "r": ("right",),
-    "rt": ("right",),
-    "lungs": ("lung",),
-    "nuclei": ("nucleus",),
-    "opacities": (),
-    "ggo": ("ground", "glass"),
-    "groundglass": ("ground", "glass"),
-    "lobes": ("lobe",),
-}
 
 
 def read_value_names(mask: Path) -> dict[int, str]:
@@ -63,17 +46,6 @@ def read_value_names(mask: Path) -> dict[int, str]:
     return {value: name for value, name in names.items() if value > 0}
 
 
-def find_label(name: str, task: Task) -> int | None:
-    """Return the value of the only label of a task that has this name; `None` if there is none.
-
-    Names are compared by their words, in any order: ``lung_left`` and ``lung_upper_lobe_left`` are the label
-    ``left lung``, ``lung_nodule_left`` is not.
-    """
-    wanted = _split_words(name) - _PARTS
-    fitting = [label.value for label in task.labels if wanted and _split_words(label.name) - _PARTS == wanted]
-    return fitting[0] if len(fitting) == 1 else None
-
-
 def map_names_to_labels(names: dict[int, str], task: Task) -> dict[int, int]:
     """Return the label value of each mask value whose name is that of a label; values of other names are left out."""
     found = {value: find_label(name, task) for value, name in names.items()}
@@ -88,21 +60,15 @@ def describe_missing_lobes(names: Iterable[str], task: Task) -> str:
     found: dict[int, set[str]] = {}
     for name in names:
         if (label := find_label(name, task)) is not None:
-            found.setdefault(label, set()).update(_split_words(name) & _LOBES or {"whole"})
+            found.setdefault(label, set()).update(split_words(name) & LOBES or {"whole"})
     texts = []
     for value, lobes in sorted(found.items()):
         title = task.get_label_name(value)
-        expected = _LOBES if "right" in _split_words(title) else _LOBES - {"middle"}
+        expected = LOBES if "right" in split_words(title) else LOBES - {"middle"}
         if "whole" not in lobes and (missing := sorted(expected - lobes)):
             kept, lacking = " and ".join(sorted(lobes)), " and ".join(missing)
             texts.append(f"{title} is made of its {kept} lobe only; its {lacking} lobe has no mask")
     return "; ".join(texts)
-
-
-def _split_words(name: str) -> set[str]:
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    words = [word for word in re.split(r"[^\w]+|_+", fold_name(spaced)) if word]
-    return {same for word in words for same in _SAME_WORDS.get(word, (word,))} - _EMPTY_WORDS
 
 
 def _read_nifti_table(path: Path) -> dict[int, str]:

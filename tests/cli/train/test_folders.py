@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image as Picture
 from workflow_phantoms import phantom, phantom_labels
 
@@ -68,6 +69,54 @@ def test_nothing_is_trained_while_anything_does_not_fit(
     ]:
         code, _, err = medseg("train", "folders", *folders, *arguments)
         assert (code, said in err) == (1, True), err
+
+
+def test_slices_of_a_stack_are_kept_only_for_a_run(medseg: Call, tmp_path: Path) -> None:
+    pixels = np.stack([phantom(number).pixels for number in range(6)])
+    for name, array in (("a_im", pixels), ("a_mask", np.stack([phantom_labels()] * 6))):
+        (tmp_path / name[2:]).mkdir()
+        tifffile.imwrite(tmp_path / name[2:] / f"{name}.tif", array)
+    folders = ("--images", tmp_path / "im", "--masks", tmp_path / "mask", "--registry", tmp_path / "registry")
+    (tmp_path / "small.json").write_text(json.dumps({**SMALL, "weights": "none"}))
+    how = ("--labels", "right_lung,left_lung", "--slices", "--out", tmp_path / "run")
+    code, out, err = medseg("train", "folders", *folders, *how, "--check")
+    assert (code, out.splitlines()[-1]) == (0, "6 pairs fit; nothing was trained."), err
+    assert "Held out: a_im_00" in out
+    assert not (tmp_path / "run").exists()
+    code, _, err = medseg("train", "folders", *folders, *how, "--model", "nonsense", "--prepare")
+    assert (code, "unknown architecture" in err) == (1, True)
+    assert not (tmp_path / "run" / "slices").exists()
+    own = (*how, "--recipe", tmp_path / "small.json", "--model", "conv_unet", "--prepare")
+    assert medseg("train", "folders", *folders, *own)[0] == 0
+    items = read_snapshot(tmp_path / "run" / "snapshot.json").items
+    assert all((tmp_path / "run" / item.image).is_file() for item in items)
+    assert {item.role for item in items} == {Role.TRAIN, Role.VALIDATE, Role.HOLD_OUT}
+    assert read_card(tmp_path / "run" / "start" / "card.json").architecture.name == "conv_unet"
+    code, _, err = medseg("train", "folders", *folders, *own)
+    assert (code, "slices of another run" in err) == (1, True)
+    assert all((tmp_path / "run" / item.image).is_file() for item in items), "the run keeps them"
+
+
+def test_a_list_of_test_images_is_held_out(medseg: Call, folders: tuple[object, ...], tmp_path: Path) -> None:
+    (tmp_path / "test.txt").write_text("# of the authors\nimages/p3.png\np5\n\n", encoding="utf-8")
+    (tmp_path / "val.txt").write_text("p8\r\n", encoding="utf-8")
+    meaning = ("--labels", "right_lung,left_lung", "--values", "100,200", "--check")
+    lists = ("--hold-out", tmp_path / "test.txt", "--validate", tmp_path / "val.txt")
+    code, out, _ = medseg("train", "folders", *folders, *meaning, *lists)
+    assert code == 0
+    assert "Held out: p3, p5. To choose the best epoch: p8\n" in out
+    code, _, err = medseg("train", "folders", *folders, *meaning, "--hold-out", tmp_path / "tset.txt")
+    assert code == 1
+    assert "cannot read" in err
+    assert "tset.txt" in err
+    (tmp_path / "empty.txt").write_text("# p3\n\n", encoding="utf-8")
+    for option in ("--hold-out", "--validate"):
+        code, _, err = medseg("train", "folders", *folders, *meaning, option, tmp_path / "empty.txt")
+        assert (code, "names no patient and no image" in err) == (1, True), option
+        code, _, err = medseg("train", "folders", *folders, *meaning, option, "p3,p33")
+        assert (code, "there are no groups or images ['p33']" in err) == (1, True), option
+    code, _, err = medseg("train", "folders", *folders, *meaning, "--hold-out", "~nobody,p3")
+    assert (code, "there are no groups or images ['~nobody']" in err) == (1, True), "no folder of a user"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`--device` of every command that trains: one that is not there is refused before anything is done."""
+"""Options of every command that trains: `--device`, refused if it is not there; `--model` and `--backbone`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +43,27 @@ def test_the_device_is_a_setting_of_the_run(tmp_path: Path) -> None:
     assert read_run_overrides(None, None, None, 0, "CPU").recipe == {"run": {"device": "cpu"}}
     (tmp_path / "mine.toml").write_text("recipe = {run.device = 'cuda:1'}", encoding="utf-8")
     assert read_run_overrides(tmp_path / "mine.toml", None, None, 0, "cpu").recipe == {"run": {"device": "cpu"}}
+
+
+@pytest.mark.parametrize("command", ["project", "folders"])
+def test_a_network_can_be_named_in_the_command(medseg: Call, command: str) -> None:
+    said = medseg("train", command, "--help")[1]
+    assert "--model" in said
+    assert "--backbone" in said
+
+
+def test_model_and_backbone_go_before_the_recipe(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        "architecture = {name = 'unet', encoder = 'vgg11', options = {encoder_depth = 4}}", encoding="utf-8"
+    )
+    named = [
+        read_run_overrides(mine, None, None, 0, None, network).architecture
+        for network in (("", ""), ("unet", "resnet18"), ("", "resnet18"), ("segnet", ""), ("fcn", "resnet101"))
+    ]
+    kept = {"name": "unet", "encoder": "vgg11", "options": {"encoder_depth": 4}}
+    assert named[:3] == [kept, kept | {"encoder": "resnet18"}, kept | {"encoder": "resnet18"}]
+    assert named[3:] == [{"name": "segnet"}, {"name": "fcn", "encoder": "resnet101"}]
 
 
 def test_a_run_goes_on_on_the_named_device(tmp_path: Path) -> None:

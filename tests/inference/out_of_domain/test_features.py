@@ -34,8 +34,9 @@ def test_features_are_the_mean_and_the_deviation_of_every_channel() -> None:
         make_ensemble_architecture(UNET, 2),
         Architecture(name="unet", encoder="mobilenet_v2", in_channels=1, classes=2),
         Architecture(name="fcn", encoder="resnet50", in_channels=1, classes=2),
+        Architecture(name="segnet", encoder="vgg11", in_channels=1, classes=2),
     ],
-    ids=["unet", "ensemble", "smp", "torchvision"],
+    ids=["unet", "ensemble", "smp", "torchvision", "segnet"],
 )
 def test_each_plane_has_the_same_features_alone_and_in_a_batch(architecture: Architecture) -> None:
     planes = np.random.default_rng(0).normal(size=(2, 1, 64, 64)).astype(np.float32)
@@ -52,9 +53,3 @@ def test_fine_maps_come_first() -> None:
     assert pool.n_fine == 2 * 4 * 8, "strides 1, 2, 4 and 8"
     assert pool.take().shape == (1, 2 * 6 * 8)
     assert pool.take().shape == (0, 0), "taken once"
-
-
-def test_networks_that_do_not_call_their_encoder_have_no_features() -> None:
-    planes = np.zeros((1, 1, 32, 32), np.float32)
-    segnet = Architecture(name="segnet", encoder="vgg11_bn", in_channels=1, classes=2)
-    assert not len(compute_features(segnet, planes))

@@ -104,7 +104,13 @@ def test_the_tables_say_the_same(folders: tuple[Path, Path], tmp_path: Path) -> 
     assert len(rows) == len(content["images"]) == 4
     assert float(rows[2]["mean_dice"]) == content["images"][2]["mean_dice"] == evaluation.scores[2].mean_dice
     assert float(rows[0]["dice_right_lung"]) == evaluation.scores[0].dice["right lung"]
-    assert content["summary"][0]["mean"] == evaluation.summarise()[0].mean
+    summary = {one["metric"]: one["mean"] for one in content["summary"]}
+    assert summary["Dice"] == evaluation.summarise()[0].mean
+    columns = [(float(row["iou_right_lung"]) + float(row["iou_left_lung"])) / 2 for row in rows]
+    assert summary["IoU"] == pytest.approx(np.mean(columns))
+    for metric, column in (("mean IoU with background", "miou"), ("accuracy", "agreement")):
+        assert summary[metric] == pytest.approx(np.mean([float(row[column]) for row in rows]))
+    assert all(metric in page.read_text() for metric in summary)
     assert "p1_3" in page.read_text()
 
 

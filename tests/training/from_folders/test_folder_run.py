@@ -86,7 +86,16 @@ def fill_folders(folder: Path, n_images: int, ending: str = "_mask") -> None:
         (["f_0000", "f_0001"], ["f_0001", "f_0000"], {"f_0000": "f_0000", "f_0001": "f_0001"}),
         (["ct_img", "other"], ["ct_labels"], {"ct_img": "ct_labels"}),
         (["a_img", "a_ct"], ["a_seg"], {}),
+        (["IMG_1", "IMG_2"], ["MASK_2", "MASK_1"], {"IMG_1": "MASK_1", "IMG_2": "MASK_2"}),  # lungs of Kaggle
+        (
+            ["volume-0", "img0001"],
+            ["segmentation-0", "label0001"],
+            {"volume-0": "segmentation-0", "img0001": "label0001"},
+        ),
+        (["tr_im"], ["tr_mask"], {"tr_im": "tr_mask"}),
+        (["image", "segment_1"], ["masked_1", "label"], {}),
         (["mask"], ["mask"], {"mask": "mask"}),
+        (["free_1", "1"], ["label-free_1", "seg_1"], {"1": "seg_1"}),
     ],
 )
 def test_names_are_paired(images: list[str], masks: list[str], pairs: dict[str, str]) -> None:
@@ -334,7 +343,7 @@ def test_only_the_named_images_are_learnt_from(tmp_path: Path, own: Callable[...
     assert sorted(roles) == [Role.HOLD_OUT] * 2 + [Role.TRAIN] * 2
     wrong = own(group_by="p[0-9]+", hold_out=("p9",))
     cases = check_folder_data(wrong).cases
-    with pytest.raises(MedSegError, match=r"no groups \['p9'\] to hold out; groups are \['p0'"):
+    with pytest.raises(MedSegError, match=r"no groups or images \['p9'\] to hold out; groups are \['p0'"):
         fill_run(wrong, cases, [], tmp_path / "other", AT_RANDOM)
 
 

@@ -16,7 +16,7 @@ from napari_medseg.core.quality.shared_content import Likeness
 from napari_medseg.core.snapshot import Role, Snapshot, SnapshotItem, read_snapshot
 from napari_medseg.core.tasks.custom_task import make_custom_task
 from training.from_folders.default_recipe import RecipeOverrides
-from training.from_folders.folder_data import FolderData, check_folder_data, describe_split
+from training.from_folders.folder_data import FolderData, check_folder_data, choose_cases, describe_split
 from training.from_folders.folder_run import fill_run
 from training.from_folders.group_split import GroupedImage, check_content, find_copies, join_groups_with_copies
 from training.from_folders.mask_values import MaskEncoding
@@ -114,6 +114,44 @@ def test_a_joined_group_keeps_the_name_that_was_held_out(tmp_path: Path) -> None
     (copy,) = find_copies(images, ["z"])
     assert (copy.learnt.name, copy.likeness) == ("a", Likeness.IDENTICAL)
     assert [image.group for image in join_groups_with_copies(images, ["z"])] == ["z", "b", "z"]
+
+
+def test_a_published_split_is_kept_to_the_image(tmp_path: Path) -> None:
+    """Kvasir-Instrument lists its test images; the validation images may be named, too."""
+    for number in range(8):
+        put(tmp_path, f"p{number // 2}_{number}", texture(number))
+    data = own(tmp_path, group_by="{patient}_*", hold_out=("p1_2", "p0"), validate=("p3_7",))
+    found = check_folder_data(data)
+    said = describe_split(data, found.cases)
+    assert said.endswith("Held out: p0, p1. To choose the best epoch: p3")
+    fill_run(data, found.cases, [], tmp_path / "run", AT_RANDOM)
+    items = read_snapshot(tmp_path / "run" / "snapshot.json").items
+    roles = {item.name.removeprefix("cells/"): item.role for item in items}
+    assert [roles[f"p{number // 2}_{number}"] for number in range(8)] == [
+        *[Role.HOLD_OUT] * 4,
+        *[Role.TRAIN] * 2,
+        *[Role.VALIDATE] * 2,
+    ]
+    for changes, problem in (
+        ({"hold_out": ("p9_1",)}, "no groups or images \\['p9_1'\\] to hold out"),
+        ({"validate": ("p9_1",)}, "no groups or images \\['p9_1'\\] to validate on"),
+        ({"hold_out": ("p1",), "validate": ("p1_3",)}, "'p1'.* not both"),
+        ({"hold_out": ("p1", "p2"), "validate": ("p0", "p3")}, "no training images are left"),
+    ):
+        with pytest.raises(MedSegError, match=problem):
+            choose_cases(own(tmp_path, group_by="{patient}_*", **changes), found.cases)
+    alone = own(tmp_path, group_by="{patient}_*", validate=("p0", "p1"))
+    split = choose_cases(alone, found.cases)[1]
+    assert sorted(split.validate) == ["p0", "p1"]
+    assert set(split.hold_out) < {"p2", "p3"}
+    assert len(split.hold_out) == 1
+    assert f"Held out: {split.hold_out[0]}" in describe_split(alone, found.cases)
+
+
+def test_sides_are_named_so_that_none_takes_the_place_of_another(tmp_path: Path) -> None:
+    given = own(tmp_path)
+    with pytest.raises(TypeError, match="positional"):
+        FolderData(given.name, given.images, given.masks, given.encoding, "", ("p1",), ("p2",))  # type: ignore[misc]
 
 
 def test_every_run_is_checked_by_content_whatever_the_names(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -15,6 +16,8 @@ from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.formats.mask_placement import MaskOrientation, MaskPlacement
 from napari_medseg.core.snapshot import Role, read_snapshot
 from napari_medseg.core.tasks.custom_task import make_custom_task
+from training.data.labelled_cases import get_stem
+from training.evaluation.evaluate import find_cases
 from training.from_folders.default_recipe import RecipeOverrides
 from training.from_folders.folder_data import FolderData, check_folder_data
 from training.from_folders.folder_run import fill_run
@@ -107,6 +110,105 @@ def test_outlines_follow_the_size_that_their_file_states(tmp_path: Path, own: Ma
     assert (read_all(data)["a"] == wanted).all()
 
 
+@pytest.mark.parametrize("by_label", [True, False])
+def test_each_label_may_have_its_own_file(tmp_path: Path, own: Make, *, by_label: bool) -> None:
+    """Montgomery County: `leftMask/x.png` and `rightMask/x.png`. TotalSegmentator: `x/lung_left.png`."""
+    for name in ("a", "b"):
+        put(tmp_path / "images" / f"{name}.png", noise(ord(name)))
+        for side, column in (("left", 20), ("right", 4)):
+            mask = np.zeros(SHAPE, np.uint8)
+            mask[5:15, column : column + 8] = 255
+            place = f"{side}Mask/{name}.png" if by_label else f"{name}/lung_{side}.png"
+            put(tmp_path / "masks" / place, mask)
+    put(tmp_path / "masks" / ("heart/a.png" if by_label else "a/heart.png"), np.full(SHAPE, 255, np.uint8))
+    wanted = np.zeros(SHAPE, np.uint8)
+    wanted[5:15, 4:12], wanted[5:15, 20:28] = 1, 2
+    data = own("right_lung", "left_lung")
+    found = check_folder_data(data)
+    assert (found.mismatches, [case.name for case in found.cases]) == ((), ["a", "b"])
+    for labels in read_all(data).values():
+        assert np.array_equal(labels, wanted)
+    task = make_custom_task("lung", ["lung"], kind="grey")
+    both = read_all(replace(data, encoding=MaskEncoding(task, binarise=True)))
+    assert np.array_equal(both["b"], wanted > 0), "all files together are the only label"
+    objects = MaskEncoding(make_custom_task("cells", ["cell"], kind="grey", instances=True))
+    assert len(np.unique(read_all(replace(data, encoding=objects))["b"])) == 3, "each file is an object"
+    (problem,) = check_folder_data(own("kidney", "tumour")).blocking_mismatches[:1]
+    assert "no file or folder is named after a label of" in problem.text
+
+
+@pytest.mark.parametrize(("n_images", "is_clear"), [(5, False), (8, True)])
+def test_folders_that_may_be_labels_or_images_are_refused(
+    tmp_path: Path, own: Make, n_images: int, *, is_clear: bool
+) -> None:
+    """`masks/1/2.png` may be object 2 of image 1, or label 1 of image 2."""
+    for number in range(1, n_images + 1):
+        put(tmp_path / "images" / f"{number}.png", noise(number))
+        for other in (1, 2, 3):
+            mask = np.zeros(SHAPE, np.uint8)
+            mask[6 * other : 6 * other + 3, number : number + 3] = 255
+            put(tmp_path / "masks" / str(number) / f"{other}.png", mask)
+    objects = MaskEncoding(make_custom_task("cells", ["cell"], kind="grey", instances=True))
+    data = replace(own(), encoding=objects)
+    if is_clear:
+        assert all(labels[6:9, int(name)].all() and labels.max() == 3 for name, labels in read_all(data).items())
+        assert len(read_all(data)) == n_images
+        return
+    for read in (lambda: check_folder_data(data), lambda: find_cases(data.images, data.masks)):
+        with pytest.raises(MedSegError, match=r"may be labels or images.*Rename the files in them, such as object_1"):
+            read()
+
+
+def test_the_folder_of_the_images_is_no_label(tmp_path: Path, own: Make) -> None:
+    put(tmp_path / "images" / "a.png", np.full(SHAPE, 200, np.uint8))
+    put(tmp_path / "cyst" / "a.png", drawn() * 255)
+    data = replace(own(), masks=tmp_path, encoding=MaskEncoding(make_custom_task("own", ["x"]), binarise=True))
+    assert np.array_equal(read_all(data)["a"], drawn())
+
+
+@pytest.mark.parametrize("by_label", [True, False])
+def test_an_image_that_lacks_the_file_of_a_label_is_told(tmp_path: Path, own: Make, *, by_label: bool) -> None:
+    for name in ("a", "b", "c"):
+        put(tmp_path / "images" / f"{name}.png", noise(ord(name)))
+        for label in ("cyst", "stone", "heart")[: 1 if name == "b" else 2 if name == "c" else 3]:
+            put(tmp_path / "masks" / (f"{label}/{name}.png" if by_label else f"{name}/{label}.png"), drawn())
+    lacking = [miss for miss in check_folder_data(own("cyst", "stone")).mismatches if "has no mask of" in miss.text]
+    assert [(miss.kind, miss.name, miss.blocking) for miss in lacking] == [("reading", "b", False)]
+    assert lacking[0].text == "it has no mask of stone, which others have; its pixels are taken as background"
+    one_label = own("cyst")
+    assert not [miss for miss in check_folder_data(one_label).mismatches if "has no mask of" in miss.text]
+
+
+def test_numbered_objects_one_folder_deeper_do_not_become_one_object(tmp_path: Path, own: Make) -> None:
+    numbered = drawn()
+    numbered[15:20, 5:14] = 2
+    soft = np.zeros(SHAPE, np.uint8)
+    soft[3:12, 5:14], soft[2, 5:14] = 255, 120
+    for name, mask in (("a", numbered), ("b", soft)):
+        put(tmp_path / "images" / f"{name}.png", noise(ord(name)))
+        put(tmp_path / "masks" / "nuclei" / f"{name}.png", mask)
+    objects = MaskEncoding(make_custom_task("cells", ["cell"], kind="grey", instances=True))
+    data = replace(own(), encoding=objects)
+    found = check_folder_data(data)
+    assert [(miss.kind, miss.name) for miss in found.blocking_mismatches] == [("unknown value", "a")]
+    assert "choose the folder nuclei as the folder of masks" in found.blocking_mismatches[0].text
+    assert [case.name for case in found.cases] == ["b"], "a drawing with soft borders is one object"
+    inner = read_all(replace(data, masks=tmp_path / "masks" / "nuclei"))
+    assert inner["a"].max() == 2
+
+
+def test_labels_that_lie_over_each_other_are_told(tmp_path: Path, own: Make) -> None:
+    put(tmp_path / "images" / "a.png", noise(1))
+    for label, rows in (("cyst", slice(3, 12)), ("stone", slice(8, 20))):
+        mask = np.zeros(SHAPE, np.uint8)
+        mask[rows, 5:14] = 1
+        put(tmp_path / "masks" / label / "a_mask.png", mask)
+    data = own("cyst", "stone")
+    (note,) = check_folder_data(data).mismatches
+    assert note.text == "36 pixels have several labels; the last label of the task was taken"
+    assert np.bincount(read_all(data)["a"].ravel())[1:].tolist() == [45, 108]
+
+
 def test_names_pair_as_text_and_stay_one_group(tmp_path: Path, own: Make) -> None:
     composed, decomposed = (unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD"))
     put(tmp_path / "images" / f"{composed}_1.png", noise(1))
@@ -126,6 +228,16 @@ def test_names_pair_as_text_and_stay_one_group(tmp_path: Path, own: Make) -> Non
         "own/x_1": Role.TRAIN,
     }
     assert len({item.group for item in items}) == 2
+
+
+def test_an_image_may_be_named_as_a_mask_if_its_mask_lies_beside_it(tmp_path: Path, own: Make) -> None:
+    names = {"seg_1": "seg_1_mask", "label-free_2": "label-free_2_mask", "3": "seg_3"}
+    for number, (image, mask) in enumerate(names.items()):
+        put(tmp_path / f"{image}.png", noise(number))
+        put(tmp_path / f"{mask}.png", drawn())
+    found = check_folder_data(replace(own(), images=tmp_path, masks=tmp_path))
+    assert not found.mismatches
+    assert {case.name: get_stem(case.mask.path) for case in found.cases} == names
 
 
 def test_several_masks_of_one_name_are_named(tmp_path: Path, own: Make) -> None:

@@ -132,8 +132,8 @@ def test_its_charts_are_valid_svg(run_report: str) -> None:
 def test_hostile_names_in_an_evaluation(tmp_path: Path) -> None:
     evaluation = Evaluation(HOSTILE, "lungs", (a_score(0.5), replace(a_score(0.9), name="harmless")))
     paths = write_evaluation(evaluation, tmp_path, [a_figure()])
-    # title twice; source in the summary's three measures; picture; case, and the source of both
-    assert_harmless(paths[2].read_text(encoding="utf-8"), 2 + 3 + 1 + 3)
+    # title twice; source in the summary's five measures; picture; case, and the source of both
+    assert_harmless(paths[2].read_text(encoding="utf-8"), 2 + 5 + 1 + 3)
 
 
 def test_hostile_names_in_the_table_of_a_suite(tmp_path: Path) -> None:

@@ -42,6 +42,21 @@ def test_labels_that_are_changed_in_place_are_scored_again_and_no_others(tmp_pat
     assert stamp_evaluation(tmp_path) == after
 
 
+def test_files_of_labels_reach_the_worker_with_their_names(tmp_path: Path) -> None:
+    parts = tuple((label, tmp_path / f"{label}.tif") for label in ("left", "right"))
+    choices = EvaluationChoices("", "lungs", (), False, None, None, False, "", None, "00")
+
+    def stamp(names: tuple[str, str]) -> str:
+        chosen = tuple((name, path) for name, (_, path) in zip(names, parts, strict=True))
+        case = LabelledCase("a", tmp_path / "a.tif", tmp_path, parts=chosen)
+        with begin_evaluation(NO_CLUSTER, EvaluationJob([case], tmp_path / "out", choices, None)) as run:
+            (request,) = run.requests
+        assert request.options["parts"] == [[name, str(path)] for name, path in chosen]
+        return request.fingerprint
+
+    assert stamp(("left", "right")) != stamp(("right", "left"))
+
+
 @pytest.mark.parametrize("of", ["evaluation", "prediction"])
 def test_another_version_of_the_program_repeats_a_case(
     of: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

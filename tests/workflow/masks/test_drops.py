@@ -27,6 +27,8 @@ def touch(folder: Path, *names: str) -> list[Path]:
         (["x/a_0000.nii.gz", "y/a.nii.gz"], [("a_0000.nii.gz", "a.nii.gz")], [], []),
         (["images/a.png", "masks/a.png"], [("a.png", "a.png")], [], []),
         (["s/1.dcm", "s/2.dcm", "mask.nii.gz"], [], ["1.dcm", "2.dcm"], ["mask.nii.gz"]),
+        (["seg_1.png", "seg_1_mask.png"], [("seg_1.png", "seg_1_mask.png")], [], []),
+        (["1.png", "seg_1.png", "label-free.png"], [("1.png", "seg_1.png")], ["label-free.png"], []),
         (["a_segmentation.tif"], [], [], ["a_segmentation.tif"]),
         (["a.png", "b.png"], [], ["a.png", "b.png"], []),
         (["slice_1.png", "slice_2.png"], [], ["slice_1.png", "slice_2.png"], []),

@@ -55,6 +55,45 @@ def test_a_folder_of_files_is_one_mask(tmp_path: Path, place: str) -> None:
         read_pair(pair, MaskSettings(TASKS["covid"]))
 
 
+def test_each_label_may_have_a_folder(tmp_path: Path) -> None:
+    for number, name in enumerate(("a", "b")):
+        write_image(tmp_path / "images" / f"{name}.tif", number)
+        for value, side in ((1, "right"), (2, "left")):
+            write_mask(tmp_path / "masks" / f"{side}Mask" / f"{name}.tif", (phantom_labels() == value).astype(np.uint8))
+    pairs, lacking = find_pairs(tmp_path / "images", tmp_path / "masks")
+    assert ([pair.name for pair in pairs], lacking) == (["a", "b"], [])
+    assert len({pair.compute_sha256("") for pair in pairs}) == 2
+    _, read = read_pair(pairs[1], MaskSettings(TASKS["lungs"]))
+    assert np.array_equal(read.labels, phantom_labels())
+    assert "rightMask/b.tif right lung" in read.meaning.replace("\\", "/")
+    before = pairs[1].compute_sha256("")
+    (tmp_path / "masks" / "rightMask").rename(tmp_path / "masks" / "pleural_effusion")
+    assert find_pairs(tmp_path / "images", tmp_path / "masks")[0][1].compute_sha256("") != before
+
+
+def test_folders_that_may_be_labels_or_images_are_refused(tmp_path: Path) -> None:
+    for number in (1, 2):
+        write_image(tmp_path / "images" / f"{number}.tif", number)
+        for other in (1, 2):
+            write_mask(tmp_path / "masks" / str(number) / f"{other}.tif", phantom_labels())
+    with pytest.raises(MedSegError, match="may be labels or images"):
+        find_pairs(tmp_path / "images", tmp_path / "masks")
+    for number in (1, 2):
+        (tmp_path / "masks" / str(number) / "2.tif").unlink()
+    with pytest.raises(MedSegError, match="may be labels or images"):
+        find_pairs(tmp_path / "images", tmp_path / "masks")
+
+
+def test_folders_of_labels_may_be_called_as_some_images(tmp_path: Path) -> None:
+    for number in range(1, 6):
+        write_image(tmp_path / "images" / f"{number}.tif", number)
+        for label in (1, 2):
+            write_mask(tmp_path / "masks" / str(label) / f"{number}.tif", phantom_labels())
+    pairs, _ = find_pairs(tmp_path / "images", tmp_path / "masks")
+    found = {pair.name: [file.name for file in pair.mask.files] for pair in pairs if isinstance(pair.mask, LabelFolder)}
+    assert found == {f"{number}": [f"{number}.tif"] * 2 for number in range(1, 6)}
+
+
 def test_the_data_set_of_totalsegmentator_has_image_and_masks_in_one_folder(tmp_path: Path) -> None:
     write_image(tmp_path / "s0001" / "ct.tif")
     write_label_files(tmp_path / "s0001" / "segmentations")

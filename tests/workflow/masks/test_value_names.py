@@ -10,9 +10,9 @@ import pytest
 
 from napari_medseg.core.errors import MedSegError
 from napari_medseg.core.tasks.bundled_tasks import TASKS
+from napari_medseg.core.tasks.label_names import find_label
 from napari_medseg.workflow.masks.value_names import (
     describe_missing_lobes,
-    find_label,
     map_names_to_labels,
     read_value_names,
 )
