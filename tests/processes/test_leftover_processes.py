@@ -77,7 +77,11 @@ def test_a_detached_process_of_this_run_carries_its_mark(tmp_path: Path) -> None
     try:
         assert json.loads((tmp_path / PROCESS_FILE).read_text())["pid"] == process.pid
         own = os.environ[MARK].rpartition("/")[2]
-        assert process.pid in {found.pid for found in find_marked_processes(own)}
+        until = time.monotonic() + 20
+        # a process that replaces its program, as `nice` does, has no environment for a moment
+        while process.pid not in {found.pid for found in find_marked_processes(own)}:
+            assert time.monotonic() < until, "it has no mark"
+            time.sleep(0.05)
     finally:
         process.kill()
         process.wait()
