@@ -186,7 +186,9 @@ def test_a_person_with_a_brush_may_begin_anew() -> None:
 def test_the_picture_has_a_bar_for_each_way_and_each_round(tmp_path: Path) -> None:
     effort = {"strokes": 0, "stroke_px": 0.0, "clicks": 0, "keys": 0, "looks": 4}
     row = {"task": "lungs", "case": "a", "seed": 0, "reached": True, "zoom": 1.0, "effort": effort}
-    rounds = [row | {"kind": "seconds", "steps": 20, "round": number} for number in (0, 5)]
+    rounds = [
+        row | {"kind": "seconds", "steps": 20, "round": number, "case": case} for number in (0, 5) for case in "abc"
+    ]
     files = tmp_path / "ways.jsonl", tmp_path / "rounds.jsonl"
     for file, rows in zip(files, ([row | {"way": way} for way in annotator.WAYS], rounds), strict=True):
         file.write_text("\n".join(map(json.dumps, rows)))
@@ -195,6 +197,7 @@ def test_the_picture_has_a_bar_for_each_way_and_each_round(tmp_path: Path) -> No
     assert texts.count("6 s") == 5, "four looks of 1.5 s"
     assert "after 40 cases" in texts
     assert annotator_picture.list_ways([row | {"way": "brush"}]) == [], "a way is missing"
+    assert annotator_picture.list_rounds([one for one in rounds if one["case"] != "c"]) == [], "two images say little"
 
 
 def test_who_searches_pays_for_looks_at_what_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
