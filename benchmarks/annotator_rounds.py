@@ -77,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for seed in options.seeds:
                 for order in options.orders:
                     run_chain(domain, order, seed, place, options)
-                measure_seconds(domain, seed, options)
+                if options.n_annotated:
+                    measure_seconds(domain, seed, options)
     rows = read_rows(options.out)
     print(format_orders(rows), format_seconds(rows), sep="\n\n")
     return 0
