@@ -27,23 +27,10 @@ MAX_NAME_BYTES = 255
 """Limit of all usual file systems; some allow less, see `find_name_limit`."""
 
 MAX_SUFFIX_PARTS = 2
-PROJECT_FOLDERS = frozenset(
-    {
-        "images",
-        "labels",
-        "journal",
-        "runs",
-        "exports",
-        "tasks",
-        "cache",
-        "adapted",
-        "slides",
-        "video",
-        "checks",
-        "untold",
-    }
+_PROJECT_FOLDERS = frozenset(
+    ("images", "labels", "journal", "runs", "exports", "tasks", "cache", "adapted", "slides", "video", "untold")
 )
-"""What a project keeps beside its database; `checks` has a number behind a hyphen."""
+_CHECKS_FOLDER = re.compile(r"checks(-\d+)?")
 PREDICTIONS_FILE, PROVENANCE_FILE = "predictions.jsonl", "provenance.json"
 """What lies beside the labels of `medseg predict`, and beside exported ones."""
 PROJECT_DATABASE = "project.sqlite"
@@ -112,6 +99,11 @@ def make_unused_stem(wanted: str, taken: Collection[str], max_bytes: int = MAX_N
         ending = f"_{number}"
         stem = _shorten(wanted, max_bytes - len(ending)) + ending
     return stem
+
+
+def is_project_folder(name: str) -> bool:
+    """Whether a project keeps a folder of this name beside its database; others there are a person's."""
+    return name in _PROJECT_FOLDERS or _CHECKS_FOLDER.fullmatch(name) is not None
 
 
 def find_written_labels(files: Iterable[Path]) -> set[Path]:

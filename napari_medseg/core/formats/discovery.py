@@ -18,7 +18,7 @@ from napari_medseg.core.dicom.bare_files import is_directory_file, list_director
 from napari_medseg.core.dicom.headers import DicomHeader, NoImageError, read_header
 from napari_medseg.core.dicom.series import group_by_series
 from napari_medseg.core.errors import MedSegError
-from napari_medseg.core.file_names import PROJECT_DATABASE, PROJECT_FOLDERS, find_written_labels
+from napari_medseg.core.file_names import PROJECT_DATABASE, find_written_labels, is_project_folder
 from napari_medseg.core.formats.decode_errors import translate_decode_errors
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima", ".seg.dcm", ".rtstruct.dcm")
@@ -197,8 +197,8 @@ def _has_header(voxels: Path, files: Collection[Path]) -> bool:
 def walk_files(folder: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[Path]:
     """Yield the files of a folder and its subfolders that may be images, sorted by folder and name.
 
-    Hidden files and folders, folders of labels, chunk stores, projects with their caches and copies, and what is no
-    file (pipes, devices) are left out. A link
+    Hidden files and folders, folders of labels, chunk stores, the folders that a project keeps, and what is no file
+    (pipes, devices) are left out. A link
     to nothing is yielded, so that reading it reports the problem. `on_error` gets the error of a folder that cannot be
     listed.
     """
@@ -208,7 +208,7 @@ def walk_files(folder: Path, on_error: Callable[[OSError], None] | None = None) 
             folders[:] = []
             continue
         if PROJECT_DATABASE in names:  # a person may have made it among the images
-            folders[:] = [name for name in folders if name.partition("-")[0] not in PROJECT_FOLDERS]
+            folders[:] = [name for name in folders if not is_project_folder(name)]
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name.lower() not in _LABEL_FOLDERS)
         for name in sorted(names):
             path = Path(parent, name)

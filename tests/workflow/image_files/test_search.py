@@ -6,11 +6,18 @@ import numpy as np
 import pytest
 
 from napari_medseg.core import formats
+from napari_medseg.core.file_names import is_project_folder
 from napari_medseg.core.image import Image
-from napari_medseg.core.project.database import Project
+from napari_medseg.core.project.database import FOLDERS, Project
+from napari_medseg.core.tasks.catalog import TASKS_FOLDER
+from napari_medseg.workflow.guidance.probability_cache import CACHE_FOLDER
+from napari_medseg.workflow.hold_out.content_check import CHECKS_FOLDER
 from napari_medseg.workflow.image_files.image_list import expand_lists
 from napari_medseg.workflow.image_files.search import search_paths
+from napari_medseg.workflow.learning.states import ADAPTED_FOLDER
 from napari_medseg.workflow.output.predictions import PredictionFolder
+from napari_medseg.workflow.video.predicted_frames import PREDICTED_FOLDER
+from napari_medseg.workflow.whole_slide.manifest import SLIDES_FOLDER
 
 
 def write(file: Path) -> None:
@@ -68,10 +75,18 @@ def test_what_lies_in_a_project_is_no_image(tmp_path: Path) -> None:
 def test_a_project_made_among_images_hides_none_of_them(tmp_path: Path) -> None:
     write(tmp_path / "study" / "one.tif")
     write(tmp_path / "study" / "p1" / "two.tif")
+    write(tmp_path / "study" / "slides-july" / "three.tif")
     Project.create(tmp_path / "study").close()
     write(tmp_path / "study" / "images" / "0123.tif")
     for place in (tmp_path, tmp_path / "study"):
-        assert [source.name for source in search_paths([place]).sources] == ["one.tif", "two.tif"]
+        names = {source.name for source in search_paths([place]).sources}
+        assert names == {"one.tif", "two.tif", "three.tif"}
+
+
+def test_every_folder_that_a_project_keeps_is_known() -> None:
+    kept = {*FOLDERS, TASKS_FOLDER, CACHE_FOLDER, ADAPTED_FOLDER, SLIDES_FOLDER, PREDICTED_FOLDER, CHECKS_FOLDER}
+    assert all(map(is_project_folder, kept))
+    assert not is_project_folder("images-2024")
 
 
 def test_an_image_whose_name_only_sounds_like_labels_is_found(tmp_path: Path) -> None:
